@@ -1,1 +1,7 @@
-fn main(){}
+//! The process: parse, run, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bentpipe::cli::run()
+}

@@ -1,1 +1,4 @@
+//! The one integration binary: a module for each feature.
 
+mod house;
+mod scenarios;

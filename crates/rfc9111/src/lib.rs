@@ -1,1 +1,67 @@
-//! Placeholder.
+//! The decisions of a shared HTTP cache, as pure functions.
+//!
+//! This crate decides; it keeps nothing, sends nothing and reads no clock. Its caller looks up what is stored under a
+//! [`CacheKey`], asks [`decide`], and then reuses ([`evaluate`], [`ranging`]), validates ([`conditional_request`],
+//! [`select_validated`], [`freshen`]), or forwards ([`end_to_end`]) and asks [`may_store`]. Every verdict carries its
+//! reason as a [`Because`].
+//!
+//! It follows RFC 9111 (caching), the parts of RFC 9110 a cache needs (dates, tags, preconditions, ranges, forwarding),
+//! RFC 5861 (stale-if-error) and RFC 8246 (immutable). Partial responses are not stored yet.
+//!
+//! ```
+//! use std::time::{Duration, UNIX_EPOCH};
+//! use http::{HeaderMap, Method, StatusCode, Uri, header};
+//! use rfc9111::{Decision, Policy, Presented, Situation, StoredResponse, Storing};
+//!
+//! let target = Uri::from_static("http://example.com/");
+//! let presented = Presented { method: &Method::GET, target: &target, headers: &HeaderMap::new() };
+//! let received = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+//! let mut situation = Situation { now: received, policy: Policy::default() };
+//!
+//! let headers = HeaderMap::from_iter([(header::CACHE_CONTROL, "max-age=60".parse().unwrap())]);
+//! assert!(matches!(rfc9111::may_store(&presented, StatusCode::OK, &headers, &situation), Storing::Store(_)));
+//! let stored = StoredResponse::new(&presented, StatusCode::OK, &headers, received, received);
+//!
+//! situation.now += Duration::from_secs(59);
+//! assert!(matches!(rfc9111::decide(&presented, &[&stored], &situation), Decision::Reuse { .. }));
+//! situation.now += Duration::from_secs(1);
+//! assert!(matches!(rfc9111::decide(&presented, &[&stored], &situation), Decision::Forward(_)));
+//! ```
+
+mod because;
+mod connection;
+mod date;
+mod directives;
+mod etag;
+mod fields;
+mod freshness;
+mod invalidation;
+mod key;
+mod nominated;
+mod precondition;
+mod range;
+mod request;
+mod reuse;
+mod stale;
+mod stored;
+mod storing;
+#[cfg(test)]
+mod testing;
+mod validation;
+
+pub use because::Because;
+pub use connection::{append_via, end_to_end, via_names};
+pub use date::{format_date, parse_date};
+pub use directives::{CacheControl, MaxStale};
+pub use freshness::{Freshness, LifetimeSource, current_age, freshness};
+pub use invalidation::invalidated;
+pub use key::CacheKey;
+pub use nominated::Nominated;
+pub use precondition::{Precondition, evaluate, not_modified_headers};
+pub use range::{ByteRange, ContentRange, Ranging, ranging};
+pub use request::{Policy, Presented, Situation};
+pub use reuse::{Decision, decide};
+pub use stale::{Failure, may_serve_stale};
+pub use stored::StoredResponse;
+pub use storing::{Storing, may_store};
+pub use validation::{conditional_request, confirms_client, freshen, freshen_by_head, select_validated};

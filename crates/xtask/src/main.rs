@@ -1,1 +1,39 @@
-fn main() {}
+//! `cargo xtask`: what is done to bentpipe's tree and its release binary from outside, a file for each command.
+//!
+//! It holds no code of the program and the program none of it: bentpipe is a process here.
+
+use clap::Parser;
+
+mod bench;
+mod browser;
+mod ci;
+mod docs;
+mod kill;
+mod program;
+
+/// bentpipe's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+enum Command {
+    /// All of CI: format, lints, documentation, tests, dependencies.
+    Ci,
+    /// Write the generated pages of docs/.
+    Docs,
+    /// Compare the cost of a cache hit with a bare hyper handler.
+    Bench(bench::Options),
+    /// Load the fixture site in Chromium: direct, through a cold and through a warm cache.
+    Browser(browser::Options),
+    /// Kill bentpipe while it stores and check every hit after its restart.
+    Kill(kill::Options),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Ci => ci::run(),
+        Command::Docs => docs::run(),
+        Command::Bench(options) => bench::run(&options).await,
+        Command::Browser(options) => browser::run(&options).await,
+        Command::Kill(options) => kill::run(&options).await,
+    }
+}

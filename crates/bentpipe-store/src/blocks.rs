@@ -1,0 +1,180 @@
+//! Fingerprints of bodies: one sha256 of the whole, one xxh3 for each block of 64 KiB.
+//!
+//! Owns how they are made while bytes arrive and how a block read back is checked. It does not decide what a
+//! mismatch means. The digest names the content (it is cacache's address); the block checksums are what lets a reader
+//! verify at memory speed exactly the part it is about to send.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+/// Bytes covered by one checksum.
+pub(crate) const BLOCK: u64 = 64 * 1024;
+
+/// Blocks read from a file at once, 256 KiB: large enough that the hop to a blocking thread does not matter.
+const READ_BLOCKS: u64 = 4;
+
+/// The sha256 of a whole body: its address in the content store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(crate) struct Digest(pub(crate) [u8; 32]);
+
+/// What identifies a complete body on disk and lets every block of it be verified.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Fingerprint {
+    /// The sha256 of the whole.
+    pub(crate) digest: Digest,
+    /// The xxh3 of each block, in order; the last block may be short.
+    pub(crate) sums: Box<[u64]>,
+    /// The complete length in bytes.
+    pub(crate) length: u64,
+}
+
+/// Makes a [`Fingerprint`] from bytes in order.
+pub(crate) struct Fingerprinter {
+    sha: Sha256,
+    block: Box<Xxh3>,
+    sums: Vec<u64>,
+    length: u64,
+}
+
+impl Fingerprinter {
+    /// Nothing seen yet.
+    pub(crate) fn new() -> Self {
+        Self { sha: Sha256::new(), block: Box::default(), sums: Vec::new(), length: 0 }
+    }
+
+    /// Takes the next bytes of the body.
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+        self.sha.update(bytes);
+        while !bytes.is_empty() {
+            let left = BLOCK - self.length % BLOCK;
+            let (now, later) = bytes.split_at(bytes.len().min(to_usize(left)));
+            self.block.update(now);
+            self.length += now.len() as u64;
+            if self.length.is_multiple_of(BLOCK) {
+                self.close_block();
+            }
+            bytes = later;
+        }
+    }
+
+    /// The checksums of the blocks that are whole by now.
+    pub(crate) fn whole_blocks(&self) -> &[u64] {
+        &self.sums
+    }
+
+    /// The fingerprint of everything seen.
+    pub(crate) fn finish(mut self) -> Fingerprint {
+        if !self.length.is_multiple_of(BLOCK) {
+            self.close_block();
+        }
+        let digest = Digest(self.sha.finalize().into());
+        Fingerprint { digest, sums: self.sums.into(), length: self.length }
+    }
+
+    fn close_block(&mut self) {
+        self.sums.push(self.block.digest());
+        self.block.reset();
+    }
+}
+
+/// A stretch of whole blocks to read in one go, with what they must hash to.
+pub(crate) struct Stretch {
+    bytes: Range<u64>,
+    sums: Vec<u64>,
+}
+
+impl Stretch {
+    /// The blocks to read for the byte at `position` of a file of `length` bytes whose checksums are `sums`, going no
+    /// further than the block which holds the byte before `end`. `None` when that byte has no checksum.
+    pub(crate) fn at(position: u64, end: u64, length: u64, sums: &[u64]) -> Option<Self> {
+        let first = position / BLOCK;
+        let known = (sums.len() as u64).min(length.div_ceil(BLOCK));
+        let last = end.min(length).div_ceil(BLOCK).min(first + READ_BLOCKS).min(known);
+        if first >= last {
+            return None;
+        }
+        let sums = sums.get(to_usize(first)..to_usize(last))?.to_vec();
+        Some(Self { bytes: first * BLOCK..(last * BLOCK).min(length), sums })
+    }
+
+    /// Reads the blocks and returns the bytes from `position` up to `end`, all of them verified.
+    ///
+    /// # Errors
+    /// `InvalidData` when a block is not what was stored, `UnexpectedEof` when the file is too short, and whatever
+    /// else reading says.
+    pub(crate) fn read(&self, file: &File, position: u64, end: u64) -> io::Result<Bytes> {
+        let mut buffer = vec![0; to_usize(self.bytes.end - self.bytes.start)];
+        file.read_exact_at(&mut buffer, self.bytes.start)?;
+        let verified =
+            buffer.chunks(to_usize(BLOCK)).zip(&self.sums).all(|(block, sum)| xxh3_64(block) == *sum);
+        if !verified {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let end = end.min(self.bytes.end);
+        let wanted = to_usize(position - self.bytes.start)..to_usize(end - self.bytes.start);
+        Ok(Bytes::from(buffer).slice(wanted))
+    }
+}
+
+/// Sizes of buffers and counts of blocks: they fit, or there would be no such buffer.
+pub(crate) fn to_usize(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fingerprint(pieces: &[&[u8]]) -> Fingerprint {
+        let mut fingerprinter = Fingerprinter::new();
+        pieces.iter().for_each(|piece| fingerprinter.update(piece));
+        fingerprinter.finish()
+    }
+
+    #[test]
+    fn the_digest_is_sha256() {
+        let wanted = ssri::Integrity::from(b"hello world").to_hex().1;
+        let digest = fingerprint(&[b"hello ", b"world"]).digest;
+        assert_eq!(digest.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), wanted);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn however_it_arrives_a_body_has_one_fingerprint(length in 0usize..200_000, cut in 1usize..100_000) {
+            let body: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            let pieces: Vec<&[u8]> = body.chunks(cut).collect();
+            prop_assert_eq!(fingerprint(&pieces), fingerprint(&[&body]));
+        }
+
+        #[test]
+        fn what_is_read_is_what_was_written(length in 1usize..400_000, at in any::<prop::sample::Index>(), flip in any::<prop::sample::Index>()) {
+            let mut body: Vec<u8> = (0..length).map(|i| (i % 253) as u8).collect();
+            let print = fingerprint(&[&body]);
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&body).unwrap();
+            let (position, end) = (at.index(length) as u64, length as u64);
+            let stretch = Stretch::at(position, end, end, &print.sums).unwrap();
+            let read = stretch.read(&file, position, end).unwrap();
+            prop_assert!(!read.is_empty());
+            prop_assert_eq!(&read[..], &body[position as usize..][..read.len()]);
+
+            let flip = flip.index(length);
+            body[flip] ^= 1;
+            file.write_all_at(&body[flip..=flip], flip as u64).unwrap();
+            let covered = stretch.bytes.contains(&(flip as u64));
+            prop_assert_eq!(stretch.read(&file, position, end).is_err(), covered);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Bodies on disk, by digest. The only file that names cacache.
+//!
+//! Owns the folder's content files (cacache's layout, `content-v2/sha256/ab/cd/...`) and the temporary files they come
+//! from. It does not know which stored response refers to which content: the ledger counts references.
+//!
+//! cacache's own index entries are not written. Our journal is the authority, so nothing would ever read them; each
+//! costs a file, an append and a path to keep in step on eviction; and cacache appends to an entry on every rewrite
+//! and never shortens it. A content file is complete without one: `cacache::read_hash_sync` reads what is put here.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use ssri::{Algorithm, Integrity};
+
+use crate::blocks::Digest;
+use crate::error::Error;
+use crate::locked::lock;
+
+/// Placing and removing one digest exclude each other; digests share this many locks.
+const STRIPES: usize = 64;
+
+/// The content files and temporary files of one cache folder.
+pub(crate) struct Content {
+    folder: PathBuf,
+    temporary: PathBuf,
+    stripes: [Mutex<()>; STRIPES],
+    unsynced: Mutex<Vec<Digest>>,
+    is_ours: bool,
+}
+
+/// Where the bytes of a complete body are before they are content.
+pub(crate) enum Source {
+    /// In memory, in order.
+    Memory(Vec<Bytes>),
+    /// In a temporary file of this folder.
+    File(Temporary),
+}
+
+/// A file in `tmp/`, deleted on drop unless it has become content.
+pub(crate) struct Temporary {
+    path: PathBuf,
+    placed: bool,
+}
+
+impl Content {
+    /// Uses `folder`, which must exist. Nothing is removed unless it `is_ours`.
+    pub(crate) fn new(folder: &Path, is_ours: bool) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            temporary: folder.join("tmp"),
+            stripes: std::array::from_fn(|_| Mutex::default()),
+            unsynced: Mutex::default(),
+            is_ours,
+        }
+    }
+
+    /// Makes `tmp/` if need be and deletes what an earlier process left there.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub(crate) fn sweep_temporary(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.temporary)?;
+        for entry in fs::read_dir(&self.temporary)? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
+    }
+
+    /// A new temporary file, open for reading and writing.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn temporary(&self) -> io::Result<(Temporary, File)> {
+        // No other store of this process, closed or open, ever uses the same name.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = self.temporary.join(format!("spool-{}-{number}", std::process::id()));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok((Temporary { path, placed: false }, file))
+    }
+
+    /// Makes `source` the content of `digest`, replacing what is there (which heals a damaged file; who has that open
+    /// reads on in it). `refer` runs before any removal of the same digest can look at the references.
+    ///
+    /// # Errors
+    /// When the file cannot be written or moved; `refer` has not run then.
+    pub(crate) fn place(&self, source: Source, digest: &Digest, refer: impl FnOnce()) -> io::Result<()> {
+        let _stripe = lock(self.stripe(digest));
+        match source {
+            Source::Memory(chunks) => self.write(&chunks)?,
+            Source::File(temporary) => self.rename(temporary, digest)?,
+        }
+        lock(&self.unsynced).push(*digest);
+        refer();
+        Ok(())
+    }
+
+    /// Unlinks the content of `digest` if `unreferenced` still says so once nobody can be placing it.
+    pub(crate) fn remove(&self, digest: &Digest, unreferenced: impl FnOnce() -> bool) {
+        let _stripe = lock(self.stripe(digest));
+        if !self.is_ours || !unreferenced() {
+            return;
+        }
+        let removed = Integrity::from_hex(hex(digest), Algorithm::Sha256)
+            .map_err(cacache::Error::from)
+            .and_then(|integrity| cacache::remove_hash_sync(&self.folder, &integrity));
+        // An unlink that fails leaves a file nobody refers to; the next recovery finds it again.
+        if let Err(error) = removed {
+            tracing::debug!(%error, "content file not removed");
+        }
+    }
+
+    /// Opens the content of `digest`, which must have `length` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when there is no such file or its size differs, else what the disk said.
+    pub(crate) fn open(&self, digest: &Digest, length: u64) -> Result<File, Error> {
+        let file = File::open(self.path(digest)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::Damaged,
+            _ => Error::Io(error),
+        })?;
+        if file.metadata()?.len() == length { Ok(file) } else { Err(Error::Damaged) }
+    }
+
+    /// Brings what was placed since the last call to the platter: the files, then the folders that name them.
+    ///
+    /// # Errors
+    /// What the disk said. What was not synced is tried again by the next call.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let digests = std::mem::take(&mut *lock(&self.unsynced));
+        let synced = self.sync_files(&digests);
+        if synced.is_err() {
+            lock(&self.unsynced).extend(digests);
+        }
+        synced
+    }
+
+    /// Whether there has never been a content file here.
+    pub(crate) fn is_unused(&self) -> bool {
+        !self.folder.join("content-v2").exists()
+    }
+
+    /// The digests of all content files whose digest begins with `first`: one of 256 parts of a recovery.
+    pub(crate) fn beginning_with(&self, first: u8) -> Vec<Digest> {
+        let mut found = Vec::new();
+        let name = format!("{first:02x}");
+        let folder = self.folder.join("content-v2").join("sha256").join(&name);
+        for second in names(&folder) {
+            for rest in names(&folder.join(&second)) {
+                found.extend(parse(&format!("{name}{second}{rest}")));
+            }
+        }
+        found
+    }
+
+    /// The path of a content file. A test pins it to what cacache writes.
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
+        let hex = hex(digest);
+        let mut path = self.folder.join("content-v2");
+        path.extend(["sha256", &hex[..2], &hex[2..4], &hex[4..]]);
+        path
+    }
+
+    fn write(&self, chunks: &[Bytes]) -> io::Result<()> {
+        let length = chunks.iter().map(Bytes::len).sum();
+        let body = chunks.iter().fold(Vec::with_capacity(length), |mut body, chunk| {
+            body.extend_from_slice(chunk);
+            body
+        });
+        cacache::write_hash_sync(&self.folder, body).map(drop).map_err(to_io)
+    }
+
+    fn rename(&self, mut temporary: Temporary, digest: &Digest) -> io::Result<()> {
+        let path = self.path(digest);
+        if let Some(parent) = path.parent() {
+            DirBuilder::new().recursive(true).create(parent)?;
+        }
+        fs::rename(&temporary.path, path)?;
+        temporary.placed = true;
+        Ok(())
+    }
+
+    fn sync_files(&self, digests: &[Digest]) -> io::Result<()> {
+        let mut folders = BTreeSet::new();
+        for digest in digests {
+            let path = self.path(digest);
+            folders.extend(path.ancestors().skip(1).take(2).map(Path::to_owned));
+            sync(&path, File::sync_data)?;
+        }
+        folders.iter().try_for_each(|folder| sync(folder, File::sync_all))
+    }
+
+    fn stripe(&self, digest: &Digest) -> &Mutex<()> {
+        &self.stripes[usize::from(digest.0[0]) % STRIPES]
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if self.placed {
+            return;
+        }
+        let path = std::mem::take(&mut self.path);
+        let remove = move || drop(fs::remove_file(path));
+        // Freeing the blocks of a large file takes milliseconds: not on a thread that moves bytes.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
+}
+
+/// Opens what `path` names and syncs it; what is gone was evicted meanwhile and needs no sync.
+fn sync(path: &Path, how: fn(&File) -> io::Result<()>) -> io::Result<()> {
+    match File::open(path) {
+        Ok(file) => how(&file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names in `folder`; none when it cannot be read.
+fn names(folder: &Path) -> impl Iterator<Item = String> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+fn hex(digest: &Digest) -> String {
+    use std::fmt::Write;
+    digest.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn parse(hex: &str) -> Option<Digest> {
+    let mut digest = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (index, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(Digest(digest))
+}
+
+fn to_io(error: cacache::Error) -> io::Error {
+    match error {
+        cacache::Error::IoError(error, _) => error,
+        other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::Fingerprinter;
+
+    fn digest(body: &[u8]) -> Digest {
+        let mut fingerprinter = Fingerprinter::new();
+        fingerprinter.update(body);
+        fingerprinter.finish().digest
+    }
+
+    fn content() -> (tempfile::TempDir, Content) {
+        let folder = tempfile::tempdir().unwrap();
+        let content = Content::new(folder.path(), true);
+        content.sweep_temporary().unwrap();
+        (folder, content)
+    }
+
+    #[test]
+    fn our_path_is_where_cacache_writes() {
+        let (folder, content) = content();
+        cacache::write_hash_sync(folder.path(), b"written by cacache").unwrap();
+        let read = fs::read(content.path(&digest(b"written by cacache"))).unwrap();
+        assert_eq!(read, b"written by cacache");
+    }
+
+    #[test]
+    fn cacache_reads_what_was_renamed_and_what_was_written() {
+        let (folder, content) = content();
+        let (temporary, mut file) = content.temporary().unwrap();
+        io::Write::write_all(&mut file, b"spooled").unwrap();
+        content.place(Source::File(temporary), &digest(b"spooled"), || ()).unwrap();
+        let chunks = vec![Bytes::from_static(b"in "), Bytes::from_static(b"memory")];
+        content.place(Source::Memory(chunks), &digest(b"in memory"), || ()).unwrap();
+        for body in ["spooled", "in memory"] {
+            let integrity = Integrity::from(body);
+            assert_eq!(cacache::read_hash_sync(folder.path(), &integrity).unwrap(), body.as_bytes());
+        }
+        content.sync().unwrap();
+        assert_eq!(names(&folder.path().join("tmp")).count(), 0);
+    }
+
+    #[test]
+    fn a_recovery_finds_every_content_file() {
+        let (_folder, content) = content();
+        let digest = digest(b"body");
+        content.place(Source::Memory(vec![Bytes::from_static(b"body")]), &digest, || ()).unwrap();
+        let found: Vec<Digest> = (0..=255).flat_map(|first| content.beginning_with(first)).collect();
+        assert_eq!(found, [digest]);
+        content.remove(&digest, || false);
+        assert!(content.open(&digest, 4).is_ok());
+        assert!(matches!(content.open(&digest, 5), Err(Error::Damaged)));
+        content.remove(&digest, || true);
+        assert!(matches!(content.open(&digest, 4), Err(Error::Damaged)));
+    }
+
+    #[test]
+    fn a_temporary_file_that_is_dropped_is_deleted() {
+        let (folder, content) = content();
+        drop(content.temporary().unwrap());
+        fs::write(folder.path().join("tmp/left behind"), b"x").unwrap();
+        content.sweep_temporary().unwrap();
+        assert_eq!(names(&folder.path().join("tmp")).count(), 0);
+    }
+}

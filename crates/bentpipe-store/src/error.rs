@@ -1,0 +1,50 @@
+//! What can go wrong with the store, as its callers need to tell it apart.
+//!
+//! Owns the error enum and nothing else. What an error means to a client (a miss, a broken-off body) is decided by
+//! the caller; the store only says what happened.
+
+use std::io;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another process has the folder open.
+    #[error("the cache folder is in use by another process")]
+    Locked,
+    /// The store was opened outside a tokio runtime, which its keeper task needs.
+    #[error("the store must be opened inside a tokio runtime")]
+    NoRuntime,
+    /// The store is closed, or was opened for reading only.
+    #[error("the store is closed or open for reading only")]
+    Closed,
+    /// The body is, or grew, longer than an object may be. Bytes.
+    #[error("the body is longer than the {limit} bytes an object may have")]
+    TooLarge {
+        /// The longest body that is stored, in bytes.
+        limit: u64,
+    },
+    /// The disk failed lately (full, read-only, broken); storing is tried again after a while.
+    #[error("the disk failed lately, nothing is stored for a while")]
+    Unavailable,
+    /// The stored response left the index before its body had arrived: invalidated, or the store was closed.
+    #[error("the stored response was invalidated while its body arrived")]
+    Invalidated,
+    /// The body ended with a length other than the one declared by its Content-Length (RFC 9112 §6.3). Bytes.
+    #[error("the body has {arrived} bytes where {declared} were declared")]
+    Length {
+        /// What Content-Length said.
+        declared: u64,
+        /// What arrived.
+        arrived: u64,
+    },
+    /// The fetch ended before the body was complete; what was delivered is a prefix of it.
+    #[error("the body was cut short")]
+    CutShort,
+    /// The bytes on the disk are not the ones that were stored. The stored response is dropped.
+    #[error("the stored body is missing or damaged")]
+    Damaged,
+    /// The disk or the file system said no.
+    #[error("the cache folder cannot be used: {0}")]
+    Io(#[from] io::Error),
+}

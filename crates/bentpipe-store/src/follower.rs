@@ -1,0 +1,183 @@
+//! One reader of a body that is being written.
+//!
+//! Owns the reader's place in the body. Bytes come from the spool's window while the reader keeps up, else from the
+//! temporary file, in whole verified blocks. It never makes the writer wait, except as the spool says.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::task::JoinHandle;
+
+use crate::blocks::Stretch;
+use crate::error::Error;
+use crate::spool::{End, Following, Spool, State};
+
+/// A reader of one spool.
+pub(crate) struct Follower {
+    spool: Arc<Spool>,
+    seat: usize,
+    position: u64,
+    /// The byte to stop before, when only a part was asked for.
+    until: Option<u64>,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    finished: bool,
+}
+
+impl Follower {
+    /// Follows `spool` from byte `position` on; up to the byte before `until`, or to the end and its trailers.
+    pub(crate) fn new(spool: Arc<Spool>, position: u64, until: Option<u64>) -> Self {
+        let seat = spool.state().sit_down(position);
+        Self { spool, seat, position, until, reading: None, finished: false }
+    }
+
+    /// Bytes still to be delivered, when that is known.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        let end = match (self.until, self.spool.length()) {
+            (Some(until), Some(length)) => Some(until.min(length)),
+            (until, length) => until.or(length),
+        };
+        end.map(|end| end.saturating_sub(self.position))
+    }
+
+    /// Whether everything has been delivered, trailers included.
+    pub(crate) fn is_finished(&self) -> bool {
+        if self.finished || self.until.is_some_and(|until| self.position >= until) {
+            return true;
+        }
+        let state = self.spool.state();
+        matches!(state.end, Some(End::Complete(None))) && self.position >= state.arrived
+    }
+
+    /// The next chunk; after the last one the trailers, if any.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.finished {
+            return Poll::Ready(None);
+        }
+        if self.reading.is_some() {
+            return self.poll_reading(cx);
+        }
+        let spool = Arc::clone(&self.spool);
+        let mut state = spool.state();
+        let until = self.until.unwrap_or(u64::MAX);
+        if self.position >= until {
+            return self.finish(&mut state, None);
+        }
+        if let Some(bytes) = state.window.at(self.position, until) {
+            self.advance(&mut state, bytes.len());
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if self.position < state.arrived {
+            self.reading = self.start_reading(&state, until);
+            if self.reading.is_none() {
+                return self.finish(&mut state, Some(Err(Error::CutShort)));
+            }
+            drop(state);
+            return self.poll_reading(cx);
+        }
+        match &state.end {
+            None => {
+                state.wake_later(self.seat, cx.waker());
+                Poll::Pending
+            }
+            Some(End::Cut) => self.finish(&mut state, Some(Err(Error::CutShort))),
+            // A part was promised that turned out not to exist.
+            Some(End::Complete(_)) if self.until.is_some() => {
+                self.finish(&mut state, Some(Err(Error::CutShort)))
+            }
+            Some(End::Complete(trailers)) => {
+                let trailers = trailers.clone().map(|trailers| Ok(Frame::trailers(trailers)));
+                self.finish(&mut state, trailers)
+            }
+        }
+    }
+
+    fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
+        let Poll::Ready(read) = Pin::new(reading).poll(cx) else { return Poll::Pending };
+        self.reading = None;
+        let spool = Arc::clone(&self.spool);
+        let mut state = spool.state();
+        match read.map_err(io::Error::other).flatten() {
+            Ok(bytes) => {
+                self.advance(&mut state, bytes.len());
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            // The file is ours and was just written: this is a failing disk, and never a reason to send what it says.
+            Err(_) => self.finish(&mut state, Some(Err(Error::Damaged))),
+        }
+    }
+
+    /// Reads the file on a blocking thread; `None` when the byte at our position is neither there nor in memory.
+    fn start_reading(&self, state: &State, until: u64) -> Option<JoinHandle<io::Result<Bytes>>> {
+        let disk = &state.disk;
+        let (position, end) = (self.position, until.min(disk.written));
+        let stretch = Stretch::at(position, end, disk.written, &disk.sums)?;
+        let file = Arc::clone(disk.file.as_ref()?);
+        Some(tokio::task::spawn_blocking(move || stretch.read(&file, position, end)))
+    }
+
+    fn advance(&mut self, state: &mut State, bytes: usize) {
+        self.position += bytes as u64;
+        state.move_on(self.seat, self.position);
+        self.spool.follower_moved(state);
+    }
+
+    /// Ends with `last`; the spool need not keep anything for us.
+    fn finish(
+        &mut self,
+        state: &mut State,
+        last: Option<Result<Frame<Bytes>, Error>>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.finished = true;
+        state.move_on(self.seat, u64::MAX);
+        self.spool.follower_moved(state);
+        Poll::Ready(last)
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let mut state = self.spool.state();
+        if let Some(seat) = state.followers.get_mut(self.seat) {
+            *seat = None;
+        }
+        self.spool.follower_moved(&mut state);
+    }
+}
+
+impl State {
+    /// A seat for a follower which needs the bytes from `position` on.
+    fn sit_down(&mut self, position: u64) -> usize {
+        let following = Some(Following { position, waker: None });
+        match self.followers.iter().position(Option::is_none) {
+            Some(seat) => {
+                self.followers[seat] = following;
+                seat
+            }
+            None => {
+                self.followers.push(following);
+                self.followers.len() - 1
+            }
+        }
+    }
+
+    fn move_on(&mut self, seat: usize, position: u64) {
+        if let Some(Some(following)) = self.followers.get_mut(seat) {
+            following.position = position;
+        }
+    }
+
+    fn wake_later(&mut self, seat: usize, waker: &Waker) {
+        if let Some(Some(following)) = self.followers.get_mut(seat) {
+            match &mut following.waker {
+                Some(known) => known.clone_from(waker),
+                none => *none = Some(waker.clone()),
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The durable index: one snapshot and the journals of the changes since.
+//!
+//! Owns the files `snapshot` and `journal-N` of the cache folder and the order in which they are written. It does not
+//! decide what is stored. Changes are appended to memory by whoever makes them, under the lock that makes them, so
+//! their order is that of the index; a flush writes what has gathered. A snapshot names the first journal it does not
+//! contain, and every change sets a state instead of altering one: replaying a change twice does no harm.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::locked::lock;
+use crate::record::{self, AfterDamage, Change, Changes, Restored};
+
+/// A snapshot is due when the journals are this much larger than it. Bytes.
+const GROWTH: u64 = 16 << 20;
+/// A snapshot is due when a start would have to read more journals than this.
+const MANY: usize = 4;
+/// More than this is not held for a disk that takes nothing: the next snapshot makes up for it. Bytes.
+const BACKLOG: usize = 32 << 20;
+
+/// The writer of the durable index.
+pub(crate) struct Journal {
+    folder: PathBuf,
+    pending: Mutex<Pending>,
+    writing: Mutex<Writing>,
+}
+
+/// What the durable index says at start.
+pub(crate) struct Loaded {
+    /// Every stored response, the oldest first.
+    pub(crate) restored: Vec<Restored>,
+    /// Whether the last process closed the store in good order: no content is unaccounted for.
+    pub(crate) clean: bool,
+    next_generation: u64,
+    journals: Vec<u64>,
+    journal_bytes: u64,
+    snapshot_bytes: u64,
+}
+
+struct Pending {
+    frames: Vec<u8>,
+    open: bool,
+    /// Changes were given up: only a snapshot brings the files back in step.
+    lost: bool,
+}
+
+struct Writing {
+    file: Arc<File>,
+    generation: u64,
+    written: u64,
+    synced: u64,
+    older: Vec<u64>,
+    older_bytes: u64,
+    snapshot_bytes: u64,
+}
+
+impl Journal {
+    /// Goes on after what was loaded from `folder`, in a journal of its own: a torn tail stays where it is.
+    ///
+    /// # Errors
+    /// When the new journal cannot be made.
+    pub(crate) fn start(folder: &Path, loaded: &Loaded) -> io::Result<Self> {
+        let generation = loaded.next_generation;
+        let writing = Writing {
+            file: create(folder, generation)?,
+            generation,
+            written: 0,
+            synced: 0,
+            older: loaded.journals.clone(),
+            older_bytes: loaded.journal_bytes,
+            snapshot_bytes: loaded.snapshot_bytes,
+        };
+        let pending = Pending { frames: Vec::new(), open: true, lost: false };
+        Ok(Self { folder: folder.to_owned(), pending: Mutex::new(pending), writing: Mutex::new(writing) })
+    }
+
+    /// Notes `change` for the next flush and returns the bytes it takes; `None` once the journal is closed.
+    pub(crate) fn append(&self, change: &Change<'_>) -> Option<u64> {
+        let mut pending = lock(&self.pending);
+        if !pending.open {
+            return None;
+        }
+        if pending.frames.len() > BACKLOG {
+            pending.frames.clear();
+            pending.lost = true;
+        }
+        Some(record::write(change, &mut pending.frames))
+    }
+
+    /// Whether changes are still taken.
+    pub(crate) fn is_open(&self) -> bool {
+        lock(&self.pending).open
+    }
+
+    /// Takes no more changes.
+    pub(crate) fn shut(&self) {
+        lock(&self.pending).open = false;
+    }
+
+    /// Writes what has gathered and returns how many bytes that was.
+    ///
+    /// # Errors
+    /// What the disk said. Nothing is lost: the next flush writes to the same place.
+    pub(crate) fn flush(&self) -> io::Result<usize> {
+        self.flush_into(&mut lock(&self.writing))
+    }
+
+    /// Brings what was flushed to the platter.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let (file, written) = {
+            let writing = lock(&self.writing);
+            if writing.synced == writing.written {
+                return Ok(());
+            }
+            (Arc::clone(&writing.file), writing.written)
+        };
+        file.sync_data()?;
+        let mut writing = lock(&self.writing);
+        if Arc::ptr_eq(&writing.file, &file) {
+            writing.synced = written;
+        }
+        Ok(())
+    }
+
+    /// Whether anything waits for a flush.
+    pub(crate) fn is_flush_due(&self) -> bool {
+        !lock(&self.pending).frames.is_empty()
+    }
+
+    /// Whether the journals have outgrown the snapshot.
+    pub(crate) fn is_snapshot_due(&self) -> bool {
+        let lost = lock(&self.pending).lost;
+        let writing = lock(&self.writing);
+        let journals = writing.older_bytes + writing.written;
+        lost || writing.older.len() > MANY || journals > writing.snapshot_bytes + GROWTH
+    }
+
+    /// Replaces snapshot and journals by a snapshot of the present state, which `write_all` puts down frame by frame
+    /// and which must contain every change appended before this call. `clean` says
+    /// that no content is unaccounted for. Once the journal is shut, the snapshot is all that is left.
+    ///
+    /// # Errors
+    /// What the disk said. The old files are still there then, and complete.
+    pub(crate) fn snapshot(
+        &self,
+        clean: bool,
+        write_all: impl FnOnce(&mut dyn FnMut(&Change<'_>) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let rewritten = self.rewrite(clean, write_all);
+        if rewritten.is_err() {
+            lock(&self.pending).lost = true;
+            // Half a snapshot is of no use and may be what fills the disk.
+            drop(fs::remove_file(self.folder.join("snapshot.new")));
+        }
+        rewritten
+    }
+
+    fn rewrite(
+        &self,
+        clean: bool,
+        write_all: impl FnOnce(&mut dyn FnMut(&Change<'_>) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (generation, older) = self.rotate()?;
+        let path = self.folder.join("snapshot.new");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let mut file = BufWriter::with_capacity(1 << 18, file);
+        let (mut frame, mut bytes) = (Vec::new(), 0);
+        let mut write = |change: &Change<'_>| {
+            frame.clear();
+            bytes += record::write(change, &mut frame);
+            file.write_all(&frame)
+        };
+        write(&Change::Begin { generation, clean })?;
+        write_all(&mut write)?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        fs::rename(path, self.folder.join("snapshot"))?;
+        File::open(&self.folder)?.sync_all()?;
+
+        for generation in &older {
+            // A journal that stays is older than the snapshot: the next start ignores and deletes it.
+            drop(fs::remove_file(journal_path(&self.folder, *generation)));
+        }
+        let mut writing = lock(&self.writing);
+        writing.older.clear();
+        writing.older_bytes = 0;
+        writing.snapshot_bytes = bytes;
+        if !self.is_open() {
+            drop(fs::remove_file(journal_path(&self.folder, generation)));
+        }
+        Ok(())
+    }
+
+    /// Starts the next journal; returns its generation and the older ones.
+    fn rotate(&self) -> io::Result<(u64, Vec<u64>)> {
+        let mut writing = lock(&self.writing);
+        let generation = writing.generation + 1;
+        let file = create(&self.folder, generation)?;
+        let flushed = self.flush_into(&mut writing);
+        {
+            // What could not be flushed is part of the state the snapshot is about to show.
+            let mut pending = lock(&self.pending);
+            if flushed.is_err() {
+                pending.frames.clear();
+            }
+            pending.lost = false;
+        }
+        let previous = writing.generation;
+        writing.older.push(previous);
+        writing.older_bytes += writing.written;
+        writing.file = file;
+        writing.generation = generation;
+        writing.written = 0;
+        writing.synced = 0;
+        Ok((generation, writing.older.clone()))
+    }
+
+    fn flush_into(&self, writing: &mut Writing) -> io::Result<usize> {
+        let frames = std::mem::take(&mut lock(&self.pending).frames);
+        if frames.is_empty() {
+            return Ok(0);
+        }
+        let bytes = frames.len();
+        let written = writing.file.write_all_at(&frames, writing.written);
+        match &written {
+            Ok(()) => writing.written += bytes as u64,
+            Err(_) => {
+                let mut pending = lock(&self.pending);
+                let later = std::mem::replace(&mut pending.frames, frames);
+                pending.frames.extend_from_slice(&later);
+            }
+        }
+        written.map(|()| bytes)
+    }
+}
+
+impl Loaded {
+    /// Reads the durable index of `folder`. What is torn, damaged or of another version is left out: an answer with
+    /// fewer stored responses, never an error.
+    ///
+    /// # Errors
+    /// Only when the folder itself cannot be read.
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
+        let mut found = HashMap::new();
+        let snapshot = fs::read(folder.join("snapshot")).unwrap_or_default();
+        let (first, was_clean) = read_snapshot(&snapshot, &mut found);
+        let mut journals = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            journals.extend(entry?.file_name().to_str().and_then(generation_of));
+        }
+        journals.sort_unstable();
+        let mut journal_bytes = 0;
+        for generation in journals.iter().filter(|generation| **generation >= first) {
+            let frames = fs::read(journal_path(folder, *generation)).unwrap_or_default();
+            journal_bytes += frames.len() as u64;
+            Changes::new(&frames, AfterDamage::Cut).for_each(|change| apply(&mut found, change));
+        }
+        let mut restored: Vec<_> = found.into_values().collect();
+        restored.sort_unstable_by_key(|restored| restored.id);
+        Ok(Self {
+            restored,
+            clean: was_clean && journals.is_empty(),
+            next_generation: journals.last().map_or(first, |last| first.max(last + 1)),
+            journals,
+            journal_bytes,
+            snapshot_bytes: snapshot.len() as u64,
+        })
+    }
+}
+
+/// Takes up the records of a snapshot; returns the first journal after it and whether it is the last word.
+fn read_snapshot(frames: &[u8], found: &mut HashMap<u64, Restored>) -> (u64, bool) {
+    let mut changes = Changes::new(frames, AfterDamage::Skip);
+    let Some((Change::Begin { generation, clean }, _)) = changes.next() else { return (0, false) };
+    changes.for_each(|change| apply(found, change));
+    (generation, clean)
+}
+
+fn apply(found: &mut HashMap<u64, Restored>, (change, size): (Change<'_>, u64)) {
+    match change {
+        Change::Begin { .. } => {}
+        Change::Keep(record) => {
+            if let Some(restored) = record.restore(size) {
+                found.insert(restored.id, restored);
+            }
+        }
+        Change::Freshen { id, head } => {
+            if let (Some(restored), Some(head)) = (found.get_mut(&id), head.restore()) {
+                restored.head = head;
+            }
+        }
+        Change::Use { id, uses, priority } => {
+            if let Some(restored) = found.get_mut(&id) {
+                restored.uses = uses;
+                restored.priority = priority;
+            }
+        }
+        Change::Drop { id } => drop(found.remove(&id)),
+    }
+}
+
+fn create(folder: &Path, generation: u64) -> io::Result<Arc<File>> {
+    let path = journal_path(folder, generation);
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    Ok(Arc::new(file))
+}
+
+fn journal_path(folder: &Path, generation: u64) -> PathBuf {
+    folder.join(format!("journal-{generation}"))
+}
+
+fn generation_of(name: &str) -> Option<u64> {
+    name.strip_prefix("journal-")?.parse().ok()
+}

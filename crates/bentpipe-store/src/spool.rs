@@ -1,0 +1,428 @@
+//! A body being written, read by any number of followers.
+//!
+//! Owns the bytes from their arrival until they are content: a window of recent chunks in memory and, for a body that
+//! outgrows it, a temporary file written behind it by the blocking pool. Followers get the very chunks that arrived
+//! while they keep up, and read the file (verified, by block) where they do not. It does not know the index.
+//!
+//! Memory is bounded whatever followers do: the writer waits while too much is not yet on disk. Where there is no disk
+//! to rely on (it failed, or the body outgrew what may be stored) the spool passes bytes on: nothing more is written,
+//! and the writer waits for the slowest follower instead.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::sync::Notify;
+
+use crate::blocks::{BLOCK, Fingerprint, Fingerprinter};
+use crate::content::{Source, Temporary};
+use crate::error::Error;
+use crate::home::Home;
+use crate::locked::lock;
+use crate::window::Window;
+
+/// A body whose chunks cost no more than this never touches a temporary file; also what the window keeps behind the
+/// disk for followers that nearly keep up. Bytes.
+const WINDOW: usize = 256 * 1024;
+/// The writer waits while this much is only in memory. Bytes.
+const OUTSTANDING: u64 = 1 << 20;
+/// Worth a hop to the blocking pool. Bytes.
+const BATCH: u64 = 128 * 1024;
+
+/// A body being written.
+pub(crate) struct Spool {
+    home: Arc<Home>,
+    declared: Option<u64>,
+    largest: u64,
+    state: Mutex<State>,
+    /// Told when the writer may be able to go on.
+    moved: Notify,
+    /// Told when the last follower leaves.
+    gone: Notify,
+}
+
+pub(crate) struct State {
+    pub(crate) window: Window,
+    pub(crate) arrived: u64,
+    pub(crate) end: Option<End>,
+    pub(crate) disk: Disk,
+    pub(crate) followers: Vec<Option<Following>>,
+    /// Why the body will not be stored, once it will not.
+    refused: Option<Refused>,
+    pen: Pen,
+    /// Bytes of the temporary file which the store's accounts do not show as content yet.
+    counted: u64,
+}
+
+/// How the body ended.
+pub(crate) enum End {
+    /// All of it arrived, with these trailers.
+    Complete(Option<HeaderMap>),
+    /// What arrived is a prefix.
+    Cut,
+}
+
+/// What of the body is in the temporary file.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(crate) file: Option<Arc<File>>,
+    pub(crate) written: u64,
+    /// The checksums of the blocks that are whole in the file.
+    pub(crate) sums: Vec<u64>,
+}
+
+/// One follower: the next byte it needs, and whom to wake when there is more.
+pub(crate) struct Following {
+    pub(crate) position: u64,
+    pub(crate) waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy)]
+enum Refused {
+    TooLarge,
+    DiskFailed,
+}
+
+/// Who has the means to write the temporary file.
+enum Pen {
+    /// Nobody is writing; what there is so far.
+    Idle(Option<Box<Inked>>),
+    /// A blocking thread is.
+    Busy,
+}
+
+struct Inked {
+    temporary: Temporary,
+    file: Arc<File>,
+    fingerprinter: Fingerprinter,
+}
+
+/// A complete body, ready to become content.
+pub(crate) enum Complete {
+    /// It never left memory.
+    Memory(Vec<Bytes>),
+    /// It is in a temporary file.
+    File(Source, Fingerprint),
+}
+
+impl Complete {
+    /// The bytes and what identifies them. Hashes what is in memory: a matter for a blocking thread.
+    pub(crate) fn into_source(self) -> (Source, Fingerprint) {
+        match self {
+            Self::Memory(chunks) => {
+                let mut fingerprinter = Fingerprinter::new();
+                chunks.iter().for_each(|chunk| fingerprinter.update(chunk));
+                (Source::Memory(chunks), fingerprinter.finish())
+            }
+            Self::File(source, fingerprint) => (source, fingerprint),
+        }
+    }
+}
+
+impl Spool {
+    /// A body of which nothing has arrived. `declared` is its Content-Length, `largest` the length to give up
+    /// storing at, both in bytes.
+    pub(crate) fn new(home: Arc<Home>, declared: Option<u64>, largest: u64) -> Self {
+        let state = State {
+            window: Window::default(),
+            arrived: 0,
+            end: None,
+            disk: Disk::default(),
+            followers: Vec::new(),
+            refused: None,
+            pen: Pen::Idle(None),
+            counted: 0,
+        };
+        let (moved, gone) = (Notify::new(), Notify::new());
+        Self { home, declared, largest, state: Mutex::new(state), moved, gone }
+    }
+
+    /// Takes the next bytes of the body, then waits while too many are outstanding. Dropping the future while it
+    /// waits loses nothing: the bytes are taken.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when there are more than declared, [`Error::CutShort`] when the body has ended.
+    pub(crate) async fn write(self: &Arc<Self>, bytes: Bytes) -> Result<(), Error> {
+        if !bytes.is_empty() {
+            self.push(bytes)?;
+        }
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if self.state().has_room() {
+                return Ok(());
+            }
+            moved.await;
+        }
+    }
+
+    /// All bytes have arrived: followers end after them. Nothing happens when the body has ended already.
+    ///
+    /// # Errors
+    /// [`Error::Length`] when there are not as many as declared; the body is cut short then.
+    pub(crate) fn complete(&self, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        let arrived = self.arrived();
+        if let Some(declared) = self.declared.filter(|declared| *declared != arrived) {
+            self.end(End::Cut);
+            return Err(Error::Length { declared, arrived });
+        }
+        self.end(End::Complete(trailers));
+        Ok(())
+    }
+
+    /// No more bytes will arrive: followers fail after those that did. Nothing happens to a body that is complete.
+    pub(crate) fn cut(&self) {
+        self.end(End::Cut);
+    }
+
+    /// Waits until the complete body is all in memory or all in the file, and hands it over.
+    ///
+    /// # Errors
+    /// Why it cannot be stored.
+    pub(crate) async fn settle(self: &Arc<Self>) -> Result<Complete, Error> {
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            moved.as_mut().enable();
+            self.start_writing(1);
+            if let Some(settled) = self.take_settled() {
+                return settled;
+            }
+            moved.await;
+        }
+    }
+
+    /// Why the body will not be stored, if it will not.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.state().refused.map(|refused| match refused {
+            Refused::TooLarge => Error::TooLarge { limit: self.largest },
+            Refused::DiskFailed => Error::Unavailable,
+        })
+    }
+
+    /// The complete length in bytes, once it is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        let state = self.state();
+        match state.end {
+            Some(End::Complete(_)) => Some(state.arrived),
+            _ => self.declared,
+        }
+    }
+
+    /// Bytes that have arrived.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.state().arrived
+    }
+
+    /// Whether more bytes are to come.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state().end.is_none()
+    }
+
+    /// How many followers there are.
+    pub(crate) fn followers(&self) -> usize {
+        self.state().followers.iter().flatten().count()
+    }
+
+    /// Waits until there is no follower.
+    pub(crate) async fn followers_gone(&self) {
+        loop {
+            let mut gone = std::pin::pin!(self.gone.notified());
+            gone.as_mut().enable();
+            if self.followers() == 0 {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    /// The state, for a follower.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// A follower has moved on or left: the writer may have been waiting for that.
+    pub(crate) fn follower_moved(&self, state: &mut State) {
+        if state.refused.is_some() {
+            state.trim();
+            self.moved.notify_waiters();
+        }
+        if state.followers.iter().all(Option::is_none) {
+            self.gone.notify_waiters();
+        }
+    }
+
+    fn push(self: &Arc<Self>, bytes: Bytes) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.end.is_some() {
+            return Err(Error::CutShort);
+        }
+        let start = state.arrived;
+        let arrived = start + bytes.len() as u64;
+        if let Some(declared) = self.declared.filter(|declared| arrived > *declared) {
+            return Err(Error::Length { declared, arrived });
+        }
+        state.window.push(start, bytes);
+        state.arrived = arrived;
+        if arrived > self.largest {
+            state.refused.get_or_insert(Refused::TooLarge);
+        }
+        state.trim();
+        let wakers = state.wakers();
+        let outgrown = state.has_outgrown_memory();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        if outgrown {
+            self.start_writing(BATCH);
+        }
+        Ok(())
+    }
+
+    fn end(&self, end: End) {
+        let mut state = self.state();
+        if state.end.is_some() {
+            return;
+        }
+        state.end = Some(end);
+        let wakers = state.wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        self.moved.notify_waiters();
+    }
+
+    /// Sends the pen to the blocking pool if at least `batch` bytes wait for it and it is here.
+    fn start_writing(self: &Arc<Self>, batch: u64) {
+        let mut state = self.state();
+        if state.refused.is_some() || !state.has_outgrown_memory() || state.unwritten() < batch {
+            return;
+        }
+        if let Pen::Idle(pen) = &mut state.pen {
+            let pen = pen.take();
+            state.pen = Pen::Busy;
+            drop(state);
+            let spool = Arc::clone(self);
+            drop(tokio::task::spawn_blocking(move || spool.run_pen(pen)));
+        }
+    }
+
+    /// On a blocking thread: writes until little is left.
+    fn run_pen(&self, mut pen: Option<Box<Inked>>) {
+        loop {
+            let chunks = {
+                let mut state = self.state();
+                let enough = if state.end.is_some() { 1 } else { BATCH };
+                if state.refused.is_some() || state.unwritten() < enough {
+                    state.pen = Pen::Idle(pen);
+                    break;
+                }
+                state.window.from(state.disk.written)
+            };
+            let written = self.inked(pen).and_then(|pen| self.write_down(pen, &chunks));
+            match self.home.health.note("writing a temporary file", written) {
+                Ok(inked) => pen = Some(inked),
+                Err(_) => {
+                    let mut state = self.state();
+                    state.refused.get_or_insert(Refused::DiskFailed);
+                    state.pen = Pen::Idle(None);
+                    state.trim();
+                    break;
+                }
+            }
+            self.moved.notify_waiters();
+        }
+        self.moved.notify_waiters();
+    }
+
+    fn inked(&self, pen: Option<Box<Inked>>) -> io::Result<Box<Inked>> {
+        if let Some(pen) = pen {
+            return Ok(pen);
+        }
+        let (temporary, file) = self.home.content.temporary()?;
+        let file = Arc::new(file);
+        Ok(Box::new(Inked { temporary, file, fingerprinter: Fingerprinter::new() }))
+    }
+
+    fn write_down(&self, mut pen: Box<Inked>, chunks: &[Bytes]) -> io::Result<Box<Inked>> {
+        let start = self.state().disk.written;
+        let mut written = start;
+        for chunk in chunks {
+            pen.file.write_all_at(chunk, written)?;
+            pen.fingerprinter.update(chunk);
+            written += chunk.len() as u64;
+        }
+        self.home.counts.spooled.fetch_add(written - start, Ordering::Relaxed);
+        let mut state = self.state();
+        state.counted += written - start;
+        let known = state.disk.sums.len();
+        state.disk.sums.extend_from_slice(&pen.fingerprinter.whole_blocks()[known..]);
+        state.disk.written = written;
+        state.disk.file.get_or_insert_with(|| Arc::clone(&pen.file));
+        state.trim();
+        Ok(pen)
+    }
+
+    fn uncount(&self, state: &mut State) {
+        self.home.counts.spooled.fetch_sub(std::mem::take(&mut state.counted), Ordering::Relaxed);
+    }
+
+    fn take_settled(&self) -> Option<Result<Complete, Error>> {
+        if let Some(refusal) = self.refusal() {
+            return Some(Err(refusal));
+        }
+        let mut state = self.state();
+        if !state.has_outgrown_memory() {
+            return Some(Ok(Complete::Memory(state.window.from(0))));
+        }
+        if state.unwritten() > 0 {
+            return None;
+        }
+        let Pen::Idle(pen) = &mut state.pen else { return None };
+        let pen = *pen.take()?;
+        self.uncount(&mut state);
+        Some(Ok(Complete::File(Source::File(pen.temporary), pen.fingerprinter.finish())))
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.uncount(&mut self.state());
+    }
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        match self.refused {
+            // Nothing bounds the window but the followers, and they only as far as they have fallen behind.
+            Some(_) => self.window.cost() as u64 <= OUTSTANDING,
+            None => !self.has_outgrown_memory() || self.unwritten() <= OUTSTANDING,
+        }
+    }
+
+    fn has_outgrown_memory(&self) -> bool {
+        self.disk.written > 0 || self.window.cost() > WINDOW
+    }
+
+    fn unwritten(&self) -> u64 {
+        self.arrived - self.disk.written
+    }
+
+    /// Lets go what can be read back from whole, verified blocks of the file, or what nobody needs any more.
+    fn trim(&mut self) {
+        let readable = self.disk.written - self.disk.written % BLOCK;
+        let needed = match self.refused {
+            Some(_) => {
+                self.followers.iter().flatten().map(|follower| follower.position).min().unwrap_or(u64::MAX)
+            }
+            None => 0,
+        };
+        self.window.trim(|end, cost| end <= needed || (end <= readable && cost > WINDOW));
+    }
+
+    fn wakers(&mut self) -> Vec<Waker> {
+        self.followers.iter_mut().flatten().filter_map(|follower| follower.waker.take()).collect()
+    }
+}

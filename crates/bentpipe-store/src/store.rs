@@ -1,0 +1,259 @@
+//! The store as the proxy sees it: look up, insert, freshen, invalidate.
+//!
+//! Owns opening and closing a cache folder and what is said about it. It decides nothing of RFC 9111: what may be
+//! stored or reused is rfc9111's; this finds and keeps (RFC 9111 §2, §3, §4.3.4, §4.4 as orders, not as judgements).
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::header::CONTENT_TYPE;
+use rfc9111::{CacheKey, StoredResponse};
+use serde::{Serialize, Serializer};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::arrival::Arrival;
+use crate::collapse::{Collapse, Collapsing};
+use crate::content::Content;
+use crate::error::Error;
+use crate::home::Home;
+use crate::journal::{Journal, Loaded};
+use crate::locked::lock;
+use crate::shelf::Shelf;
+use crate::spool::Spool;
+use crate::stored::{Found, Place, Stored};
+use crate::sweep::{self, Sweep};
+
+/// How much a store may hold, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// What the cache folder may take on disk.
+    pub max_size: u64,
+    /// The longest body that is stored.
+    pub max_object_size: u64,
+}
+
+/// The stored responses of one cache folder. Clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shelf: Arc<Shelf>,
+    collapsing: Arc<Collapsing>,
+    sweep: Arc<Mutex<Sweep>>,
+    limits: Limits,
+    keeper: Option<AbortHandle>,
+}
+
+/// What a store holds and has done since it was opened. Sizes in bytes.
+#[derive(Clone, Copy, Serialize, Debug)]
+pub struct Stats {
+    /// Complete stored responses.
+    pub objects: usize,
+    /// Bytes on disk: content in whole pages, records, and what is being spooled.
+    pub bytes: u64,
+    /// What the folder may take.
+    pub limit: u64,
+    /// Bodies arriving now.
+    pub arriving: usize,
+    /// Bodies that were kept.
+    pub kept: u64,
+    /// Uses of stored responses that were noted.
+    pub hits: u64,
+    /// Stored responses that made room for others.
+    pub evicted: u64,
+    /// Stored responses whose body was found missing or damaged.
+    pub damaged: u64,
+    /// Whether the disk takes writes.
+    pub is_storing: bool,
+}
+
+/// One stored response, for people.
+#[derive(Clone, Serialize, Debug)]
+pub struct Summary {
+    /// The cache key: the target URI in normal form.
+    pub key: String,
+    /// The status code.
+    pub status: u16,
+    /// The complete length of the body in bytes, if known.
+    pub length: Option<u64>,
+    /// The Content-Type as received.
+    pub media_type: Option<String>,
+    /// When the response was received or last freshened; written as seconds since 1970.
+    #[serde(serialize_with = "seconds")]
+    pub stored_at: SystemTime,
+    /// How often it was used.
+    pub uses: u64,
+}
+
+impl Store {
+    /// Opens the cache folder `dir`, which is made (for its owner only) if need be. Reads the durable index, so call it
+    /// where waiting for the disk is allowed, but inside a tokio runtime: the keeper task is started there.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while another process has it open, [`Error::NoRuntime`] outside a runtime, and what the disk
+    /// said. Damaged contents are no error: what cannot be read is not stored.
+    pub fn open(dir: &Path, limits: Limits) -> Result<Self, Error> {
+        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let locked = take_lock(dir)?;
+        let home = Arc::new(Home::new(Content::new(dir, true)));
+        home.content.sweep_temporary()?;
+        let loaded = Loaded::read(dir)?;
+        let was_clean = loaded.clean || home.content.is_unused();
+        let journal = Journal::start(dir, &loaded)?;
+        let sweep = Arc::new(Mutex::new(Sweep::new(limits.max_size, was_clean)));
+        let shelf = Arc::new(Shelf::new(Arc::clone(&home), loaded.restored, Some((journal, locked))));
+        home.bell.notify_one();
+        let keeper = runtime.spawn(sweep::keep(Arc::downgrade(&shelf), home, Arc::clone(&sweep)));
+        let keeper = Some(keeper.abort_handle());
+        Ok(Self { inner: Arc::new(Inner { shelf, collapsing: Arc::default(), sweep, limits, keeper }) })
+    }
+
+    /// Reads the index of the cache folder `dir` without locking or changing anything: for looking at the folder of a
+    /// proxy, stopped or not. Nothing can be inserted.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
+        let home = Arc::new(Home::new(Content::new(dir, false)));
+        let loaded = Loaded::read(dir)?;
+        let sweep = Arc::new(Mutex::new(Sweep::new(u64::MAX, true)));
+        let shelf = Arc::new(Shelf::new(home, loaded.restored, None));
+        let limits = Limits { max_size: u64::MAX, max_object_size: u64::MAX };
+        Ok(Self { inner: Arc::new(Inner { shelf, collapsing: Arc::default(), sweep, limits, keeper: None }) })
+    }
+
+    /// What is stored under `key`, including responses whose body is still arriving. Looks only into memory.
+    pub fn lookup(&self, key: &CacheKey) -> Found {
+        Found::new(self.inner.shelf.index.lookup(key))
+    }
+
+    /// Begins to store a response whose body is about to arrive. A lookup finds it at once. `length` is its
+    /// Content-Length in bytes, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::Unavailable`] after a failure of the disk, [`Error::Closed`]: pass the response on
+    /// without storing it.
+    pub fn insert(
+        &self,
+        key: CacheKey,
+        head: StoredResponse,
+        length: Option<u64>,
+    ) -> Result<(Arrival, Arc<Stored>), Error> {
+        let Inner { shelf, limits, .. } = &*self.inner;
+        let limit = limits.max_object_size.min(limits.max_size);
+        if length.is_some_and(|length| length > limit) {
+            return Err(Error::TooLarge { limit });
+        }
+        if !shelf.is_open() {
+            return Err(Error::Closed);
+        }
+        if !shelf.home.health.is_good() {
+            return Err(Error::Unavailable);
+        }
+        let spool = Arc::new(Spool::new(Arc::clone(&shelf.home), length, limit));
+        let stored = shelf.arrive(key, head, Place::Arriving(Arc::clone(&spool)));
+        let arrival = Arrival::new(Arc::clone(shelf), Arc::clone(stored.holding()), spool);
+        Ok((arrival, stored))
+    }
+
+    /// Gives `stored` the new `head` in the index (RFC 9111 §3.2, §4.3.4); its body stays. Returns the stored response
+    /// with that head, which is right to use even if it left the index meanwhile.
+    pub fn freshen(&self, key: &CacheKey, stored: &Arc<Stored>, head: StoredResponse) -> Arc<Stored> {
+        self.inner.shelf.freshen(key, stored, head)
+    }
+
+    /// Drops every stored response of `key` (RFC 9111 §4.4, or a purge) and returns how many that were. Who reads one
+    /// reads on; one that is arriving will not be kept.
+    pub fn invalidate(&self, key: &CacheKey) -> usize {
+        self.inner.shelf.invalidate(key)
+    }
+
+    /// Whether a request for `key`, for which nothing fit is stored, should fetch or wait for one that does.
+    pub fn wait_for_head(&self, key: &CacheKey) -> Collapse {
+        self.inner.collapsing.join(key)
+    }
+
+    /// What the store holds and has done.
+    pub fn stats(&self) -> Stats {
+        let Inner { shelf, limits, .. } = &*self.inner;
+        let counts = &shelf.home.counts;
+        let (objects, bytes) = {
+            let ledger = lock(&shelf.ledger);
+            (ledger.len(), ledger.total())
+        };
+        Stats {
+            objects,
+            bytes: bytes + counts.spooled.load(Ordering::Relaxed),
+            limit: limits.max_size,
+            arriving: counts.arriving.load(Ordering::Relaxed),
+            kept: counts.kept.load(Ordering::Relaxed),
+            hits: counts.hits.load(Ordering::Relaxed),
+            evicted: counts.evicted.load(Ordering::Relaxed),
+            damaged: counts.damaged.load(Ordering::Relaxed),
+            is_storing: shelf.is_open() && !shelf.home.health.is_failing(),
+        }
+    }
+
+    /// Everything stored, in the order of the keys.
+    pub fn list(&self) -> Vec<Summary> {
+        let mut list: Vec<_> = self.inner.shelf.index.all().map(|stored| summary(&stored)).collect();
+        list.sort_by(|one, other| one.key.cmp(&other.key));
+        list
+    }
+
+    /// Writes down everything that is stored, takes no more, and lets another process have the folder. Bodies that are still arriving are served to their
+    /// followers and not kept.
+    pub async fn close(&self) {
+        let inner = Arc::clone(&self.inner);
+        let closed = tokio::task::spawn_blocking(move || {
+            lock(&inner.sweep).close(&inner.shelf);
+            inner.shelf.unlock();
+        });
+        if let Err(error) = closed.await {
+            tracing::warn!(%error, "the cache was not closed in good order");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
+        }
+    }
+}
+
+fn take_lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join("lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+fn summary(stored: &Arc<Stored>) -> Summary {
+    let head = stored.head();
+    let media_type = head.headers.get(CONTENT_TYPE);
+    Summary {
+        key: stored.holding().key.as_str().to_owned(),
+        status: head.status.as_u16(),
+        length: stored.length(),
+        media_type: media_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        stored_at: head.response_time,
+        uses: stored.holding().uses(),
+    }
+}
+
+fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+}

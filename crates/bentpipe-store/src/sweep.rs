@@ -1,0 +1,192 @@
+//! The keeper's work: carries out what the ledger orders and what readers noted, and recovers after a crash.
+//!
+//! Owns the rounds (blocking) and the task that starts them. It decides nothing about value: the ledger does. Nothing
+//! here is on the path of a request.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::blocks::Digest;
+use crate::home::Home;
+use crate::journal::Journal;
+use crate::locked::lock;
+use crate::record::{Change, Record};
+use crate::shelf::Shelf;
+
+/// How often the journal is written: a kill loses at most this.
+const FLUSH: Duration = Duration::from_secs(1);
+/// A round that syncs is every so many flushes: a power cut loses at most 5 s.
+const FLUSHES_A_SYNC: u32 = 5;
+/// Stored responses evicted between two looks at the journal. Mass deletion slows the file system for seconds.
+const BATCH: usize = 32;
+/// Evicting goes down to this share of the limit, in percent, so that it is not begun again at once.
+const RELIEF: u64 = 95;
+/// Parts of the content (of 256) a recovery looks through in a round.
+const PARTS: u16 = 16;
+
+/// The state of the keeper's work.
+pub(crate) struct Sweep {
+    limit: u64,
+    /// The next part of the content to look through for what nobody refers to; 256 when there is no more.
+    recovery: u16,
+}
+
+impl Sweep {
+    /// Keeps the folder below `limit` bytes. After an unclean stop, content that never got its record is looked for.
+    pub(crate) fn new(limit: u64, was_clean: bool) -> Self {
+        Self { limit, recovery: if was_clean { 256 } else { 0 } }
+    }
+
+    /// One round. With `sync`, everything is brought to the platter, and the snapshot renewed if it is due.
+    pub(crate) fn round(&mut self, shelf: &Shelf, sync: bool) {
+        let Some(journal) = shelf.journal.as_ref().filter(|journal| journal.is_open()) else { return };
+        self.tidy(shelf, journal);
+        if sync && shelf.home.health.is_good() {
+            // Content first: a record that outlives a power cut finds its body.
+            let synced = shelf.home.content.sync().and_then(|()| journal.sync());
+            let written = synced.and_then(|()| match journal.is_snapshot_due() {
+                true => write_snapshot(shelf, journal, false),
+                false => Ok(()),
+            });
+            if written.is_err() || shelf.home.health.is_failing() {
+                drop(shelf.home.health.note("syncing the index", written));
+            }
+        }
+    }
+
+    /// The last round: takes no more changes and leaves a snapshot that says so.
+    pub(crate) fn close(&mut self, shelf: &Shelf) {
+        let Some(journal) = shelf.journal.as_ref().filter(|journal| journal.is_open()) else { return };
+        self.tidy(shelf, journal);
+        shelf.shut();
+        let content = &shelf.home.content;
+        let is_clean = self.recovery > 255;
+        let closed = flush(shelf, journal)
+            .and_then(|()| content.sync())
+            .and_then(|()| journal.sync())
+            .and_then(|()| write_snapshot(shelf, journal, is_clean));
+        drop(shelf.home.health.note("closing the index", closed));
+    }
+
+    fn tidy(&mut self, shelf: &Shelf, journal: &Journal) {
+        let home = &shelf.home;
+        let mut orphans = home.take_orphans();
+        for holding in home.take_damaged() {
+            shelf.drop_from_index(&holding);
+            orphans.extend(shelf.strike(holding.id));
+        }
+        note_uses(shelf);
+        loop {
+            let evicted = self.evict(shelf, &mut orphans);
+            // Records go before their content: after a kill nothing is left that points to nothing.
+            drop(flush(shelf, journal));
+            orphans.drain(..).for_each(|digest| shelf.remove_orphan(&digest));
+            if evicted == 0 {
+                break;
+            }
+        }
+        self.recover(shelf);
+    }
+
+    fn evict(&self, shelf: &Shelf, orphans: &mut Vec<Digest>) -> usize {
+        let spooled = shelf.home.counts.spooled.load(Ordering::Relaxed);
+        let evicted = {
+            let mut ledger = lock(&shelf.ledger);
+            if ledger.total() + spooled <= self.limit {
+                return 0;
+            }
+            let target = (self.limit / 100 * RELIEF).saturating_sub(spooled);
+            ledger.evict(target, BATCH)
+        };
+        for removed in &evicted {
+            shelf.drop_from_index(&removed.what);
+            orphans.extend(removed.orphan);
+        }
+        shelf.home.counts.evicted.fetch_add(evicted.len() as u64, Ordering::Relaxed);
+        evicted.len()
+    }
+
+    fn recover(&mut self, shelf: &Shelf) {
+        let parts = self.recovery..(self.recovery + PARTS).min(256);
+        self.recovery = parts.end;
+        for digest in parts
+            .filter_map(|part| u8::try_from(part).ok())
+            .flat_map(|part| shelf.home.content.beginning_with(part))
+        {
+            shelf.remove_orphan(&digest);
+        }
+    }
+}
+
+/// The keeper: flushes every second, and does a round every five or when the bell rings. Ends with the shelf.
+pub(crate) async fn keep(shelf: Weak<Shelf>, home: Arc<Home>, sweep: Arc<Mutex<Sweep>>) {
+    let mut ticks = interval(FLUSH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut round: Option<JoinHandle<()>> = None;
+    let (mut ticked, mut rang) = (0, false);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => ticked += 1,
+            () = home.bell.notified() => rang = true,
+        }
+        let Some(shelf) = shelf.upgrade() else { return };
+        // A round may sync for seconds on a slow disk; the journal is written all the while.
+        let is_sync_due = ticked >= FLUSHES_A_SYNC;
+        if (is_sync_due || rang) && round.as_ref().is_none_or(JoinHandle::is_finished) {
+            let (shelf, sweep) = (Arc::clone(&shelf), Arc::clone(&sweep));
+            round = Some(spawn_blocking(move || lock(&sweep).round(&shelf, is_sync_due)));
+            rang = false;
+            if is_sync_due {
+                ticked = 0;
+            }
+        }
+        if shelf.journal.as_ref().is_some_and(Journal::is_flush_due) {
+            let flushed =
+                spawn_blocking(move || shelf.journal.as_ref().map(|journal| flush(&shelf, journal)));
+            drop(flushed.await);
+        }
+    }
+}
+
+fn note_uses(shelf: &Shelf) {
+    for holding in shelf.home.take_used() {
+        let uses = holding.take_uses();
+        let priority = lock(&shelf.ledger).used(holding.id, uses);
+        if let Some(priority) = priority {
+            shelf.append(&Change::Use { id: holding.id, uses, priority: priority.to_bits() });
+        }
+    }
+}
+
+fn flush(shelf: &Shelf, journal: &Journal) -> io::Result<()> {
+    let health = &shelf.home.health;
+    if !health.is_good() {
+        return Ok(());
+    }
+    match journal.flush() {
+        // Nothing to write says nothing about the disk.
+        Ok(0) => Ok(()),
+        outcome => health.note("writing the index", outcome.map(drop)),
+    }
+}
+
+fn write_snapshot(shelf: &Shelf, journal: &Journal, clean: bool) -> io::Result<()> {
+    journal.snapshot(clean, |write| {
+        for stored in shelf.index.all() {
+            let holding = stored.holding();
+            let standing = lock(&shelf.ledger).standing(holding.id);
+            let (Some(kept), Some((uses, priority))) = (holding.kept(), standing) else { continue };
+            if holding.is_damaged() {
+                continue;
+            }
+            let record = Record::new(holding.id, &holding.key, stored.head(), &kept);
+            write(&Change::Keep(record.used(uses, priority.to_bits())))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,124 @@
+//! A disk that lies, and a disk that fails: no wrong byte is served, and nothing stops being served.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use bentpipe_store::{Error, Limits};
+use http_body_util::BodyExt;
+
+use crate::support::*;
+
+/// Flips one bit of the only content file.
+fn flip(folder: &Path, at: u64) {
+    let file = &content(folder)[0];
+    let file = OpenOptions::new().read(true).write(true).open(file).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flipped_bit_is_a_miss_and_never_served() {
+    for (length, at) in [(5_000, 0), (5_000, 4_999), (65_536, 100), (1_000_000, 200_000)] {
+        let (folder, store) = empty(LIMITS);
+        let stored = keep(&store, "a", &body(length)).await;
+        flip(folder.path(), at);
+        assert!(matches!(stored.body(None).verified().await, Err(Error::Damaged)));
+        assert!(store.lookup(&key("a")).is_empty(), "{length} {at}");
+        until(|| store.stats().objects == 0).await;
+        assert_eq!((store.stats().damaged, store.stats().bytes), (1, 0));
+        assert!(content(folder.path()).is_empty());
+
+        keep(&store, "a", &body(length)).await;
+        assert_eq!(fetch(&store, "a").await.unwrap(), body(length));
+    }
+}
+
+#[tokio::test]
+async fn damage_further_on_breaks_the_body_off_before_it() {
+    let (folder, store) = empty(LIMITS);
+    let stored = keep(&store, "a", &body(1_000_000)).await;
+    flip(folder.path(), 600_000);
+    let reading = stored.body(None).verified().await.unwrap();
+    let (got, broken) = read_until_broken(reading).await;
+    assert!(broken);
+    assert!(got.len() >= 262_144 && got.len() <= 600_000);
+    assert_eq!(got, body(1_000_000).slice(..got.len()));
+    assert!(store.lookup(&key("a")).is_empty());
+}
+
+#[tokio::test]
+async fn a_part_beside_the_damage_is_served() {
+    let (folder, store) = empty(LIMITS);
+    let stored = keep(&store, "a", &body(1_000_000)).await;
+    flip(folder.path(), 600_000);
+    let part = stored.body(Some(700_000..=800_000));
+    assert_eq!(read(part).await.unwrap(), body(1_000_000).slice(700_000..=800_000));
+    assert!(read(stored.body(Some(600_001..=600_001))).await.is_err());
+}
+
+#[tokio::test]
+async fn a_body_of_another_size_or_none_is_a_miss() {
+    for length in [0, 4_999, 5_001] {
+        let (folder, store) = empty(LIMITS);
+        keep(&store, "a", &body(5_000)).await;
+        let file = OpenOptions::new().write(true).open(&content(folder.path())[0]).unwrap();
+        file.set_len(length).unwrap();
+        assert!(fetch(&store, "a").await.is_none());
+        assert!(store.lookup(&key("a")).is_empty());
+    }
+    let (folder, store) = empty(LIMITS);
+    keep(&store, "a", &body(5_000)).await;
+    fs::remove_file(&content(folder.path())[0]).unwrap();
+    assert!(fetch(&store, "a").await.is_none());
+}
+
+#[tokio::test]
+async fn damage_done_while_it_arrives_is_not_served_to_those_behind() {
+    let (folder, store) = empty(LIMITS);
+    let whole = body(3_000_000);
+    let (mut arrival, stored) = insert(&store, "a", None);
+    let behind = stored.body(None);
+    write(&mut arrival, &whole, 100_000).await;
+    let spooled = &files(&folder.path().join("tmp"))[0];
+    let file = OpenOptions::new().write(true).open(spooled).unwrap();
+    file.write_all_at(&[whole[0] ^ 1], 0).unwrap();
+    let (got, broken) = read_until_broken(behind).await;
+    assert!(broken && got.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_fails_does_not_stop_the_service_and_comes_back() {
+    let (folder, store) = empty(Limits { max_object_size: 1 << 24, ..LIMITS });
+    let tmp = folder.path().join("tmp");
+    fs::remove_dir(&tmp).unwrap();
+    fs::write(&tmp, b"no folder").unwrap();
+
+    let whole = body(3_000_000);
+    let (mut arrival, stored) = insert(&store, "a", None);
+    let reader = tokio::spawn(read(stored.body(None)));
+    write(&mut arrival, &whole, 50_000).await;
+    assert!(matches!(arrival.commit(None).await, Err(Error::Unavailable)));
+    assert_eq!(reader.await.unwrap().unwrap(), whole);
+    assert!(store.lookup(&key("a")).is_empty());
+    assert!(matches!(store.insert(key("a"), head("1"), None), Err(Error::Unavailable)));
+    assert!(!store.stats().is_storing);
+
+    fs::remove_file(&tmp).unwrap();
+    fs::create_dir(&tmp).unwrap();
+    until(|| store.insert(key("probe"), head("1"), None).is_ok()).await;
+    keep(&store, "a", &whole).await;
+    assert_eq!(fetch(&store, "a").await.unwrap(), whole);
+    assert!(store.stats().is_storing);
+}
+
+#[tokio::test]
+async fn a_reader_that_broke_off_has_ended() {
+    let (folder, store) = empty(LIMITS);
+    let stored = keep(&store, "a", &body(5_000)).await;
+    flip(folder.path(), 1);
+    let mut reading = stored.body(None);
+    assert!(reading.frame().await.unwrap().is_err());
+    assert!(reading.frame().await.is_none());
+}

@@ -1,0 +1,12 @@
+//! The store through its public face: what arrives, what stays, what a crash or a bad disk leaves.
+
+#[cfg(test)]
+mod arriving;
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod keeping;
+#[cfg(test)]
+mod support;

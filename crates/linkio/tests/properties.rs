@@ -1,0 +1,268 @@
+//! What holds for every link and every order of events, in virtual time.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use linkio::sim::Sim;
+use linkio::{BitRate, Capacity, ClientKey, FlowId, Grant, Link, Moment, Weight};
+use proptest::prelude::*;
+
+const SECOND: u64 = 1_000_000_000;
+const NANOBITS: u128 = 8_000_000_000;
+
+fn constant(bits: u64) -> Capacity {
+    Capacity::Constant(BitRate::from_bits_per_second(bits))
+}
+
+fn seconds(count: u64) -> Moment {
+    Moment::from_nanos(count * SECOND)
+}
+
+/// Any rate a link may have, each size of it as likely as the others.
+fn rates() -> impl Strategy<Value = u64> {
+    (1..=30_u32).prop_flat_map(|bits| (1_u64 << bits)..=(2_u64 << bits))
+}
+
+fn capacities() -> impl Strategy<Value = Capacity> {
+    prop_oneof![1 => Just(Capacity::Unlimited), 1 => Just(constant(0)), 6 => rates().prop_map(constant)]
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Open(u64),
+    Offer(usize, u64),
+    Assign(usize, u64),
+    Cancel(usize),
+    Close(usize),
+    Change(Capacity),
+    Wait(u64),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        1 => (0..4_u64).prop_map(Event::Open),
+        6 => (0..8_usize, 0..20_000_u64).prop_map(|(flow, bytes)| Event::Offer(flow, bytes)),
+        1 => (0..8_usize, 0..4_u64).prop_map(|(flow, client)| Event::Assign(flow, client)),
+        1 => (0..8_usize).prop_map(Event::Cancel),
+        1 => (0..8_usize).prop_map(Event::Close),
+        1 => capacities().prop_map(Event::Change),
+        6 => (0..50_000_000_u64).prop_map(Event::Wait),
+    ];
+    prop::collection::vec(event, 1..200)
+}
+
+/// Plays `events` on a link and returns what it granted, what was asked and what was given back.
+fn play(events: &[Event]) -> (Link, Vec<Grant>, u64, u64) {
+    let mut link = Link::new(constant(1_000_000));
+    let (mut now, mut grants) = (Moment::START, Vec::new());
+    let mut flows: Vec<FlowId> = (0..8).map(|flow| link.open(ClientKey(flow % 3), Weight::ONE)).collect();
+    let (mut asked, mut returned) = (0, 0);
+    for event in events {
+        match *event {
+            Event::Open(client) => {
+                flows[0] = {
+                    returned += link.close(flows[0]);
+                    link.open(ClientKey(client), Weight::ONE)
+                }
+            }
+            Event::Offer(flow, bytes) => {
+                let before = link.backlog();
+                link.ask(flows[flow], bytes, now);
+                asked += link.backlog() - before;
+            }
+            Event::Assign(flow, client) => link.assign(flows[flow], ClientKey(client)),
+            Event::Cancel(flow) => returned += link.cancel(flows[flow]),
+            Event::Close(flow) => returned += link.close(flows[flow]),
+            Event::Change(capacity) => link.set_capacity(capacity, now, &mut grants),
+            Event::Wait(nanos) => {
+                now = now + Duration::from_nanos(nanos);
+                link.step(now, &mut grants);
+            }
+        }
+        assert_eq!(asked, returned + total(&grants) + link.backlog(), "after {event:?}");
+    }
+    (link, grants, asked, returned)
+}
+
+fn total(grants: &[Grant]) -> u64 {
+    grants.iter().map(|grant| grant.bytes).sum()
+}
+
+proptest! {
+    #[test]
+    fn bytes_are_conserved_and_depart_in_order(events in events()) {
+        let (mut link, mut grants, asked, returned) = play(&events);
+        link.set_capacity(Capacity::Unlimited, seconds(3600), &mut grants);
+        prop_assert_eq!(link.step(seconds(3600), &mut grants), None);
+        prop_assert_eq!(link.backlog(), 0);
+        prop_assert_eq!(asked, returned + total(&grants));
+        prop_assert!(grants.is_sorted_by_key(|grant| grant.departure));
+    }
+
+    #[test]
+    fn no_window_exceeds_the_capacity_by_more_than_a_packet(bits in rates(), events in events()) {
+        let mut link = Link::new(constant(bits));
+        let (mut now, mut grants) = (Moment::START, Vec::new());
+        let flows: Vec<FlowId> = (0..8).map(|flow| link.open(ClientKey(flow % 3), Weight::ONE)).collect();
+        for event in events {
+            match event {
+                Event::Offer(flow, bytes) => link.ask(flows[flow], bytes, now),
+                Event::Wait(nanos) => {
+                    now = now + Duration::from_nanos(nanos);
+                    link.step(now, &mut grants);
+                }
+                _ => {}
+            }
+        }
+        for start in 0..grants.len() {
+            let mut work = 0;
+            for grant in &grants[start + 1..] {
+                work += u128::from(grant.bytes) * NANOBITS;
+                // A departure is the first whole nanosecond after the last bit, hence the one more.
+                let time = grant.departure.since(grants[start].departure).as_nanos() + 1;
+                prop_assert!(work < time * u128::from(bits) + u128::from(bits));
+            }
+        }
+    }
+
+    #[test]
+    fn the_link_never_rests_while_something_waits(bits in rates(), asks in prop::collection::vec((0..20_usize, 1..50_000_u64), 1..50)) {
+        let mut sim = Sim::new(constant(bits));
+        let flows: Vec<FlowId> = (0..20).map(|flow| sim.open(ClientKey(flow / 5))).collect();
+        for (flow, bytes) in &asks {
+            sim.offer(flows[*flow], *bytes);
+        }
+        sim.run_out(Moment::from_nanos(u64::MAX));
+        let work: u128 = asks.iter().map(|(_, bytes)| u128::from(*bytes) * NANOBITS).sum();
+        prop_assert_eq!(u128::from(sim.now().as_nanos()), work.div_ceil(u128::from(bits)));
+    }
+
+    #[test]
+    fn late_steps_cost_no_rate(bits in rates(), waits in prop::collection::vec(0..30_000_000_u64, 1..100)) {
+        let (mut late, mut grants, mut now) = (Link::new(constant(bits)), Vec::new(), Moment::START);
+        let flow = late.open(ClientKey(1), Weight::ONE);
+        late.ask(flow, u64::MAX / 2, now);
+        for wait in waits {
+            now = now + Duration::from_nanos(wait);
+            late.step(now, &mut grants);
+        }
+        let crossed = u128::from(total(&grants)) * NANOBITS;
+        let capacity = u128::from(now.as_nanos()) * u128::from(bits);
+        let packet = u128::from(constant(bits).quantum()) * NANOBITS;
+        prop_assert!(crossed <= capacity && capacity < crossed + packet);
+    }
+
+    #[test]
+    fn equal_flows_differ_by_at_most_a_quantum(bits in rates(), clients in 1..12_u64, each in 1..6_u64, checks in prop::collection::vec(0..3 * SECOND, 1..8)) {
+        let mut sim = Sim::new(constant(bits));
+        let flows: Vec<FlowId> = (0..clients * each).map(|flow| sim.open(ClientKey(flow % clients))).collect();
+        flows.iter().for_each(|flow| sim.saturate(*flow));
+        for wait in checks {
+            sim.run_until(sim.now() + Duration::from_nanos(wait.min(4_000_000_000_000 / bits)));
+            let shares = flows.iter().map(|flow| sim.crossed(*flow));
+            let (least, most) = (shares.clone().min(), shares.max());
+            prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= constant(bits).quantum()));
+        }
+    }
+
+    #[test]
+    fn nobody_starves(bits in 10_000..10_000_000_u64, flows in 1..20_u64, asks in prop::collection::vec((1..5_u64, 1..3000_u64), 1..100)) {
+        let mut sim = Sim::new(constant(bits));
+        let patient = sim.open(ClientKey(0));
+        sim.saturate(patient);
+        let others: Vec<FlowId> = (1..=flows).map(|client| sim.open(ClientKey(client))).collect();
+        // Everybody else asks little and often, and so is new as often as can be.
+        for (wait, bytes) in asks.iter().cycle().take(400) {
+            others.iter().for_each(|flow| sim.offer(*flow, *bytes));
+            sim.run_until(sim.now() + Duration::from_millis(*wait * 10));
+        }
+        let all: u64 = total(sim.history());
+        let fair = all / (flows + 1);
+        prop_assert!(sim.crossed(patient) + 3 * constant(bits).quantum() >= fair / 2, "{} of {all}", sim.crossed(patient));
+    }
+}
+
+#[test]
+fn a_client_with_eight_flows_gets_what_one_with_one_gets() {
+    let mut sim = Sim::new(constant(1_000_000));
+    let flows: Vec<FlowId> = (0..9).map(|flow| sim.open(ClientKey(u64::from(flow > 0)))).collect();
+    flows.iter().for_each(|flow| sim.saturate(*flow));
+    sim.run_until(seconds(60));
+    let eight: u64 = flows[1..].iter().map(|flow| sim.crossed(*flow)).sum();
+    assert!(sim.crossed(flows[0]).abs_diff(eight) <= 1500);
+    assert!(sim.crossed(flows[0]) + eight > 7_500_000 - 1500);
+}
+
+#[test]
+fn flows_of_one_client_share_by_weight() {
+    let mut sim = Sim::new(constant(1_000_000));
+    let flows = [1, 2, 4]
+        .map(|weight| sim.open_weighted(ClientKey(1), Weight::new(NonZeroU32::new(weight).unwrap())));
+    flows.iter().for_each(|flow| sim.saturate(*flow));
+    sim.run_until(seconds(60));
+    let shares = flows.map(|flow| sim.crossed(flow) as f64);
+    assert!(
+        (shares[1] / shares[0] - 2.0).abs() < 0.02 && (shares[2] / shares[0] - 4.0).abs() < 0.02,
+        "{shares:?}"
+    );
+}
+
+#[test]
+fn a_small_object_under_bulk_waits_a_packet_not_a_queue() {
+    let mut sim = Sim::new(constant(1_000_000));
+    for client in 0..20 {
+        let bulk = sim.open(ClientKey(client));
+        sim.saturate(bulk);
+    }
+    let small = sim.open(ClientKey(99));
+    sim.run_until(seconds(5));
+    sim.offer(small, 1000);
+    sim.run_until(sim.now() + Duration::from_millis(12 + 8));
+    assert_eq!(sim.crossed(small), 1000);
+}
+
+#[test]
+fn a_change_keeps_the_work_done_on_the_packet_that_is_crossing() {
+    let mut sim = Sim::new(constant(8_000));
+    let flow = sim.open(ClientKey(1));
+    sim.offer(flow, 160);
+    sim.run_until(Moment::from_nanos(80_000_000));
+    sim.set_capacity(constant(0));
+    sim.run_until(seconds(100));
+    assert_eq!((sim.crossed(flow), sim.link().queueing_delay(sim.now())), (0, None));
+    sim.set_capacity(constant(16_000));
+    // 80 of 160 bytes crossed before the outage, the rest now at twice the rate.
+    sim.run_out(seconds(200));
+    assert_eq!(sim.now(), Moment::from_nanos(100 * SECOND + 40_000_000));
+    assert_eq!(sim.crossed(flow), 160);
+}
+
+#[test]
+fn a_gap_of_the_schedulers_own_making_is_made_good_and_a_pause_is_not() {
+    let mut link = Link::new(constant(8_000_000));
+    let mut grants = Vec::new();
+    let flow = link.open(ClientKey(1), Weight::ONE);
+    let at = |micros: u64| Moment::from_nanos(micros * 1000);
+    link.ask(flow, 1000, at(0));
+    // The step comes 5 ms late and the flow asks again at once: the link carries on from where it was.
+    link.step(at(6000), &mut grants);
+    link.ask(flow, 1000, at(6100));
+    assert_eq!(link.step(at(6100), &mut grants), None);
+    assert_eq!(grants[1].departure, at(2000));
+    // A source that pauses longer than that starts afresh, without a burst.
+    link.ask(flow, 1000, at(9000));
+    assert_eq!(link.step(at(9000), &mut grants), Some(at(10_000)));
+}
+
+#[test]
+fn a_closed_flow_asks_in_vain_and_harms_nobody() {
+    let mut link = Link::new(constant(1000));
+    let gone = link.open(ClientKey(1), Weight::ONE);
+    assert_eq!(link.close(gone), 0);
+    let heir = link.open(ClientKey(1), Weight::ONE);
+    link.ask(gone, 500, Moment::START);
+    link.assign(gone, ClientKey(2));
+    assert_eq!((link.cancel(gone), link.close(gone), link.backlog(), link.flows()), (0, 0, 0, 1));
+    link.ask(heir, 500, Moment::START);
+    assert_eq!((heir.index(), link.backlog(), link.waiting(heir)), (gone.index(), 500, 372));
+}

@@ -1,0 +1,166 @@
+//! The request fields a stored response nominates with Vary (RFC 9111 §4.1), and whether a request presents the same.
+//!
+//! Values are compared after the normalisation §4.1 allows without knowing a field's meaning: field lines combined,
+//! white space around list members dropped; language ranges and codings also in one case and without inner white
+//! space. Members are never reordered, since order may carry preference.
+
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
+
+use crate::fields;
+
+/// The request fields nominated by a stored response's Vary field, with their values in the request that led to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nominated {
+    /// Sorted by name.
+    fields: Vec<(HeaderName, Option<Vec<u8>>)>,
+}
+
+impl Nominated {
+    /// What a response with these header fields nominates in the request with those.
+    pub fn new(request: &HeaderMap, response: &HeaderMap) -> Self {
+        Self::from_parts(fields::members(response, &VARY).map(|name| {
+            // A name that is none nominates what cannot be compared, as "*" does.
+            let name = HeaderName::from_bytes(name).unwrap_or_else(|_| ANYTHING.clone());
+            let value = request.contains_key(&name).then(|| normalised(request, &name).collect());
+            (name, value)
+        }))
+    }
+
+    /// Puts nominated fields together again from what [`Nominated::parts`] gave.
+    pub fn from_parts(parts: impl IntoIterator<Item = (HeaderName, Option<Vec<u8>>)>) -> Self {
+        let mut fields: Vec<_> = parts.into_iter().collect();
+        fields.sort_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
+        fields.dedup_by(|(one, _), (other, _)| one == other);
+        fields.shrink_to_fit();
+        Self { fields }
+    }
+
+    /// The nominated fields and their normalised values; no value means the request did not carry the field.
+    pub fn parts(&self) -> impl Iterator<Item = (&HeaderName, Option<&[u8]>)> {
+        self.fields.iter().map(|(name, value)| (name, value.as_deref()))
+    }
+
+    /// Whether a request presents the same values. Allocates nothing.
+    pub fn matches(&self, request: &HeaderMap) -> bool {
+        self.mismatch(request).is_none()
+    }
+
+    /// The first nominated field in which a request differs.
+    pub fn mismatch(&self, request: &HeaderMap) -> Option<&HeaderName> {
+        // §4.1: "When a cache receives a request that can be satisfied by a stored response and that stored response
+        // contains a Vary header field, the cache MUST NOT use that stored response without revalidation unless all
+        // the presented request header fields nominated by that Vary field value match those fields in the original
+        // request".
+        let differs = |(name, value): &&(HeaderName, Option<Vec<u8>>)| match value {
+            // "A stored response with a Vary header field value containing a member "*" always fails to match."
+            _ if *name == ANYTHING => true,
+            // "If (after any normalization that might take place) a header field is absent from a request, it can only
+            // match another request if it is also absent there."
+            None => request.contains_key(name),
+            Some(value) => {
+                !request.contains_key(name) || !normalised(request, name).eq(value.iter().copied())
+            }
+        };
+        self.fields.iter().find(differs).map(|(name, _)| name)
+    }
+
+    /// Whether the response varies on something that is in no request: `Vary: *`.
+    pub fn is_any(&self) -> bool {
+        self.fields.iter().any(|(name, _)| *name == ANYTHING)
+    }
+
+    /// Whether every field that a response's Vary names is among these.
+    pub(crate) fn covers(&self, response: &HeaderMap) -> bool {
+        fields::members(response, &VARY).all(|name| {
+            self.fields.iter().any(|(known, _)| known.as_str().as_bytes().eq_ignore_ascii_case(name))
+        })
+    }
+}
+
+/// `Vary: *`, kept as the name of a field that no request can carry.
+pub(crate) static ANYTHING: HeaderName = HeaderName::from_static("*");
+
+/// The combined value of a field, byte by byte.
+fn normalised(request: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = u8> {
+    let folds = *name == ACCEPT_LANGUAGE || *name == ACCEPT_ENCODING;
+    let bytes = fields::members(request, name)
+        .enumerate()
+        .flat_map(|(at, member)| (at > 0).then_some(b',').into_iter().chain(member.iter().copied()));
+    bytes
+        .filter(move |byte| !folds || !matches!(byte, b' ' | b'\t'))
+        .map(move |byte| if folds { byte.to_ascii_lowercase() } else { byte })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::headers;
+
+    #[track_caller]
+    fn check(vary: &str, original: &str, presented: &str, matches: bool) {
+        let nominated = Nominated::new(&headers(original), &headers(vary));
+        assert_eq!(nominated.matches(&headers(presented)), matches, "{vary} | {original} | {presented}");
+    }
+
+    #[test]
+    fn nominated_fields_must_match_4_1() {
+        check("vary: foo", "foo: 1", "foo: 1", true);
+        check("vary: foo", "foo: 1", "foo: 2", false);
+        check("vary: foo", "foo: 1", "foo: 1\nbar: 2", true);
+        check("vary: foo, bar", "foo: 1\nbar: 2", "foo: 1\nbar: 3", false);
+        check("vary: foo\nvary: bar", "foo: 1\nbar: 2", "foo: 1\nbar: 3", false);
+        check("vary: FOO", "foo: 1", "Foo: 1", true);
+    }
+
+    #[test]
+    fn absent_matches_only_absent_4_1() {
+        check("vary: foo", "", "", true);
+        check("vary: foo", "foo: 1", "", false);
+        check("vary: foo", "", "foo: 1", false);
+        check("vary: foo", "", "foo:", false);
+    }
+
+    #[test]
+    fn a_star_never_matches_4_1() {
+        check("vary: *", "", "", false);
+        check("vary: foo, *", "foo: 1", "foo: 1", false);
+        check("vary: b@d", "", "", false);
+    }
+
+    #[test]
+    fn values_are_normalised_4_1() {
+        check("vary: foo", "foo: 1, 2", "foo:  1,2 ", true);
+        check("vary: foo", "foo: 1, 2", "foo: 1\nfoo: 2", true);
+        check("vary: foo", "foo: a", "foo: A", false);
+        check("vary: foo", "foo: 1, 2", "foo: 2, 1", false);
+        check("vary: accept-language", "accept-language: en-GB, de", "accept-language: EN-gb,de", true);
+        check("vary: accept-language", "accept-language: en;q=0.5", "accept-language: en; q=0.5", true);
+        check("vary: accept-language", "accept-language: en, de", "accept-language: de, en", false);
+        check("vary: accept-encoding", "accept-encoding: gzip", "accept-encoding: GZIP", true);
+    }
+
+    #[test]
+    fn no_vary_matches_everything() {
+        check("etag: 1", "foo: 1", "foo: 2", true);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_make_the_same_again(values in prop::collection::vec(prop::option::of(any::<Vec<u8>>()), 0..4), star: bool) {
+            let names = ["accept", "foo", "bar", if star { "*" } else { "baz" }];
+            let parts = names.into_iter().zip(values).map(|(name, value)| (HeaderName::from_static(name), value));
+            let nominated = Nominated::from_parts(parts);
+            let again = nominated.parts().map(|(name, value)| (name.clone(), value.map(<[u8]>::to_vec)));
+            prop_assert_eq!(Nominated::from_parts(again), nominated);
+        }
+
+        #[test]
+        fn a_request_matches_itself(value in "[a-z ,\";=\\\\]{0,12}", name in "accept-language|foo") {
+            let request = headers(&format!("{name}: {value}"));
+            let response = headers(&format!("vary: {name}"));
+            prop_assert!(Nominated::new(&request, &response).matches(&request));
+        }
+    }
+}

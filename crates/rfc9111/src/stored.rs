@@ -1,0 +1,188 @@
+//! The head of a stored response: what of it is kept (RFC 9111 §3.1), and when it was asked for and received.
+//!
+//! The body is somebody else's: this crate decides about heads only.
+
+use std::time::SystemTime;
+
+use http::StatusCode;
+use http::header::{AGE, DATE, HeaderMap, HeaderName, LAST_MODIFIED, SET_COOKIE};
+
+use crate::connection::is_hop_by_hop;
+use crate::date::{format_date, parse_date};
+use crate::directives::CacheControl;
+use crate::etag::EntityTag;
+use crate::fields;
+use crate::nominated::Nominated;
+use crate::request::Presented;
+
+/// The head of a stored response to a GET request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredResponse {
+    /// The status code.
+    pub status: StatusCode,
+    /// The header fields that are kept: see [`StoredResponse::new`].
+    pub headers: HeaderMap,
+    /// The request fields nominated by Vary, with their values in the original request.
+    pub nominated: Nominated,
+    /// "The value of the clock at the time of the request that resulted in the stored response." (§4.2.3)
+    pub request_time: SystemTime,
+    /// "The value of the clock at the time the response was received." (§4.2.3)
+    pub response_time: SystemTime,
+}
+
+impl StoredResponse {
+    /// The head to store for a response received to this request.
+    ///
+    /// Left out are (§3.1) the fields for one connection, those of proxy authentication, and those listed by
+    /// `no-cache="…"` and `private="…"`; also Set-Cookie, which is for the first client only. Age is kept, the age of
+    /// the stored response being computed from it. A missing or broken Date becomes the time of receipt.
+    pub fn new(
+        request: &Presented<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        request_time: SystemTime,
+        response_time: SystemTime,
+    ) -> Self {
+        let nominated = Nominated::new(request.headers, headers);
+        let mut kept = storable(headers);
+        date_it(&mut kept, response_time);
+        Self { status, headers: kept, nominated, request_time, response_time }
+    }
+
+    /// Nominates anew the fields that the stored Vary names, with their values in this request.
+    ///
+    /// For a response that [`freshen`](crate::freshen) gave another Vary: the request that was answered with 304 is
+    /// one that this response suits.
+    pub fn renominate(&mut self, request: &Presented<'_>) {
+        self.nominated = Nominated::new(request.headers, &self.headers);
+    }
+
+    /// When the origin made the response: Date, or the time of receipt where that cannot be read.
+    pub fn date(&self) -> SystemTime {
+        self.read_date(&DATE).unwrap_or(self.response_time)
+    }
+
+    /// Last-Modified, where it can be read.
+    pub fn last_modified(&self) -> Option<SystemTime> {
+        self.read_date(&LAST_MODIFIED)
+    }
+
+    /// Whether there is something to validate the response by (§4.3.1).
+    pub fn has_validator(&self) -> bool {
+        has_validator(&self.headers)
+    }
+
+    pub(crate) fn etag(&self) -> Option<EntityTag<'_>> {
+        EntityTag::of(&self.headers)
+    }
+
+    /// The date in a field, read with the time of receipt as the reference for two-digit years.
+    pub(crate) fn read_date(&self, name: &HeaderName) -> Option<SystemTime> {
+        parse_date(fields::first(&self.headers, name)?, self.response_time)
+    }
+}
+
+/// Whether header fields hold a validator: an entity tag or a modification date, readable or not, since either is sent
+/// back as it came.
+pub(crate) fn has_validator(headers: &HeaderMap) -> bool {
+    headers.contains_key(LAST_MODIFIED) || EntityTag::of(headers).is_some()
+}
+
+/// What of a response's header fields is stored (§3.1).
+pub(crate) fn storable(headers: &HeaderMap) -> HeaderMap {
+    let directives = CacheControl::of(headers);
+    fields::retain(headers.clone(), |name| !is_excluded(headers, directives, name))
+}
+
+fn is_excluded(headers: &HeaderMap, directives: CacheControl, name: &HeaderName) -> bool {
+    // "The Connection header field and fields whose names are listed in it are required by Section 7.6.1 of [HTTP] to
+    // be removed before forwarding the message. This MAY be implemented by doing so before storage."
+    is_hop_by_hop(headers, name)
+        // A cookie was set for the client that got it. The others share the response, not the cookie.
+        || *name == SET_COOKIE
+        || name.as_str() == "set-cookie2"
+        // "The no-cache […] and private […] cache directives can have arguments that prevent storage of header fields
+        // by all caches and shared caches, respectively."
+        || (directives.qualified && CacheControl::names_field(headers, name))
+}
+
+/// Makes sure that a stored response says when it was made.
+///
+/// RFC 9110 §6.6.1: "A recipient with a clock that receives a response message without a Date header field MUST record
+/// the time it was received and append a corresponding Date header field to the message's header section if it is
+/// cached or forwarded downstream." and "…that receives a response with an invalid Date header field value MAY replace
+/// that value with the time that response was received."
+pub(crate) fn date_it(headers: &mut HeaderMap, response_time: SystemTime) {
+    let readable = fields::first(headers, &DATE).and_then(|date| parse_date(date, response_time)).is_some();
+    if !readable {
+        fields::replace(headers, &DATE, [format_date(response_time)]);
+    }
+}
+
+/// The Age field's value in seconds (§5.1), zero where there is none to believe.
+pub(crate) fn age_value(headers: &HeaderMap) -> u32 {
+    // §5.1: "Although it is defined as a singleton header field, a cache encountering a message with a list-based Age
+    // field value SHOULD use the first member of the field value, discarding subsequent ones. If the field value
+    // (after discarding additional members, as per above) is invalid […], a cache SHOULD ignore the field."
+    fields::members(headers, &AGE).next().and_then(fields::delta_seconds).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{START_DATE, headers, stored};
+
+    #[track_caller]
+    fn check(received: &str, kept: &str) {
+        let kept = headers(&kept.replace("NOW", START_DATE));
+        assert_eq!(stored(200, received).headers, kept, "{received}");
+    }
+
+    #[test]
+    fn fields_for_one_connection_are_not_stored_3_1() {
+        check("date: NOW\nconnection: foo\nfoo: 1\nbar: 2\nkeep-alive: 5", "bar: 2\ndate: NOW");
+        check("proxy-authenticate: x\nproxy-authentication-info: y", "date: NOW");
+    }
+
+    #[test]
+    fn unknown_fields_and_duplicates_are_stored_3_1() {
+        check("foo: 1\nbar: 2\nfoo: 3", "foo: 1\nbar: 2\nfoo: 3\ndate: NOW");
+        check("cache-status: up; hit\nage: 7", "cache-status: up; hit\nage: 7\ndate: NOW");
+    }
+
+    #[test]
+    fn cookies_are_for_the_first_client_only() {
+        check("set-cookie: a\nset-cookie: b\nset-cookie2: c", "date: NOW");
+    }
+
+    #[test]
+    fn fields_listed_by_no_cache_and_private_are_not_stored_3_1() {
+        let control = "cache-control: no-cache=\"foo\", private=\"bar, etag\", max-age=1";
+        check(
+            &format!("{control}\nfoo: 1\nbar: 2\netag: x\nbaz: 3"),
+            &format!("{control}\nbaz: 3\ndate: NOW"),
+        );
+    }
+
+    #[test]
+    fn a_missing_or_broken_date_is_the_time_of_receipt_rfc9110_6_6_1() {
+        check("a: 1", "a: 1\ndate: NOW");
+        check("date: yesterday\na: 1", "date: NOW\na: 1");
+    }
+
+    #[test]
+    fn age_is_the_first_member_and_digits_only_5_1() {
+        for (text, age) in [
+            ("age: 7200", 7200),
+            ("age: 1, 7200", 1),
+            ("age: 1\nage: 7200", 1),
+            ("age: 7200.0", 0),
+            ("age: -1", 0),
+            ("age: abc, 7200", 0),
+            ("age: 99999999999999", 1 << 31),
+            ("", 0),
+        ] {
+            assert_eq!(age_value(&headers(text)), age, "{text}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Whether a response may be stored (RFC 9111 §3).
+//!
+//! What of it is stored is `stored`'s (§3.1). Only complete responses to GET are stored; 206 (§3.3, §3.4) and answers
+//! to HEAD and POST are passed.
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, TRANSFER_ENCODING};
+use http::{Method, StatusCode};
+
+use crate::because::Because;
+use crate::directives::CacheControl;
+use crate::fields;
+use crate::freshness::{freshness_by, has_explicit_freshness, is_heuristically_cacheable};
+use crate::request::{Presented, Situation};
+use crate::stored::StoredResponse;
+
+/// Whether a response may be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Storing {
+    /// It may, and it is worth it.
+    Store(Because),
+    /// It is only passed on.
+    Pass(Because),
+}
+
+/// Decides whether the response to a presented request may be stored.
+///
+/// `headers` are the response's fields as received, hop-by-hop fields included: some of those speak against storing.
+pub fn may_store(
+    presented: &Presented<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    situation: &Situation,
+) -> Storing {
+    let directives = CacheControl::of(headers);
+    let checked = request_allows(presented)
+        .and_then(|()| status_allows(status, &directives))
+        .and_then(|()| directives_allow(presented, status, &directives))
+        .and_then(|()| framing_allows(headers))
+        .and_then(|()| worth_storing(presented, status, headers, situation));
+    match checked {
+        Ok(because) => Storing::Store(because),
+        Err(because) => Storing::Pass(because),
+    }
+}
+
+/// "A cache MUST NOT store a response to a request unless: the request method is understood by the cache" (§3)
+fn request_allows(presented: &Presented<'_>) -> Result<(), Because> {
+    if *presented.method != Method::GET {
+        return Err(Because::Method(presented.method.clone()));
+    }
+    // The cache key does not hold the content, so that one client's content would choose what all others get.
+    if has_content(presented.headers) {
+        return Err(Because::RequestContent);
+    }
+    // §5.2.1.5: "The no-store request directive indicates that a cache MUST NOT store any part of either this request
+    // or any response to it."
+    if CacheControl::of(presented.headers).no_store {
+        return Err(Because::RequestNoStore);
+    }
+    Ok(())
+}
+
+/// "the response status code is final (see Section 15 of \[HTTP\]); if the response status code is 206 or 304, or the
+/// must-understand cache directive (see Section 5.2.2.3) is present: the cache understands the response status code"
+fn status_allows(status: StatusCode, directives: &CacheControl) -> Result<(), Because> {
+    match status {
+        _ if status.is_informational() => Err(Because::NotFinal(status)),
+        StatusCode::PARTIAL_CONTENT => Err(Because::PartialContent),
+        StatusCode::NOT_MODIFIED => Err(Because::NotModified),
+        _ if directives.must_understand && !is_understood(status) => Err(Because::NotUnderstood(status)),
+        _ => Ok(()),
+    }
+}
+
+fn directives_allow(
+    presented: &Presented<'_>,
+    status: StatusCode,
+    directives: &CacheControl,
+) -> Result<(), Because> {
+    forbids_keeping(directives, status).map_or(Ok(()), Err)?;
+    // "if the cache is shared: the Authorization header field is not present in the request […] or a response
+    // directive is present that explicitly allows shared caching (see Section 3.5)": "must-revalidate […], public […],
+    // and s-maxage".
+    let shared = directives.must_revalidate || directives.public || directives.s_maxage.is_some();
+    if presented.headers.contains_key(AUTHORIZATION) && !shared {
+        return Err(Because::Authorization);
+    }
+    Ok(())
+}
+
+/// Why a response's directives forbid having it stored at all, if they do.
+pub(crate) fn forbids_keeping(directives: &CacheControl, status: StatusCode) -> Option<Because> {
+    // "the no-store cache directive is not present in the response (see Section 5.2.2.5)". §5.2.2.3: "When a cache
+    // that implements the must-understand directive receives a response that includes it, the cache SHOULD ignore the
+    // no-store directive if it understands and implements the status code's caching requirements."
+    let understood = directives.must_understand && is_understood(status);
+    if directives.no_store && !understood {
+        return Some(Because::ResponseNoStore);
+    }
+    // "if the cache is shared: the private response directive is either not present or allows a shared cache to store
+    // a modified response; see Section 5.2.2.7)".
+    directives.private.then_some(Because::Private)
+}
+
+/// What was received must be the whole of a representation, decoded as far as it will be.
+fn framing_allows(headers: &HeaderMap) -> Result<(), Because> {
+    if headers.contains_key(CONTENT_RANGE) {
+        return Err(Because::ContentRange);
+    }
+    if fields::members(headers, &TRANSFER_ENCODING).any(|coding| !coding.eq_ignore_ascii_case(b"chunked")) {
+        return Err(Because::TransferCoding);
+    }
+    Ok(())
+}
+
+/// "the response contains at least one of the following: a public response directive […]; an Expires header field […];
+/// a max-age response directive […]; if the cache is shared: an s-maxage response directive […]; or a status code that
+/// is defined as heuristically cacheable" (§3), and there is a way it could be reused.
+fn worth_storing(
+    presented: &Presented<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    situation: &Situation,
+) -> Result<Because, Because> {
+    let directives = CacheControl::of(headers);
+    let explicit = has_explicit_freshness(headers, &directives);
+    if !directives.public && !explicit && !is_heuristically_cacheable(status) {
+        return Err(Because::NotCacheable(status));
+    }
+    let head = StoredResponse::new(presented, status, headers, situation.now, situation.now);
+    if head.nominated.is_any() {
+        return Err(Because::VariesOnAnything);
+    }
+    let freshness = freshness_by(&head, &directives, situation);
+    if freshness.is_fresh() && !directives.no_cache {
+        Ok(Because::StoredFresh(freshness))
+    } else if head.has_validator() {
+        Ok(Because::StoredToValidate)
+    } else if explicit && !directives.no_cache && directives.forbids_stale().is_none() {
+        Ok(Because::StoredForOutages)
+    } else {
+        Err(Because::NothingToReuse)
+    }
+}
+
+/// Whether a request announces content. RFC 9110 §9.3.1: "content received in a GET request has no generally defined
+/// semantics", yet origins exist that answer by it.
+pub(crate) fn has_content(headers: &HeaderMap) -> bool {
+    let empty = |value: &[u8]| value.iter().all(|digit| *digit == b'0');
+    headers.contains_key(TRANSFER_ENCODING)
+        || fields::first(headers, &CONTENT_LENGTH).is_some_and(|v| !empty(v))
+}
+
+/// The final status codes of RFC 9110 §15 whose caching requirements are implemented here: all but 206 and 304.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=205 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{headers, request, situation};
+
+    fn storing(method: &str, request_fields: &str, status: u16, response: &str) -> Storing {
+        let status = StatusCode::from_u16(status).expect("a status");
+        may_store(&request(method, request_fields).presented(), status, &headers(response), &situation(0))
+    }
+
+    #[track_caller]
+    fn check(status: u16, response: &str, section: &str) {
+        check_request("", status, response, section);
+    }
+
+    /// `section` is where storing is refused, or "" where the response is stored.
+    #[track_caller]
+    fn check_request(request_fields: &str, status: u16, response: &str, section: &str) {
+        let found = match storing("GET", request_fields, status, response) {
+            Storing::Store(_) => "",
+            Storing::Pass(because) => because.section().trim_start_matches("RFC "),
+        };
+        assert_eq!(found, section, "{request_fields} | {status} | {response}");
+    }
+
+    #[test]
+    fn explicit_freshness_is_enough_for_any_final_status_3() {
+        for status in [200, 201, 202, 299, 302, 307, 400, 404, 500, 503, 599] {
+            check(status, "cache-control: max-age=60", "");
+            check(status, "cache-control: s-maxage=60", "");
+            check(status, "expires: Sun, 06 Nov 1994 09:49:37 GMT", "");
+        }
+    }
+
+    #[test]
+    fn other_statuses_need_public_or_a_heuristic_3() {
+        let modified = "last-modified: Sun, 06 Nov 1993 08:49:37 GMT";
+        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+            check(status, modified, "");
+            check(status, "etag: \"1\"", "");
+        }
+        for status in [201, 299, 302, 403, 500, 599] {
+            check(status, modified, "9111 §3");
+            check(status, &format!("{modified}\ncache-control: public"), "");
+        }
+    }
+
+    #[test]
+    fn what_could_never_be_reused_is_not_stored() {
+        check(200, "", "9111 §3");
+        check(200, "cache-control: public", "9111 §3");
+        check(200, "cache-control: no-cache, max-age=60", "9111 §3");
+        check(200, "cache-control: no-cache\netag: \"1\"", "");
+        check(200, "cache-control: max-age=0", "");
+        check(200, "cache-control: max-age=0, must-revalidate", "9111 §3");
+        check(200, "cache-control: max-age=0, must-revalidate\netag: \"1\"", "");
+        check(200, "vary: *\ncache-control: max-age=60", "9111 §4.1");
+        check(200, "vary: foo\ncache-control: max-age=60", "");
+    }
+
+    #[test]
+    fn statuses_that_are_not_final_or_not_whole_are_not_stored_3() {
+        for (status, section) in
+            [(100, "9111 §3"), (103, "9111 §3"), (206, "9111 §3.3"), (304, "9111 §4.3.3")]
+        {
+            check(status, "cache-control: max-age=60\netag: \"1\"", section);
+        }
+    }
+
+    #[test]
+    fn no_store_and_private_are_obeyed_3() {
+        check(200, "cache-control: max-age=60, no-store", "9111 §5.2.2.5");
+        check(200, "cache-control: max-age=60\ncache-control: No-Store", "9111 §5.2.2.5");
+        check(200, "cache-control: max-age=60, private", "9111 §5.2.2.7");
+        check(200, "cache-control: max-age=60, private=\"foo\"", "");
+        check_request("cache-control: no-store", 200, "cache-control: max-age=60", "9111 §5.2.1.5");
+        check_request("cache-control: no-cache", 200, "cache-control: max-age=60", "");
+    }
+
+    #[test]
+    fn must_understand_lifts_no_store_on_statuses_we_understand_5_2_2_3() {
+        check(200, "cache-control: max-age=60, no-store, must-understand", "");
+        check(404, "cache-control: max-age=60, no-store, must-understand", "");
+        check(299, "cache-control: max-age=60, no-store, must-understand", "9111 §5.2.2.3");
+        check(599, "cache-control: max-age=60, must-understand", "9111 §5.2.2.3");
+        check(200, "cache-control: max-age=60, private, no-store, must-understand", "9111 §5.2.2.7");
+    }
+
+    #[test]
+    fn credentials_need_leave_to_share_3_5() {
+        let authorised = "authorization: Basic eA==";
+        check_request(authorised, 200, "cache-control: max-age=60", "9111 §3.5");
+        check_request(authorised, 200, "cache-control: max-age=60, proxy-revalidate", "9111 §3.5");
+        for directive in ["public", "must-revalidate", "s-maxage=60"] {
+            check_request(authorised, 200, &format!("cache-control: max-age=60, {directive}"), "");
+        }
+    }
+
+    #[test]
+    fn only_get_without_content_is_stored() {
+        for method in ["HEAD", "POST", "PUT", "OPTIONS", "FOO"] {
+            let found = storing(method, "", 200, "cache-control: max-age=60");
+            assert!(matches!(found, Storing::Pass(Because::Method(_))), "{method}: {found:?}");
+        }
+        check_request("content-length: 1", 200, "cache-control: max-age=60", "9110 §9.3.1");
+        check_request("transfer-encoding: chunked", 200, "cache-control: max-age=60", "9110 §9.3.1");
+        check_request("content-length: 0", 200, "cache-control: max-age=60", "");
+    }
+
+    #[test]
+    fn a_framing_we_do_not_know_is_not_stored() {
+        check(200, "cache-control: max-age=60\ntransfer-encoding: Chunked", "");
+        check(200, "cache-control: max-age=60\ntransfer-encoding: gzip, chunked", "9112 §6.1");
+        check(200, "cache-control: max-age=60\ncontent-range: bytes 0-1/2", "9110 §14.4");
+    }
+
+    #[test]
+    fn cookies_and_the_clients_conditions_do_not_matter() {
+        check(200, "cache-control: max-age=60\nset-cookie: a", "");
+        check_request("if-none-match: \"1\"\nrange: bytes=0-1", 200, "cache-control: max-age=60", "");
+    }
+
+    proptest! {
+        #[test]
+        fn no_store_is_never_stored(
+            before in "(max-age=9|public|s-maxage=9|x=\"[a-z,=]{0,4}\"|immutable)",
+            after in "(max-age=9|public|s-maxage=9|x=\"[a-z,=]{0,4}\"|immutable)",
+            status in 100u16..600,
+        ) {
+            let found = storing("GET", "", status, &format!("cache-control: {before}, no-store, {after}\netag: \"1\""));
+            prop_assert!(matches!(found, Storing::Pass(_)));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Processes for the other commands: bentpipe's release binary and helpers, built, started on a free port,
+//! watched and ended.
+//!
+//! It knows bentpipe's flags only as far as every command needs them.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use tokio::net::TcpStream;
+
+/// How long a process may take until it accepts connections.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The folder of the workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The folder of the fixture site.
+pub(crate) fn site_folder() -> PathBuf {
+    root().join("fixtures/site")
+}
+
+/// Builds a release binary with cargo and gives its path. `what` are the arguments that select it.
+///
+/// # Errors
+/// When the build fails or makes no executable.
+pub(crate) fn build(what: &[&str]) -> anyhow::Result<PathBuf> {
+    println!("building {} ...", what.join(" "));
+    let output = Command::new("cargo")
+        .args(["build", "--release", "--locked", "--message-format=json-render-diagnostics"])
+        .args(what)
+        .current_dir(root())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo could not be started")?;
+    ensure!(output.status.success(), "the build failed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let executable =
+        messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    executable.context("the build made no executable")
+}
+
+/// bentpipe's release binary.
+///
+/// # Errors
+/// Those of [`build`].
+pub(crate) fn build_bentpipe() -> anyhow::Result<PathBuf> {
+    build(&["--package", "bentpipe", "--bin", "bentpipe"])
+}
+
+/// A port of 127.0.0.1 that was free a moment ago.
+///
+/// # Errors
+/// Those of binding.
+pub(crate) fn free_port() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
+
+/// A running process that listens; it is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Program {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Program {
+    /// Starts bentpipe with a cache in `cache` and these further arguments, and waits until it listens.
+    ///
+    /// # Errors
+    /// Those of [`Program::start`].
+    pub(crate) async fn bentpipe(binary: &Path, cache: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let address = free_port()?;
+        let mut command = Command::new(binary);
+        command.args(["--listen", &address.to_string(), "--allow-destination", "127.0.0.1", "--cache-dir"]);
+        command.arg(cache).args(arguments);
+        Self::start(command, address).await
+    }
+
+    /// Starts `command` and waits until it accepts connections at `address`.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends, or does not listen in time.
+    pub(crate) async fn start(mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
+        let child = command.spawn().with_context(|| format!("{command:?} could not be started"))?;
+        let mut program = Self { child, address };
+        let start = Instant::now();
+        while TcpStream::connect(address).await.is_err() {
+            if let Some(status) = program.child.try_wait()? {
+                bail!("{command:?} ended at once: {status}");
+            }
+            ensure!(start.elapsed() < PATIENCE, "{command:?} does not listen on {address}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(program)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The processor time it has used, all threads, user and system together.
+    ///
+    /// # Errors
+    /// When `/proc` does not tell (it is Linux's).
+    pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // proc(5): the command's name is in parentheses and may hold anything; utime and stime are the 12th
+        // and 13th words after it, in ticks.
+        let (_, after) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
+        let words: Vec<_> = after.split_whitespace().collect();
+        let ticks = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+        let used = ticks(11).zip(ticks(12)).context("/proc/PID/stat has no times")?;
+        Ok(Duration::from_millis((used.0 + used.1) * 1000 / ticks_per_second()?))
+    }
+
+    /// Kills it as `kill -9` does and waits until it is gone.
+    ///
+    /// # Errors
+    /// Those of the signal and of waiting.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // A process that has ended already is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ticks_per_second() -> anyhow::Result<u64> {
+    let output = Command::new("getconf").arg("CLK_TCK").output().context("getconf could not be started")?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().context("getconf CLK_TCK")
+}

@@ -1,0 +1,97 @@
+//! The control interface: JSON over HTTP. Routes and their spelling; what they do is `Admin`'s. The same function
+//! answers on the socket of a running proxy and for a cache folder that no proxy has open.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use rfc9111::CacheKey;
+use serde_json::{Value, json};
+
+use super::Admin;
+
+/// A status and what to say with it.
+pub(crate) type Reply = (StatusCode, Value);
+
+/// Carries out one request of an operator.
+pub(crate) fn answer(admin: &Admin, method: &Method, path: &str, content: &[u8]) -> Reply {
+    let route = (method.as_str(), path);
+    match route {
+        ("GET", "/v1/link") => link(admin),
+        ("PUT", "/v1/link") => with(content, |given| set_link(admin, &given)),
+        ("GET", "/v1/cache") => (StatusCode::OK, json!({ "folder": admin.folder(), "stats": admin.stats() })),
+        ("GET", "/v1/cache/responses") => (StatusCode::OK, json!({ "responses": admin.list() })),
+        ("POST", "/v1/cache/purge") => with(content, |given| purge(admin, &given)),
+        ("POST", "/v1/explain") => with(content, |given| explain(admin, &given)),
+        _ => failed(StatusCode::NOT_FOUND, "there is no such route"),
+    }
+}
+
+fn failed(status: StatusCode, why: impl Into<String>) -> Reply {
+    (status, json!({ "error": why.into() }))
+}
+
+fn with(content: &[u8], carry_out: impl FnOnce(Value) -> Reply) -> Reply {
+    match serde_json::from_slice(content) {
+        Ok(given) => carry_out(given),
+        Err(error) => failed(StatusCode::BAD_REQUEST, format!("the content is not JSON: {error}")),
+    }
+}
+
+fn link(admin: &Admin) -> Reply {
+    let Some(state) = admin.link() else {
+        return failed(StatusCode::CONFLICT, "no proxy is running, so there is no link");
+    };
+    let reply = json!({
+        "spec": state.spec.to_string(),
+        "down": state.usage.down,
+        "up": state.usage.up,
+        "flows": state.flows,
+        "queued_down": state.down.backlog,
+        "queued_up": state.up.backlog,
+    });
+    (StatusCode::OK, reply)
+}
+
+fn set_link(admin: &Admin, given: &Value) -> Reply {
+    let Some(spec) = given["spec"].as_str() else {
+        return failed(StatusCode::BAD_REQUEST, "a link is set with {\"spec\": \"512k/128k,rtt=600ms\"}");
+    };
+    match admin.set_link(spec) {
+        Ok(()) => link(admin),
+        Err(error) => failed(StatusCode::BAD_REQUEST, error.to_string()),
+    }
+}
+
+fn purge(admin: &Admin, given: &Value) -> Reply {
+    match given["url"].as_str().and_then(CacheKey::parse) {
+        Some(key) => (StatusCode::OK, json!({ "purged": admin.purge(&key) })),
+        None => failed(StatusCode::BAD_REQUEST, NO_URL),
+    }
+}
+
+fn explain(admin: &Admin, given: &Value) -> Reply {
+    let Some(target) = given["url"].as_str().and_then(|url| url.parse::<Uri>().ok()) else {
+        return failed(StatusCode::BAD_REQUEST, NO_URL);
+    };
+    let mut headers = HeaderMap::new();
+    for field in given["headers"].as_array().map_or(&[][..], Vec::as_slice) {
+        let name = field[0].as_str().and_then(|name| name.parse::<HeaderName>().ok());
+        let value = field[1].as_str().and_then(|value| value.parse::<HeaderValue>().ok());
+        let (Some(name), Some(value)) = (name, value) else {
+            return failed(StatusCode::BAD_REQUEST, format!("not a field: {field}"));
+        };
+        headers.append(name, value);
+    }
+    match admin.explain(&target, &headers) {
+        Some(explanation) => (StatusCode::OK, json!(explanation)),
+        None => failed(StatusCode::BAD_REQUEST, NO_URL),
+    }
+}
+
+const NO_URL: &str = "expected a URL such as http://example.org/page";
+
+/// `reply` as the content of a response.
+pub(crate) fn content(reply: &Value) -> Bytes {
+    let mut text = reply.to_string();
+    text.push('\n');
+    text.into()
+}

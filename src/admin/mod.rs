@@ -1,0 +1,147 @@
+//! What an operator can see and change of a running proxy. Commands reach it through a Unix socket; this file says
+//! what they do, `api` how they are spelled, `socket` where it is, `client` how the command line asks.
+
+pub(crate) mod api;
+pub(crate) mod client;
+pub(crate) mod explain;
+pub(crate) mod socket;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bentpipe_store::{Stats, Store, Summary};
+use linkio::{ByteCount, LinkSpec, LinkState, SharedLink, SpecError};
+use rfc9111::{CacheKey, Policy, Situation};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use explain::Explanation;
+
+/// The operator's hold on a running proxy, or on a cache folder that no proxy has open.
+pub(crate) struct Admin {
+    link: Option<SharedLink>,
+    store: Store,
+    clock: Clock,
+    folder: PathBuf,
+}
+
+impl Admin {
+    /// The hold on a proxy made of these parts.
+    pub(crate) fn new(link: SharedLink, store: Store, clock: Clock, config: &Config) -> Self {
+        Self { link: Some(link), store, clock, folder: config.cache.dir.clone() }
+    }
+
+    /// The hold on a cache folder alone.
+    pub(crate) fn of_folder(store: Store, clock: Clock, config: &Config) -> Self {
+        Self { link: None, store, clock, folder: config.cache.dir.clone() }
+    }
+
+    /// What the link is and does; none where there is only a cache folder.
+    pub(crate) fn link(&self) -> Option<LinkState> {
+        self.link.as_ref().map(SharedLink::snapshot)
+    }
+
+    /// Changes the link at once: what is queued stays queued, and nothing is lost.
+    ///
+    /// # Errors
+    /// If `spec` is no link; says which part of it is wrong.
+    pub(crate) fn set_link(&self, spec: &str) -> Result<(), SpecError> {
+        let spec: LinkSpec = spec.parse()?;
+        if let Some(link) = &self.link {
+            tracing::info!(before = %link.spec(), now = %spec, "the link was changed");
+            link.set(spec);
+        }
+        Ok(())
+    }
+
+    /// What the cache holds, in figures.
+    pub(crate) fn stats(&self) -> Stats {
+        self.store.stats()
+    }
+
+    /// The folder of the cache.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
+    /// Everything the cache holds.
+    pub(crate) fn list(&self) -> Vec<Summary> {
+        self.store.list()
+    }
+
+    /// Drops every stored response of `key`; says how many there were.
+    pub(crate) fn purge(&self, key: &CacheKey) -> usize {
+        self.store.invalidate(key)
+    }
+
+    /// What would be decided now for a GET of `target` with `headers`, and why.
+    pub(crate) fn explain(&self, target: &http::Uri, headers: &http::HeaderMap) -> Option<Explanation> {
+        let key = CacheKey::for_target(target)?;
+        let situation = Situation { now: self.clock.now(), policy: Policy::default() };
+        Some(explain::explain(target, headers, &self.store.lookup(&key), &situation))
+    }
+
+    /// One screen: what this proxy does and how to use it.
+    pub(crate) fn welcome(&self, addresses: &[SocketAddr], socket: Option<&socket::Socket>) -> String {
+        let stats = self.stats();
+        let link = self.link.as_ref().map_or_else(String::new, |link| link.spec().to_string());
+        let listening = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let reachable = addresses.first().map_or_else(String::new, |address| {
+            if address.ip().is_unspecified() { format!("THIS-MACHINE:{}", address.port()) } else { address.to_string() }
+        });
+        let control = match socket {
+            Some(socket) => socket.path().display().to_string(),
+            None => "off".to_owned(),
+        };
+        format!(
+            "bentpipe {version}: a caching, rate-limiting HTTP proxy for the far end of a thin link
+
+  listening on   {listening}
+  cache          {folder} ({objects} responses, {held} of {limit})
+  link           {link}
+  control        {control}
+
+Point a browser or a program at it:
+  Chromium       chromium --proxy-server=http://{reachable}
+  Firefox        Settings, Network Settings, Manual proxy: HTTP proxy {reachable}, also for HTTPS
+  curl, pip, ... export http_proxy=http://{reachable} https_proxy=http://{reachable}
+
+While it runs:
+  bentpipe link set 512k/128k,rtt=600ms   bentpipe cache stats   bentpipe explain URL
+Stop it with Ctrl-C; what is in flight is finished. All options: bentpipe --help
+",
+            version = env!("CARGO_PKG_VERSION"),
+            folder = self.folder.display(),
+            objects = stats.objects,
+            held = human(stats.bytes),
+            limit = ByteCount(stats.limit),
+        )
+    }
+}
+
+/// Bytes as people read them: three digits and a decimal unit.
+pub(crate) fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut units = ["B", "kB", "MB", "GB", "TB"].iter();
+    let mut unit = units.next().unwrap_or(&"B");
+    while value >= 999.5 {
+        let Some(next) = units.next() else { break };
+        value /= 1000.0;
+        unit = next;
+    }
+    if *unit == "B" || value >= 99.95 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_shown_with_three_digits() {
+        assert_eq!(human(0), "0 B");
+        assert_eq!(human(999), "999 B");
+        assert_eq!(human(1_000), "1.0 kB");
+        assert_eq!(human(123_456), "123 kB");
+        assert_eq!(human(10_000_000_000), "10.0 GB");
+    }
+}

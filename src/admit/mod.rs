@@ -1,0 +1,195 @@
+//! `admit`: from a request as it came to an `Admitted` that may walk the line, or a `Refusal`. It checks who asks,
+//! how often, and what is asked for. Which addresses may be dialled is checked where they are dialled.
+
+pub(crate) mod allowance;
+pub(crate) mod client;
+pub(crate) mod target;
+
+use http::header::{CONNECTION, HOST, TE, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use rfc9111::{CacheKey, Presented};
+
+use crate::body::RequestBody;
+use crate::config::Config;
+use crate::exchange::Exchange;
+use crate::respond::Refusal;
+use allowance::Allowance;
+use client::{Client, Credentials};
+
+static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
+
+/// Decides which requests may walk the line.
+pub(crate) struct Admission {
+    credentials: Credentials,
+    allowance: Option<Allowance>,
+    /// Bytes of request line and fields.
+    request_head: usize,
+    /// Bytes of content.
+    request_body: u64,
+    /// The name under which this proxy shows itself in Via.
+    pseudonym: String,
+}
+
+/// A request that may walk the line.
+pub(crate) struct Admitted {
+    pub(crate) method: Method,
+    /// In absolute-form, whatever form it came in; for CONNECT in authority-form.
+    pub(crate) target: Uri,
+    /// As received: `forwarded_headers` are what goes on.
+    pub(crate) headers: HeaderMap,
+    pub(crate) version: Version,
+    pub(crate) body: RequestBody,
+    pub(crate) client: Client,
+    /// Under which a response to it is stored; none for a tunnel.
+    pub(crate) key: Option<CacheKey>,
+    /// The client's connection, if it is to be handed over: a tunnel or an upgrade.
+    pub(crate) on_upgrade: Option<OnUpgrade>,
+    max_forwards: Option<u64>,
+}
+
+impl Admission {
+    /// The rules of `config` for a proxy that calls itself `pseudonym` in Via.
+    pub(crate) fn new(config: &Config, pseudonym: String) -> Self {
+        Self {
+            credentials: Credentials::new(&config.admission.users),
+            allowance: config.admission.requests_per_second.map(Allowance::new),
+            request_head: usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX),
+            request_body: config.limits.request_body.map_or(u64::MAX, |limit| limit.0),
+            pseudonym,
+        }
+    }
+
+    /// Judges `request`, which `client` has sent.
+    ///
+    /// # Errors
+    /// The refusal that the client is to get.
+    pub(crate) fn admit(
+        &self,
+        mut request: Request<Incoming>,
+        client: Client,
+        exchange: &Exchange,
+    ) -> Result<Admitted, Refusal> {
+        self.check_size(&request)?;
+        if let Some(allowance) = &self.allowance {
+            allowance.take(client.address)?;
+        }
+        if let Some(user) = self.credentials.verify(request.headers())? {
+            exchange.note(|details| details.user = Some(user));
+        }
+        target::check_fields(request.version(), request.headers())?;
+        let target = target::of(request.method(), request.uri())?;
+        let looped = rfc9111::via_names(request.headers(), &self.pseudonym);
+        if looped {
+            return Err(Refusal::Loop);
+        }
+        let max_forwards = target::max_forwards(&request)?;
+        let hands_over = request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE);
+        let on_upgrade = hands_over.then(|| hyper::upgrade::on(&mut request));
+        let (parts, incoming) = request.into_parts();
+        if http_body::Body::size_hint(&incoming).lower() > self.request_body {
+            return Err(Refusal::ContentTooLarge);
+        }
+        Ok(Admitted {
+            key: CacheKey::for_target(&target).filter(|_| parts.method != Method::CONNECT),
+            method: parts.method,
+            target,
+            headers: parts.headers,
+            version: parts.version,
+            body: RequestBody::new(incoming, self.request_body),
+            client,
+            on_upgrade,
+            max_forwards,
+        })
+    }
+
+    /// The name under which this proxy shows itself in Via.
+    pub(crate) fn pseudonym(&self) -> &str {
+        &self.pseudonym
+    }
+
+    fn check_size(&self, request: &Request<Incoming>) -> Result<(), Refusal> {
+        let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+        let line = request.uri().path().len() + request.uri().query().map_or(0, str::len);
+        if fields.sum::<usize>() + line > self.request_head { Err(Refusal::FieldsTooLarge) } else { Ok(()) }
+    }
+}
+
+impl Admitted {
+    /// Whether it asks for a tunnel (RFC 9110 §9.3.6).
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.method == Method::CONNECT
+    }
+
+    /// The request as the cache sees it.
+    pub(crate) fn presented(&self) -> Presented<'_> {
+        Presented { method: &self.method, target: &self.target, headers: &self.headers }
+    }
+
+    /// The fields to send on: the end-to-end ones in their order, behind the Host of the target ("a proxy MUST
+    /// ignore the received Host header field and instead replace it with the host information of the
+    /// request-target", RFC 9112 §3.2.2), and with our Via. `pseudonym` is our name there.
+    pub(crate) fn forwarded_headers(&self, pseudonym: &str) -> HeaderMap {
+        let mut forwarded = HeaderMap::with_capacity(self.headers.len() + 2);
+        if let Some(host) = target::host_field(&self.target) {
+            forwarded.insert(HOST, host);
+        }
+        let mut current = None;
+        for (name, value) in rfc9111::end_to_end(self.headers.clone()) {
+            current = name.or(current);
+            if let Some(name) = current.as_ref().filter(|name| **name != HOST) {
+                forwarded.append(name, value);
+            }
+        }
+        if let Some(left) = self.max_forwards {
+            forwarded.insert(&MAX_FORWARDS, HeaderValue::from(left));
+        }
+        self.keep_connection_options(&mut forwarded);
+        rfc9111::append_via(&mut forwarded, self.version, pseudonym);
+        forwarded
+    }
+
+    /// Two of the fields for one hop are offered to the next one too, since we can keep what they promise:
+    /// trailers (RFC 9110 §10.1.4) and a protocol to switch to (§7.8).
+    fn keep_connection_options(&self, forwarded: &mut HeaderMap) {
+        if let Some(protocol) = self.upgrade() {
+            forwarded.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            forwarded.insert(UPGRADE, protocol.clone());
+        } else if self.headers.get_all(TE).iter().any(|te| lists(te, "trailers")) {
+            forwarded.insert(CONNECTION, HeaderValue::from_static("te"));
+            forwarded.insert(TE, HeaderValue::from_static("trailers"));
+        }
+    }
+
+    /// The protocol it asks to switch to. "A server MUST ignore an Upgrade header field that is received in an
+    /// HTTP/1.0 request" (RFC 9110 §7.8).
+    pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
+        let asked = self.headers.get_all(CONNECTION).iter().any(|options| lists(options, "upgrade"));
+        self.headers.get(UPGRADE).filter(|_| asked && self.version == Version::HTTP_11)
+    }
+
+    /// Whether one fetch may answer it and others for the same target. Which of them goes first must not matter, so
+    /// only plain GETs are alike enough.
+    pub(crate) fn is_shareable(&self) -> bool {
+        self.method == Method::GET
+            && self.upgrade().is_none()
+            && http_body::Body::is_end_stream(&self.body)
+            && !SINGULAR.iter().any(|name| self.headers.contains_key(name))
+    }
+}
+
+/// Request fields whose response may be meant for this one request.
+static SINGULAR: [HeaderName; 7] = [
+    http::header::AUTHORIZATION,
+    http::header::RANGE,
+    http::header::IF_NONE_MATCH,
+    http::header::IF_MODIFIED_SINCE,
+    http::header::IF_MATCH,
+    http::header::IF_UNMODIFIED_SINCE,
+    http::header::CACHE_CONTROL,
+];
+
+fn lists(value: &HeaderValue, token: &str) -> bool {
+    value.to_str().is_ok_and(|list| list.split(',').any(|member| member.trim().eq_ignore_ascii_case(token)))
+}

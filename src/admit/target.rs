@@ -1,0 +1,206 @@
+//! What a request asks for: the four forms of a request target (RFC 9112 §3.2), Max-Forwards (RFC 9110 §7.6.2), and
+//! the framing and Host rules that a proxy must not let pass (RFC 9112 §3.2, §6.3). Whether the destination may be
+//! reached is judged at the dial.
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+
+use super::MAX_FORWARDS;
+use crate::respond::Refusal;
+
+/// Reads the target of a request to a proxy.
+pub(super) fn of(method: &Method, uri: &Uri) -> Result<Uri, Refusal> {
+    if method == Method::CONNECT {
+        return authority_form(uri);
+    }
+    if uri.path() == "*" && uri.authority().is_none() {
+        return Err(if method == Method::OPTIONS {
+            Refusal::Options
+        } else {
+            Refusal::BadRequest("Only OPTIONS may ask for the server as a whole.")
+        });
+    }
+    let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+        return Err(Refusal::NotAnOrigin);
+    };
+    check_authority(authority.as_str(), uri.host())?;
+    if *scheme == Scheme::HTTPS {
+        return Err(Refusal::NotImplemented("This proxy reaches https targets through CONNECT tunnels only."));
+    }
+    if *scheme != Scheme::HTTP {
+        return Err(Refusal::NotImplemented("This proxy forwards http and, through CONNECT, https; no other scheme."));
+    }
+    Ok(uri.clone())
+}
+
+/// "CONNECT uses a special form of request target, unique to this method, consisting of only the host and port number
+/// of the tunnel destination, separated by a colon. There is no default port" (RFC 9110 §9.3.6).
+fn authority_form(uri: &Uri) -> Result<Uri, Refusal> {
+    let malformed = Refusal::BadRequest("CONNECT wants a host and a port, such as example.org:443.");
+    let Some(authority) = uri.authority().filter(|_| uri.scheme().is_none()) else { return Err(malformed) };
+    check_authority(authority.as_str(), uri.host())?;
+    match uri.port_u16() {
+        None | Some(0) => Err(malformed),
+        Some(_) => Ok(uri.clone()),
+    }
+}
+
+/// "A sender MUST NOT generate an 'http' URI with an empty host identifier", and "a recipient SHOULD parse for
+/// userinfo and treat its presence as an error" (RFC 9110 §4.2.1, §4.2.4).
+fn check_authority(authority: &str, host: Option<&str>) -> Result<(), Refusal> {
+    if authority.contains('@') {
+        return Err(Refusal::BadRequest("A target with a user name in it is not accepted."));
+    }
+    if host.is_none_or(str::is_empty) {
+        return Err(Refusal::BadRequest("The target names no host."));
+    }
+    Ok(())
+}
+
+/// The Host field for a request to `target`: its authority, without a default port.
+pub(super) fn host_field(target: &Uri) -> Option<HeaderValue> {
+    let host = target.host()?;
+    match target.port_u16() {
+        None | Some(80) => HeaderValue::from_str(host).ok(),
+        Some(port) => HeaderValue::try_from(format!("{host}:{port}")).ok(),
+    }
+}
+
+/// Checks what makes two recipients read one message differently.
+pub(super) fn check_fields(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
+    // "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host
+    // header field and to any request message that contains more than one Host header field line" (RFC 9112 §3.2).
+    let mut hosts = headers.get_all(HOST).iter();
+    let first = hosts.next();
+    if first.is_none() && version == Version::HTTP_11 {
+        return Err(Refusal::BadRequest("An HTTP/1.1 request needs a Host field."));
+    }
+    if hosts.next().is_some() || first.is_some_and(|host| host.as_bytes().iter().any(|byte| b" ,/@".contains(byte))) {
+        return Err(Refusal::BadRequest("A request has one Host field with one host in it."));
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    // "A server or client that receives ... both a Transfer-Encoding and a Content-Length ... ought to be handled as
+    // an error" (RFC 9112 §6.3): it is how requests are smuggled.
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Err(Refusal::BadRequest("A request has either Content-Length or Transfer-Encoding, not both."));
+    }
+    // "A server that receives a request message with a transfer coding it does not understand SHOULD respond with
+    // 501 (Not Implemented)" (RFC 9112 §6.1).
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(Refusal::NotImplemented("The only transfer coding understood here is chunked."));
+    }
+    Ok(())
+}
+
+/// What Max-Forwards says of an OPTIONS or TRACE (RFC 9110 §7.6.2): the number to send on, or the answer if the
+/// request ends here.
+pub(super) fn max_forwards<B>(request: &Request<B>) -> Result<Option<u64>, Refusal> {
+    if request.method() != Method::OPTIONS && request.method() != Method::TRACE {
+        return Ok(None);
+    }
+    let field = request.headers().get(&MAX_FORWARDS);
+    let Some(left) = field.and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok()) else {
+        return Ok(None);
+    };
+    match left.checked_sub(1) {
+        Some(left) => Ok(Some(left)),
+        None if request.method() == Method::TRACE => Err(Refusal::Trace(trace(request))),
+        None => Err(Refusal::Options),
+    }
+}
+
+/// The request as received, for the content of the answer to TRACE, without "fields that are likely to contain
+/// sensitive data" (RFC 9110 §9.3.8).
+fn trace<B>(request: &Request<B>) -> Bytes {
+    let mut text = format!("{} {} {:?}\r\n", request.method(), request.uri(), request.version()).into_bytes();
+    for (name, value) in request.headers() {
+        if ![AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name) {
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(value.as_bytes());
+            text.extend_from_slice(b"\r\n");
+        }
+    }
+    text.extend_from_slice(b"\r\n");
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(method: &str, target: &str, expected: &str) {
+        let uri: Uri = target.parse().expect("a URI");
+        let found = match of(&method.parse().expect("a method"), &uri) {
+            Ok(found) => found.to_string(),
+            Err(refusal) => refusal.into_response().status().as_u16().to_string(),
+        };
+        assert_eq!(found, expected, "{method} {target}");
+    }
+
+    #[test]
+    fn the_four_forms_of_a_target() {
+        check("GET", "http://example.org/a?b", "http://example.org/a?b");
+        check("PURGE", "http://example.org:8080/", "http://example.org:8080/");
+        check("GET", "/a", "400");
+        check("CONNECT", "example.org:443", "example.org:443");
+        check("CONNECT", "example.org", "400");
+        check("CONNECT", "example.org:0", "400");
+        check("OPTIONS", "*", "200");
+        check("GET", "*", "400");
+        check("OPTIONS", "http://example.org/", "http://example.org/");
+    }
+
+    #[test]
+    fn other_schemes_and_user_names_are_refused() {
+        check("GET", "ftp://example.org/a", "501");
+        check("GET", "https://example.org/a", "501");
+        check("GET", "http://me:secret@example.org/", "400");
+        check("CONNECT", "me@example.org:443", "400");
+    }
+
+    fn check_framing(fields: &[(&'static str, &'static str)], expected: u16) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let status = check_fields(Version::HTTP_11, &headers).map_or_else(|r| r.into_response().status().as_u16(), |()| 200);
+        assert_eq!(status, expected, "{fields:?}");
+    }
+
+    #[test]
+    fn what_two_recipients_could_read_differently_is_refused() {
+        check_framing(&[("host", "a")], 200);
+        check_framing(&[], 400);
+        check_framing(&[("host", "a"), ("host", "b")], 400);
+        check_framing(&[("host", "a, b")], 400);
+        check_framing(&[("host", "a"), ("transfer-encoding", "chunked")], 200);
+        check_framing(&[("host", "a"), ("transfer-encoding", "chunked"), ("content-length", "3")], 400);
+        check_framing(&[("host", "a"), ("transfer-encoding", "gzip, chunked")], 501);
+    }
+
+    fn check_max_forwards(method: &str, value: &str, expected: Result<Option<u64>, &str>) {
+        let request = Request::builder().method(method).uri("http://a/").header("max-forwards", value).header("cookie", "x");
+        let request = request.body(()).expect("a request");
+        let found = max_forwards(&request).map_err(|refusal| match refusal {
+            Refusal::Trace(content) => {
+                assert!(!content.windows(6).any(|window| window == b"cookie"));
+                "trace"
+            }
+            _ => "options",
+        });
+        assert_eq!(found, expected, "{method} {value}");
+    }
+
+    #[test]
+    fn max_forwards_counts_down_for_options_and_trace_only() {
+        check_max_forwards("OPTIONS", "3", Ok(Some(2)));
+        check_max_forwards("OPTIONS", "0", Err("options"));
+        check_max_forwards("TRACE", "0", Err("trace"));
+        check_max_forwards("TRACE", "x", Ok(None));
+        check_max_forwards("GET", "0", Ok(None));
+    }
+}

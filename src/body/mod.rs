@@ -1,0 +1,85 @@
+//! What a response carries: nothing, a page of our own, the origin's content as it comes, or a stored one. Nothing is
+//! gathered whole here; each poll hands on one piece.
+
+pub(crate) mod origin;
+pub(crate) mod parts;
+pub(crate) mod request;
+pub(crate) mod sealed;
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bentpipe_store::StoredBody;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+pub(crate) use origin::OriginBody;
+pub(crate) use request::RequestBody;
+pub(crate) use sealed::{Sealed, seal};
+
+/// The content of a response on its way to the client.
+pub(crate) enum Body {
+    Empty,
+    /// A page that bentpipe made itself.
+    Full(Bytes),
+    /// Straight from the origin, not stored.
+    Origin(OriginBody),
+    /// From the store, where it may still be arriving.
+    Stored(StoredBody),
+    /// Several ranges of a stored response.
+    Parts(parts::Parts),
+}
+
+/// Why content broke off before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("the other side's message broke off: {0}")]
+    Incomplete(#[from] hyper::Error),
+    #[error("the stored content could not be read: {0}")]
+    Store(#[from] bentpipe_store::Error),
+    #[error("nothing arrived for {0:?}")]
+    Stalled(std::time::Duration),
+    #[error("the content is larger than limits.request_body allows")]
+    TooLarge,
+    #[error("the origin answered without asking for the content")]
+    NotWanted,
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Origin(body) => Pin::new(body).poll_frame(cx),
+            Self::Stored(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Self::Parts(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Origin(body) => body.is_end_stream(),
+            Self::Stored(body) => body.is_end_stream(),
+            Self::Parts(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Origin(body) => body.size_hint(),
+            Self::Stored(body) => body.size_hint(),
+            Self::Parts(body) => body.size_hint(),
+        }
+    }
+}

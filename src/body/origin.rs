@@ -1,0 +1,92 @@
+//! An origin's content as it crosses the link. It notices when nothing arrives for too long, and tells the
+//! connection's owner how it ended, so that the connection is used again or dropped.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::BodyError;
+
+/// Content received from an origin, with a limit on how long it may make no progress.
+pub(crate) struct OriginBody {
+    incoming: Incoming,
+    idle: Duration,
+    /// Made when the content first has to be waited for; set forward on each wait.
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+    /// Called once when all has arrived; dropped uncalled when the content broke off or was given up.
+    on_end: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl OriginBody {
+    /// Content that fails after `idle` without a byte, and calls `on_end` after its last one.
+    pub(crate) fn new(incoming: Incoming, idle: Duration, on_end: Box<dyn FnOnce() + Send + Sync>) -> Self {
+        let mut body = Self { incoming, idle, timer: None, waiting: false, on_end: Some(on_end) };
+        if body.incoming.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    fn finish(&mut self) {
+        if let Some(on_end) = self.on_end.take() {
+            on_end();
+        }
+    }
+
+    /// Ready when nothing has come for the whole of `idle`.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        if !self.waiting {
+            self.waiting = true;
+            timer.as_mut().reset(Instant::now() + idle);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl HttpBody for OriginBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting = false;
+                if this.incoming.is_end_stream() {
+                    this.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.on_end = None;
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(None) => {
+                this.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                this.poll_stalled(cx).map(|()| Some(Err(BodyError::Stalled(this.idle))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,177 @@
+//! A client's content on its way to the origin. It waits at a gate while the client itself waits for the origin's
+//! 100 (Continue) (RFC 9110 §10.1.1), counts against the size limit, and remembers whether it was sent whole.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+
+use super::BodyError;
+
+/// The content of a request, as the connection to the origin reads it.
+pub(crate) struct RequestBody {
+    incoming: Option<Incoming>,
+    left: u64,
+    gate: Option<Pin<Box<dyn Future<Output = bool> + Send + Sync>>>,
+    progress: Progress,
+}
+
+/// How far the content of a request has come; readable while another task sends it.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress(Arc<AtomicU8>);
+
+const WAITING: u8 = 0;
+const WHOLE: u8 = 1;
+const TOO_LARGE: u8 = 2;
+
+impl Progress {
+    fn new(state: u8) -> Self {
+        Self(Arc::new(AtomicU8::new(state)))
+    }
+
+    /// Whether the origin's connection took all of it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.load(Ordering::Acquire) == WHOLE
+    }
+
+    /// Whether the client sent more than is allowed.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.0.load(Ordering::Acquire) == TOO_LARGE
+    }
+
+    fn set(&self, state: u8) {
+        self.0.store(state, Ordering::Release);
+    }
+}
+
+/// The key to a request's gate: the content flows once it is opened, and breaks off if it is dropped unopened.
+pub(crate) struct Gate {
+    state: Arc<GateState>,
+}
+
+#[derive(Default)]
+struct GateState {
+    decided: AtomicU8,
+    changed: Notify,
+}
+
+impl RequestBody {
+    /// No content at all.
+    pub(crate) fn empty() -> Self {
+        Self { incoming: None, left: 0, gate: None, progress: Progress::new(WHOLE) }
+    }
+
+    /// The client's content, of at most `limit` bytes.
+    pub(crate) fn new(incoming: Incoming, limit: u64) -> Self {
+        if incoming.is_end_stream() {
+            return Self::empty();
+        }
+        Self { incoming: Some(incoming), left: limit, gate: None, progress: Progress::new(WAITING) }
+    }
+
+    /// How far it has come, for whoever decides about retrying and reusing the connection.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Makes the content wait for the returned gate.
+    pub(crate) fn shut(&mut self) -> Gate {
+        let state = Arc::new(GateState::default());
+        let waited = state.clone();
+        self.gate = Some(Box::pin(async move { waited.opened().await }));
+        Gate { state }
+    }
+
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let Some(gate) = &mut self.gate else { return Poll::Ready(Ok(())) };
+        match gate.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(true) => {
+                self.gate = None;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(false) => Poll::Ready(Err(BodyError::NotWanted)),
+        }
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let Some(left) = self.left.checked_sub(length) else {
+            self.progress.set(TOO_LARGE);
+            return Err(BodyError::TooLarge);
+        };
+        self.left = left;
+        Ok(())
+    }
+}
+
+impl GateState {
+    async fn opened(&self) -> bool {
+        loop {
+            let changed = self.changed.notified();
+            match self.decided.load(Ordering::Acquire) {
+                0 => changed.await,
+                decided => return decided == 1,
+            }
+        }
+    }
+
+    fn decide(&self, decided: u8) {
+        if self.decided.compare_exchange(0, decided, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+impl Gate {
+    /// Lets the content flow.
+    pub(crate) fn open(&self) {
+        self.state.decide(1);
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.state.decide(2);
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if let Err(error) = std::task::ready!(this.poll_gate(cx)) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        let ended = frame.is_none() || incoming.is_end_stream();
+        let counted = match frame {
+            Some(Ok(frame)) => Some(this.count(&frame).map(|()| frame)),
+            Some(Err(error)) => Some(Err(BodyError::from(error))),
+            None => None,
+        };
+        if ended && !matches!(counted, Some(Err(_))) {
+            this.progress.set(WHOLE);
+        }
+        Poll::Ready(counted)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}

@@ -1,0 +1,72 @@
+//! The last wrapper around a response's content: it counts what the client's connection takes, and its end is the
+//! end of the exchange.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::{Body, BodyError};
+use crate::exchange::Exchange;
+
+/// Content whose end closes its exchange.
+pub(crate) struct Sealed {
+    body: Body,
+    exchange: Exchange,
+    ended: bool,
+}
+
+/// Ties `exchange` to the content of its response: from here on the client's connection holds it.
+pub(crate) fn seal(exchange: Exchange, response: Response<Body>) -> Response<Sealed> {
+    let head = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    exchange.sent(STATUS_LINE + head.sum::<usize>() as u64);
+    exchange.note(|details| {
+        details.status = Some(response.status());
+        let media_type = response.headers().get(http::header::CONTENT_TYPE);
+        details.media_type = media_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    });
+    response.map(|body| Sealed { ended: body.is_end_stream(), body, exchange })
+}
+
+/// Bytes of a status line with a reason phrase of usual length, and of the empty line after the fields.
+const STATUS_LINE: u64 = 19;
+
+impl HttpBody for Sealed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                this.exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+                this.ended = this.body.is_end_stream();
+            }
+            Some(Err(error)) => tracing::debug!(%error, "a response broke off"),
+            None => this.ended = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.exchange.note(|details| details.cut_short = true);
+        }
+    }
+}

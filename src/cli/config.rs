@@ -1,0 +1,73 @@
+//! `bentpipe config`: look at the configuration without serving anything.
+//!
+//! The texts are made by `config`; here is only which of them goes where, and the exit code.
+
+use std::io::{self, ErrorKind, Write as _};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::config::{self, ConfigErrors, Flags, Loaded};
+
+/// What is wrong with how bentpipe was called, and not with what happened then; as clap has it.
+const USAGE: u8 = 2;
+
+/// Look at the configuration.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say what is wrong with files, environment and flags, or `ok`.
+    Check,
+    /// Print every value and where it came from.
+    Show {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a file with every option at its default.
+    Example,
+    /// Print the reference of all options in Markdown.
+    Reference,
+}
+
+/// Carries out `command` with the values that `flags`, environment and files give.
+pub(crate) fn run(command: ConfigCommand, flags: &Flags) -> ExitCode {
+    let text = match command {
+        ConfigCommand::Check => load(flags).map(|loaded| checked(&loaded)),
+        ConfigCommand::Show { json: false } => load(flags).map(|loaded| config::show(&loaded)),
+        ConfigCommand::Show { json: true } => load(flags).map(|loaded| config::show_json(&loaded)),
+        ConfigCommand::Example => Ok(config::example()),
+        ConfigCommand::Reference => Ok(config::reference()),
+    };
+    match text {
+        Ok(text) => print(&text),
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn load(flags: &Flags) -> Result<Loaded, ConfigErrors> {
+    config::load(flags, config::environment)
+}
+
+fn checked(loaded: &Loaded) -> String {
+    match loaded.files.as_slice() {
+        [] => "ok (no file was read)\n".to_owned(),
+        files => {
+            let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+            format!("ok ({})\n", files.join(", "))
+        }
+    }
+}
+
+/// Prints to standard output. A reader that has seen enough, as `head` does, is no failure.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("bentpipe: standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,248 @@
+//! `Config`: every value bentpipe can be told, decided and checked, and nothing that was merely typed.
+//!
+//! This file owns the types and their defaults. It reads no text: the table of options (`options`) says how
+//! each value is written, `load` decides which of several given values counts, and `serve` hands the parts of
+//! a `Config` to the constructors that need them.
+
+mod destination;
+mod error;
+mod file;
+mod flags;
+mod folders;
+mod load;
+mod options;
+mod show;
+mod value;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use linkio::{ByteCount, LinkSpec};
+
+pub use destination::AllowedDestination;
+pub use error::{ConfigError, ConfigErrors, Source};
+pub(crate) use flags::Flags;
+use folders::Folders;
+pub(crate) use folders::environment;
+pub(crate) use load::{Loaded, load};
+pub(crate) use show::{example, reference, show, show_json};
+
+/// Everything bentpipe was told, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Addresses clients connect to; never empty. Port 0 asks the system for a free port.
+    pub listen: Vec<SocketAddr>,
+    /// Where stored responses live and how much room they have.
+    pub cache: CacheConfig,
+    /// The link every byte to and from an origin crosses: rates per direction and round trip time.
+    pub link: LinkSpec,
+    /// Which destinations clients may reach.
+    pub destinations: Destinations,
+    /// What is written about exchanges and about bentpipe itself.
+    pub log: LogConfig,
+    /// Who may ask, and how often.
+    pub admission: Admission,
+    /// How much a client may hold at once.
+    pub limits: Limits,
+    /// How long bentpipe waits, and for what.
+    pub timeouts: Timeouts,
+    /// Where a running bentpipe takes commands.
+    pub control: Control,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// The folder of the stored responses.
+    pub dir: PathBuf,
+    /// The most bytes all stored responses together take.
+    pub size: ByteCount,
+    /// The largest single body that is stored, in bytes.
+    pub max_object: ByteCount,
+}
+
+/// Which destinations clients may reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destinations {
+    /// Exceptions to the refusal of loopback, private and link-local addresses.
+    pub allow: Vec<AllowedDestination>,
+    /// The ports CONNECT may name (RFC 9110 section 9.3.6 asks for such a limit).
+    pub connect_ports: Vec<u16>,
+}
+
+/// What is written about exchanges and about bentpipe itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Where the access log goes.
+    pub access: AccessLog,
+    /// How a line of the access log looks.
+    pub format: AccessFormat,
+    /// Which diagnostics go to standard error: a level, or `target=level` parts, separated by commas.
+    pub level: String,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// No access log is written.
+    Off,
+    /// One line an exchange to standard output.
+    Stdout,
+    /// One line an exchange appended to this file.
+    File(PathBuf),
+}
+
+/// How a line of the access log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// Squid's native format, which existing analysers read.
+    Squid,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Who may ask, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The accounts of proxy authentication (RFC 9110 section 11.7). When there is none, nobody is asked.
+    pub users: Vec<User>,
+    /// Requests a second that each client address may make; `None` is no limit.
+    pub requests_per_second: Option<NonZeroU32>,
+}
+
+/// An account of the Basic scheme (RFC 7617).
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The user-id: not empty, without a colon.
+    pub name: String,
+    /// The password: not empty.
+    pub password: String,
+}
+
+/// The password stays out of every log line and panic message.
+impl fmt::Debug for User {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How much clients may hold at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections open at the same moment; at least 1.
+    pub connections: usize,
+    /// The largest request head, in bytes: request line and fields; at least 8192.
+    pub request_head: ByteCount,
+    /// The largest request body, in bytes; `None` is no limit.
+    pub request_body: Option<ByteCount>,
+}
+
+/// How long bentpipe waits, and for what. None is zero but `drain`, and none is longer than a year.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection to an origin to open, over all of its addresses.
+    pub connect: Duration,
+    /// For a client to finish sending a request head it began.
+    pub request_head: Duration,
+    /// For the next byte, in either direction, of a request or response under way.
+    pub idle: Duration,
+    /// For the next byte of a tunnel, in either direction.
+    pub tunnel_idle: Duration,
+    /// For exchanges under way to finish after bentpipe was told to stop.
+    pub drain: Duration,
+    /// For an unused connection to an origin to be used again.
+    pub keep_alive: Duration,
+}
+
+/// Where a running bentpipe takes commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// At the platform's usual place for sockets.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// At this socket.
+    Path(PathBuf),
+}
+
+impl Config {
+    /// What `flags` say and the defaults for the rest: no environment, and no file but the one a `--config`
+    /// among them names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the flags: unknown ones, and values that cannot be read.
+    ///
+    /// ```
+    /// let config = bentpipe::Config::from_flags(["--listen", "127.0.0.1:0", "--set", "limits.connections=16"])?;
+    /// assert_eq!(config.limits.connections, 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_flags(flags: impl IntoIterator<Item: AsRef<str>>) -> Result<Config, ConfigErrors> {
+        Ok(load::without_surroundings(&Flags::parse(flags)?)?.config)
+    }
+
+    /// The defaults as the option table writes them: places that depend on the machine are still named `auto`.
+    fn unsettled() -> Config {
+        Config {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 3128))],
+            cache: CacheConfig {
+                dir: PathBuf::from(folders::AUTO),
+                size: ByteCount(10_000_000_000),
+                max_object: ByteCount(1_000_000_000),
+            },
+            link: LinkSpec::default(),
+            destinations: Destinations { allow: Vec::new(), connect_ports: vec![443, 563, 8443] },
+            log: LogConfig { access: AccessLog::Off, format: AccessFormat::Squid, level: "info".to_owned() },
+            admission: Admission { users: Vec::new(), requests_per_second: None },
+            limits: Limits { connections: 4096, request_head: ByteCount(64_000), request_body: None },
+            timeouts: Timeouts {
+                connect: Duration::from_secs(60),
+                request_head: Duration::from_secs(60),
+                idle: Duration::from_secs(300),
+                tunnel_idle: Duration::from_secs(3600),
+                drain: Duration::from_secs(30),
+                keep_alive: Duration::from_secs(60),
+            },
+            control: Control::Auto,
+        }
+    }
+
+    /// Replaces what depends on the machine by the places `folders` knows.
+    fn settle(&mut self, folders: &Folders) {
+        folders.settle_cache(&mut self.cache.dir);
+        if let AccessLog::File(path) = &mut self.log.access {
+            folders.expand_home(path);
+        }
+        if let Control::Path(path) = &mut self.control {
+            folders.expand_home(path);
+        }
+    }
+}
+
+/// The defaults on a machine of which nothing is known: no home, no environment.
+impl Default for Config {
+    fn default() -> Config {
+        let mut config = Config::unsettled();
+        config.settle(&Folders::default());
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_in_debug_output() {
+        let config = Config::from_flags(["--set", "admission.users=alice:sesame"]).unwrap();
+        assert!(!format!("{config:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn the_default_is_what_no_flags_give() {
+        assert_eq!(Config::from_flags([""; 0]).unwrap(), Config::default());
+    }
+}

@@ -1,0 +1,373 @@
+//! `OPTIONS`: one row an option. Flags, environment variables, files, `bentpipe config` and docs/config.md all
+//! come from these rows, and a new option is a new row.
+//!
+//! It does not say what a default is (that is `Config::default`, which a row prints with `get`), nor how the text
+//! of one value is read (`value`), nor where given values come from (`load`).
+
+use crate::config::{Config, destination, value};
+
+/// One option: how it is named, given, explained, read and printed.
+#[derive(Debug)]
+pub(super) struct OptionRow {
+    /// `section.name`, as in files and `--set`.
+    pub(super) key: &'static str,
+    /// The long flag without its dashes, for options that are often given by hand.
+    pub(super) flag: Option<&'static str>,
+    /// What stands for the value in help texts.
+    pub(super) value_name: &'static str,
+    /// Whether it takes any number of values: an array in a file, commas elsewhere.
+    pub(super) list: bool,
+    /// Whether its values are kept from screens and logs.
+    pub(super) secret: bool,
+    /// One sentence, with units.
+    pub(super) help: &'static str,
+    /// Reads values into the configuration; exactly one unless `list`.
+    pub(super) set: fn(&mut Config, &[&str]) -> Result<(), Rejected>,
+    /// The values in canonical form, which `set` reads back as the same.
+    pub(super) get: fn(&Config) -> Vec<String>,
+}
+
+impl OptionRow {
+    /// The environment variable: `BENTPIPE_CACHE_SIZE` for `cache.size`.
+    pub(super) fn variable(&self) -> String {
+        format!("BENTPIPE_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// The default in canonical form, the same on every machine.
+    pub(super) fn default(&self) -> Vec<String> {
+        (self.get)(&Config::unsettled())
+    }
+}
+
+/// Why `set` did not take what was given.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rejected {
+    /// The one value that is wrong, if it is one of them.
+    pub(super) value: Option<String>,
+    /// What is right.
+    pub(super) reason: String,
+}
+
+const VALUE: OptionRow = OptionRow {
+    key: "",
+    flag: None,
+    value_name: "VALUE",
+    list: false,
+    secret: false,
+    help: "",
+    set: |_, _| Ok(()),
+    get: |_| Vec::new(),
+};
+
+const LIST: OptionRow = OptionRow { list: true, ..VALUE };
+
+/// Every option, in the order in which files and help show them.
+pub(super) static OPTIONS: &[OptionRow] = &[
+    OptionRow {
+        key: "listen",
+        flag: Some("listen"),
+        value_name: "ADDRESS:PORT",
+        help: "Addresses on which clients are served; port 0 takes a free one.",
+        set: |config, given| match given {
+            [] => Err(Rejected::all("expected at least one address")),
+            _ => put_all(&mut config.listen, given, value::parse_listen),
+        },
+        get: |config| each(&config.listen, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "cache.dir",
+        flag: Some("cache-dir"),
+        value_name: "FOLDER",
+        help: "Folder of the stored responses; auto is bentpipe in $XDG_CACHE_HOME or ~/.cache, and \
+               /var/cache/bentpipe without a home.",
+        set: |config, given| put(&mut config.cache.dir, given, value::parse_path),
+        get: |config| vec![value::print_path(&config.cache.dir)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "cache.size",
+        flag: Some("cache-size"),
+        value_name: "BYTES",
+        help: "Room for all stored responses together, in bytes: 500M, 10G, 8GiB.",
+        set: |config, given| put(&mut config.cache.size, given, value::parse_size),
+        get: |config| vec![config.cache.size.to_string()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "cache.max_object",
+        value_name: "BYTES",
+        help: "Largest single body that is stored, in bytes.",
+        set: |config, given| put(&mut config.cache.max_object, given, value::parse_size),
+        get: |config| vec![config.cache.max_object.to_string()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "link.spec",
+        flag: Some("link"),
+        value_name: "RATES",
+        help: "The link to imitate, in bits per second and round trip time: 512k, 10M/2M (down/up), \
+               512k,rtt=600ms, unlimited.",
+        set: |config, given| put(&mut config.link, given, value::parse_link),
+        get: |config| vec![config.link.to_string()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "destinations.allow",
+        flag: Some("allow-destination"),
+        value_name: "NETWORK[:PORTS]",
+        help: "Networks that may be reached although they are loopback, private or link-local: 10.0.0.0/8, \
+               127.0.0.1:8000-8999, [::1]:80.",
+        set: |config, given| put_all(&mut config.destinations.allow, given, destination::parse),
+        get: |config| each(&config.destinations.allow, destination::print),
+        ..LIST
+    },
+    OptionRow {
+        key: "destinations.connect_ports",
+        value_name: "PORT",
+        help: "Ports to which CONNECT may open tunnels.",
+        set: |config, given| put_all(&mut config.destinations.connect_ports, given, value::parse_port),
+        get: |config| each(&config.destinations.connect_ports, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "log.access",
+        flag: Some("access-log"),
+        value_name: "FILE",
+        help: "Where one line an exchange goes: off, stdout or a file that is appended to.",
+        set: |config, given| put(&mut config.log.access, given, value::parse_access_log),
+        get: |config| vec![value::print_access_log(&config.log.access)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "log.format",
+        value_name: "FORMAT",
+        help: "How a line of the access log looks: squid (its native format) or json.",
+        set: |config, given| put(&mut config.log.format, given, value::parse_format),
+        get: |config| vec![value::print_format(&config.log.format)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "log.level",
+        flag: Some("log-level"),
+        value_name: "LEVEL",
+        help: "What goes to standard error: off, error, warn, info, debug or trace, or parts such as \
+               warn,bentpipe=debug.",
+        set: |config, given| put(&mut config.log.level, given, value::parse_levels),
+        get: |config| vec![config.log.level.clone()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "admission.users",
+        value_name: "NAME:PASSWORD",
+        secret: true,
+        help: "Accounts, one of which every request must then present; others get 407.",
+        set: |config, given| {
+            put_all(&mut config.admission.users, given, value::parse_user)?;
+            value::distinct(&config.admission.users).map_err(Rejected::all)
+        },
+        get: |config| each(&config.admission.users, value::print_user),
+        ..LIST
+    },
+    OptionRow {
+        key: "admission.requests_per_second",
+        value_name: "NUMBER",
+        help: "Requests a second that each client address may make; off is no limit.",
+        set: |config, given| put(&mut config.admission.requests_per_second, given, value::parse_request_rate),
+        get: |config| vec![value::print_request_rate(&config.admission.requests_per_second)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "limits.connections",
+        value_name: "NUMBER",
+        help: "Client connections open at the same moment; more wait to be accepted.",
+        set: |config, given| put(&mut config.limits.connections, given, value::parse_connections),
+        get: |config| vec![config.limits.connections.to_string()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "limits.request_head",
+        value_name: "BYTES",
+        help: "Largest request line and fields together, in bytes, from 8192 to 16M.",
+        set: |config, given| put(&mut config.limits.request_head, given, value::parse_head_size),
+        get: |config| vec![config.limits.request_head.to_string()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "limits.request_body",
+        value_name: "BYTES",
+        help: "Largest request body, in bytes, or unlimited.",
+        set: |config, given| put(&mut config.limits.request_body, given, value::parse_body_size),
+        get: |config| vec![value::print_body_size(&config.limits.request_body)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "timeouts.connect",
+        value_name: "TIME",
+        help: "Longest wait for a connection to an origin, over all of its addresses: 30s, 1m30s.",
+        set: |config, given| put(&mut config.timeouts.connect, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.timeouts.connect)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "timeouts.request_head",
+        value_name: "TIME",
+        help: "Longest wait for the rest of a request head that a client began.",
+        set: |config, given| put(&mut config.timeouts.request_head, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.timeouts.request_head)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "timeouts.idle",
+        value_name: "TIME",
+        help: "Longest wait for the next byte of a request or response under way.",
+        set: |config, given| put(&mut config.timeouts.idle, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.timeouts.idle)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "timeouts.tunnel_idle",
+        value_name: "TIME",
+        help: "Longest wait for the next byte of a tunnel, in either direction.",
+        set: |config, given| put(&mut config.timeouts.tunnel_idle, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.timeouts.tunnel_idle)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "timeouts.drain",
+        value_name: "TIME",
+        help: "Longest wait, after bentpipe is told to stop, for exchanges under way; 0s is none.",
+        set: |config, given| put(&mut config.timeouts.drain, given, value::parse_duration),
+        get: |config| vec![value::print_duration(&config.timeouts.drain)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "timeouts.keep_alive",
+        value_name: "TIME",
+        help: "How long an unused connection to an origin is kept.",
+        set: |config, given| put(&mut config.timeouts.keep_alive, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.timeouts.keep_alive)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "control.socket",
+        flag: Some("control"),
+        value_name: "PATH",
+        help: "Socket on which a running bentpipe takes commands: auto, off or a path.",
+        set: |config, given| put(&mut config.control, given, value::parse_control),
+        get: |config| vec![value::print_control(&config.control)],
+        ..VALUE
+    },
+];
+
+impl Rejected {
+    fn all(reason: impl Into<String>) -> Rejected {
+        Rejected { value: None, reason: reason.into() }
+    }
+}
+
+fn put<T>(place: &mut T, given: &[&str], parse: fn(&str) -> Result<T, String>) -> Result<(), Rejected> {
+    let [text] = given else { return Err(Rejected::all("expected one value, not a list")) };
+    *place = one(text, parse)?;
+    Ok(())
+}
+
+fn put_all<T>(
+    place: &mut Vec<T>,
+    given: &[&str],
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<(), Rejected> {
+    *place = given.iter().map(|text| one(text, parse)).collect::<Result<_, _>>()?;
+    Ok(())
+}
+
+fn one<T>(text: &str, parse: fn(&str) -> Result<T, String>) -> Result<T, Rejected> {
+    parse(text).map_err(|reason| Rejected { value: Some(text.to_owned()), reason })
+}
+
+fn each<T>(values: &[T], print: fn(&T) -> String) -> Vec<String> {
+    values.iter().map(print).collect()
+}
+
+/// The row of `key`.
+pub(super) fn find(key: &str) -> Option<&'static OptionRow> {
+    OPTIONS.iter().find(|row| row.key == key)
+}
+
+/// The option or section whose name is most like `key`, unless none is much like it.
+pub(super) fn nearest(key: &str) -> Option<&'static str> {
+    let sections = OPTIONS.iter().filter_map(|row| row.key.split_once('.')).map(|(section, _)| section);
+    let names = OPTIONS.iter().map(|row| row.key).chain(sections);
+    let last_part = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
+    // `[cach] size` is near `cache.size`, and so is a bare `size`.
+    let distance = |name: &'static str| distance(key, name).min(distance(key, last_part(name)) + 1);
+    names
+        .map(|name| (distance(name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= name.len() / 3)
+        .map(|(_, name)| name)
+}
+
+/// How many letters must be put in, left out, replaced or swapped with their neighbour to make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
+    // Row i holds the distances of the first i letters of `a` to every beginning of `b`.
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            let swapped = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
+            row.push(replaced.min(swapped).min(rows[i - 1][j] + 1).min(row[j - 1] + 1));
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_name_is_one_options_own() {
+        let unique = |names: Vec<String>| names.iter().collect::<HashSet<_>>().len() == names.len();
+        assert!(unique(OPTIONS.iter().map(|row| row.key.to_owned()).collect()));
+        assert!(unique(OPTIONS.iter().map(OptionRow::variable).collect()));
+        assert!(unique(OPTIONS.iter().filter_map(|row| row.flag.map(str::to_owned)).collect()));
+    }
+
+    #[test]
+    fn every_help_is_one_sentence_that_fits_a_table() {
+        for row in OPTIONS {
+            assert!(row.help.ends_with('.') && !row.help.contains(['|', '\n']), "{}", row.key);
+        }
+    }
+
+    #[test]
+    fn nearest_names() {
+        let check = |key, expected: Option<&str>| assert_eq!(nearest(key), expected, "{key}");
+        check("cache.szie", Some("cache.size"));
+        check("cache-size", Some("cache.size"));
+        check("cachesize", Some("cache.size"));
+        check("max_object", Some("cache.max_object"));
+        check("cach", Some("cache"));
+        check("tiemouts", Some("timeouts"));
+        check("Listen", Some("listen"));
+        check("tls.certificate", None);
+        check("", None);
+    }
+
+    proptest! {
+        #[test]
+        fn distances_are_symmetric_and_zero_for_equal_names(a in "[a-d.]{0,8}", b in "[a-d.]{0,8}") {
+            prop_assert_eq!(distance(&a, &b), distance(&b, &a));
+            prop_assert_eq!(distance(&a, &b) == 0, a == b);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! What `bentpipe config` prints: the values with their origins, an example file, the reference page.
+//!
+//! All of it comes from the option table. Values are printed as TOML that reads back as the same configuration,
+//! except that secrets are masked.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use crate::config::Loaded;
+use crate::config::options::{OPTIONS, OptionRow};
+
+/// Wider values push their comment to the right rather than everybody's.
+const WIDEST: usize = 40;
+
+/// Lines of the example file are at most so long.
+const LONGEST_LINE: usize = 110;
+
+const EXAMPLE_HEAD: &str = "\
+# Every option of bentpipe with its default. A line counts once its # is gone; an option that is not set keeps
+# the default of the version that runs. `bentpipe config check` says what is wrong with this file, and
+# `bentpipe config show` which value counts and where it comes from.
+";
+
+const REFERENCE_HEAD: &str = "\
+# Configuration
+
+<!-- Made from the option table by `cargo xtask docs`; a change here would be lost. -->
+
+Every option can be given in four ways. Of several, the later in this list counts:
+
+1. its default;
+2. a file: `/etc/bentpipe/bentpipe.toml`, then `bentpipe/bentpipe.toml` in `$XDG_CONFIG_HOME` (or `~/.config`), key by
+   key; or in place of both the one that `--config FILE` names;
+3. its environment variable, unless that is empty: `BENTPIPE_` and the key in capitals, with `_` for the dot;
+4. its flag, or for any option `--set KEY=VALUE`.
+
+A list is an array in a file and separated by commas elsewhere; repeated flags add to it. A later list replaces an
+earlier one. Sizes are bytes: `64k`, `500M`, `10G` (decimal) or `8GiB` (binary). Rates are bits per second: `512k`, `10M`.
+Times carry their units: `300ms`, `30s`, `1h30m`. A path may begin with `~/`.
+
+";
+
+/// Every value in TOML, one a line, with where it came from behind it.
+pub(crate) fn show(loaded: &Loaded) -> String {
+    let lines: Vec<_> = loaded
+        .sources
+        .iter()
+        .map(|(row, source)| (row.key, toml_value(row, &shown(row, loaded)), source.to_string()))
+        .collect();
+    let widest = |widths: &mut dyn Iterator<Item = usize>| widths.max().unwrap_or(0);
+    let key_width = widest(&mut lines.iter().map(|(key, ..)| key.len()));
+    let value_width = widest(&mut lines.iter().map(|(_, value, _)| value.chars().count())).min(WIDEST);
+    lines.iter().fold(String::new(), |text, (key, value, source)| {
+        text + &format!("{key:key_width$} = {value:value_width$}  # {}\n", source.escape_debug())
+    })
+}
+
+/// Every value as one JSON object: `{"cache.size": {"value": "10G", "source": "default"}, ...}`. Values are texts,
+/// those of lists arrays of texts.
+pub(crate) fn show_json(loaded: &Loaded) -> String {
+    let option = |(row, source): &(&'static OptionRow, _)| {
+        let values = shown(row, loaded);
+        let value = if row.list { json!(values) } else { json!(values.concat()) };
+        (row.key.to_owned(), json!({ "value": value, "source": ToString::to_string(source) }))
+    };
+    let options: Map<String, Value> = loaded.sources.iter().map(option).collect();
+    format!("{:#}\n", Value::Object(options))
+}
+
+/// A file with every option at its default, each commented out.
+pub(crate) fn example() -> String {
+    let mut text = EXAMPLE_HEAD.to_owned();
+    let mut section = "";
+    for row in OPTIONS {
+        let (within, name) = row.key.split_once('.').unwrap_or(("", row.key));
+        if within != section {
+            section = within;
+            text += &format!("\n[{section}]\n");
+        }
+        let flag = row.flag.map_or_else(String::new, |flag| format!(" Flag: --{flag}."));
+        let (help, default) = (comment(&format!("{}{flag}", row.help)), toml_value(row, &row.default()));
+        text += &format!("\n{help}#{name} = {default}\n");
+    }
+    text
+}
+
+/// The page docs/config.md.
+pub(crate) fn reference() -> String {
+    let mut text = REFERENCE_HEAD.to_owned();
+    text += "| Key | Flag | Environment | Default | Meaning |\n|---|---|---|---|---|\n";
+    for row in OPTIONS {
+        let flag = row.flag.map_or_else(String::new, |flag| format!("`--{flag} {}`", row.value_name));
+        let (key, variable, default) = (row.key, row.variable(), toml_value(row, &row.default()));
+        text += &format!("| `{key}` | {flag} | `{variable}` | `{default}` | {} |\n", row.help);
+    }
+    text
+}
+
+/// The words of `text` in lines that begin with `# `, which no uncommented value does.
+fn comment(text: &str) -> String {
+    let mut lines = vec!["#".to_owned()];
+    for word in text.split(' ') {
+        if lines.last().is_some_and(|line| line.len() + word.len() >= LONGEST_LINE) {
+            lines.push("#".to_owned());
+        }
+        lines.last_mut().into_iter().for_each(|line| line.extend([" ", word]));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The values of an option as they may be seen.
+fn shown(row: &OptionRow, loaded: &Loaded) -> Vec<String> {
+    let values = (row.get)(&loaded.config);
+    if row.secret { values.iter().map(|value| masked(value)).collect() } else { values }
+}
+
+fn masked(value: &str) -> String {
+    value.split_once(':').map_or_else(|| "***".to_owned(), |(name, _)| format!("{name}:***"))
+}
+
+fn toml_value(row: &OptionRow, values: &[String]) -> String {
+    let values: Vec<_> = values.iter().map(|value| quoted(value)).collect();
+    if row.list { format!("[{}]", values.join(", ")) } else { values.concat() }
+}
+
+/// A number stays bare, and any other text becomes a basic string on one line.
+fn quoted(text: &str) -> String {
+    if text.parse::<i64>().is_ok_and(|number| number.to_string() == text) {
+        return text.to_owned();
+    }
+    let mut quoted = "\"".to_owned();
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            // A terminal must not act on what a file says, either.
+            _ if letter.is_control() => _ = write!(quoted, "\\u{:04X}", u32::from(letter)),
+            _ => quoted.push(letter),
+        }
+    }
+    quoted + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::net::{IpAddr, SocketAddr};
+    use std::num::NonZeroU32;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use ipnet::IpNet;
+    use linkio::{BitRate, ByteCount, LinkSpec};
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::load::without_surroundings;
+    use crate::config::{
+        AccessFormat, AccessLog, Admission, AllowedDestination, CacheConfig, Config, Control, Destinations,
+        Flags, Limits, LogConfig, Timeouts, User,
+    };
+
+    fn read_back(text: &str) -> Config {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("bentpipe.toml");
+        fs::write(&path, text).unwrap();
+        without_surroundings(&Flags { file: Some(path), given: Vec::new() }).unwrap().config
+    }
+
+    fn loaded(flags: &[&str]) -> Loaded {
+        without_surroundings(&Flags::parse(flags).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_example_says_the_defaults_with_and_without_its_comments() {
+        let example = example();
+        assert_eq!(read_back(&example), Config::default());
+        let line = |line: &str| {
+            line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned()
+        };
+        let uncommented: Vec<_> = example.lines().map(line).collect();
+        let uncommented = uncommented.join("\n");
+        assert_eq!(read_back(&uncommented), Config::default());
+        assert_eq!(uncommented.matches(" = ").count(), OPTIONS.len());
+    }
+
+    #[test]
+    fn the_example_reads_well() {
+        insta::assert_snapshot!(example());
+    }
+
+    #[test]
+    fn the_reference_page_is_current() {
+        let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.md")).unwrap();
+        assert!(page == reference(), "docs/config.md is not current: run `cargo xtask docs`");
+    }
+
+    #[test]
+    fn values_are_shown_with_where_they_came_from() {
+        insta::assert_snapshot!(show(&loaded(&[
+            "--allow-destination=127.0.0.1",
+            "--allow-destination=[::1]:8000-8999",
+            "--cache-dir=/srv/\"web\"",
+            "--set=admission.users=alice:sesame",
+            "--set=limits.connections=100",
+            "--link=512k/128k,rtt=600ms",
+        ])));
+    }
+
+    #[test]
+    fn json_says_the_same() {
+        let json = show_json(&loaded(&["--set=admission.users=alice:sesame", "--cache-size=1.5M"]));
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json.as_object().unwrap().len(), OPTIONS.len());
+        assert_eq!(json["cache.size"], json!({ "value": "1.5M", "source": "--cache-size" }));
+        assert_eq!(json["admission.users"], json!({ "value": ["alice:***"], "source": "--set" }));
+    }
+
+    fn time() -> impl Strategy<Value = Duration> {
+        (1..=31_536_000_000_u64).prop_map(Duration::from_millis)
+    }
+
+    fn size() -> impl Strategy<Value = ByteCount> {
+        prop_oneof![any::<u64>(), (0..1000_u64).prop_map(|n| n * 1_000_000), (0..64).prop_map(|n| 1_u64 << n)]
+            .prop_map(ByteCount)
+    }
+
+    fn path() -> impl Strategy<Value = PathBuf> {
+        "/[^\0]{0,12}".prop_map(PathBuf::from)
+    }
+
+    fn cache() -> impl Strategy<Value = CacheConfig> {
+        (path(), size(), size()).prop_map(|(dir, size, max_object)| CacheConfig { dir, size, max_object })
+    }
+
+    fn link() -> impl Strategy<Value = LinkSpec> {
+        let rate = || option::of((0..=1_000_000_000_u64).prop_map(BitRate::from_bits_per_second));
+        (rate(), rate(), 0..=10_000_u64).prop_map(|(down, up, rtt)| LinkSpec {
+            down,
+            up,
+            rtt: Duration::from_millis(rtt),
+        })
+    }
+
+    fn destination() -> impl Strategy<Value = AllowedDestination> {
+        let net = (any::<IpAddr>(), 0..=128_u8).prop_map(|(address, prefix)| {
+            let address = address.to_canonical();
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            IpNet::new(address, prefix.min(most)).unwrap().trunc()
+        });
+        let ports = (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| a.min(b)..=a.max(b));
+        (net, option::of(ports)).prop_map(|(net, ports)| AllowedDestination { net, ports })
+    }
+
+    fn log() -> impl Strategy<Value = LogConfig> {
+        let access =
+            prop_oneof![Just(AccessLog::Off), Just(AccessLog::Stdout), path().prop_map(AccessLog::File)];
+        let format = prop_oneof![Just(AccessFormat::Squid), Just(AccessFormat::Json)];
+        (access, format, "(warn|debug)(,[a-z_]{1,8}=(info|off)){0,2}")
+            .prop_map(|(access, format, level)| LogConfig { access, format, level })
+    }
+
+    fn admission() -> impl Strategy<Value = Admission> {
+        let users = proptest::collection::btree_map("[^:\\p{C}]{1,8}", "\\PC{1,8}", 0..3).prop_map(|users| {
+            users.into_iter().map(|(name, password)| User { name, password }).collect::<Vec<_>>()
+        });
+        (users, any::<Option<NonZeroU32>>())
+            .prop_map(|(users, requests_per_second)| Admission { users, requests_per_second })
+    }
+
+    fn limits() -> impl Strategy<Value = Limits> {
+        let request_head = (8192..=16_000_000_u64).prop_map(ByteCount);
+        (1..=1_000_000_usize, request_head, option::of(size())).prop_map(
+            |(connections, request_head, request_body)| Limits { connections, request_head, request_body },
+        )
+    }
+
+    fn timeouts() -> impl Strategy<Value = Timeouts> {
+        (time(), time(), time(), time(), time(), time()).prop_map(
+            |(connect, request_head, idle, tunnel_idle, drain, keep_alive)| Timeouts {
+                connect,
+                request_head,
+                idle,
+                tunnel_idle,
+                drain,
+                keep_alive,
+            },
+        )
+    }
+
+    fn any_config() -> impl Strategy<Value = Config> {
+        let listen = vec(any::<(IpAddr, u16)>().prop_map(SocketAddr::from), 1..3);
+        let destinations = (vec(destination(), 0..3), vec(1..=u16::MAX, 0..3))
+            .prop_map(|(allow, connect_ports)| Destinations { allow, connect_ports });
+        let control = prop_oneof![Just(Control::Auto), Just(Control::Off), path().prop_map(Control::Path)];
+        (listen, cache(), link(), destinations, log(), admission(), limits(), timeouts(), control).prop_map(
+            |(listen, cache, link, destinations, log, admission, limits, timeouts, control)| Config {
+                listen,
+                cache,
+                link,
+                destinations,
+                log,
+                admission,
+                limits,
+                timeouts,
+                control,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_row_prints_it_reads_back(config in any_config()) {
+            let mut again = Config::default();
+            for row in OPTIONS {
+                let values = (row.get)(&config);
+                let values: Vec<_> = values.iter().map(String::as_str).collect();
+                prop_assert_eq!((row.set)(&mut again, &values), Ok(()));
+            }
+            prop_assert_eq!(again, config);
+        }
+
+        #[test]
+        fn what_is_shown_is_a_file_that_says_the_same(mut config in any_config()) {
+            // Secrets are masked, so they are what is not said.
+            config.admission.users.clear();
+            let sources = loaded(&[]).sources;
+            let shown = show(&Loaded { config: config.clone(), sources, files: Vec::new() });
+            prop_assert_eq!(shown.lines().count(), OPTIONS.len());
+            prop_assert_eq!(read_back(&shown), config);
+        }
+    }
+}

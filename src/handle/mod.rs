@@ -1,0 +1,88 @@
+//! The line of one request, top to bottom: admit, look up, decide, and carry the decision out. Each step is one of
+//! the files beside this one; how a decision is reached is rfc9111's, where things are kept is the store's.
+
+mod fetch;
+mod reuse;
+mod tunnel;
+mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bentpipe_store::{Found, Store};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use rfc9111::{Decision, Policy, Situation};
+
+use crate::admit::client::Client;
+use crate::admit::{Admission, Admitted};
+use crate::body::{self, Body, Sealed};
+use crate::clock::Clock;
+use crate::drain::Drain;
+use crate::exchange::{CacheStatus, Exchange, Forwarded, Reader};
+use crate::respond::{self, Refusal};
+use crate::upstream::Upstream;
+
+/// The response to send, or the refusal to send in its place.
+type Answer = Result<Response<Body>, Refusal>;
+
+/// Everything a request meets on its way, built once by `serve`.
+pub(crate) struct Handler {
+    pub(crate) admission: Admission,
+    pub(crate) store: Store,
+    pub(crate) upstream: Upstream,
+    pub(crate) clock: Clock,
+    pub(crate) policy: Policy,
+    pub(crate) readers: Arc<[Box<dyn Reader>]>,
+    /// How long a tunnel may rest.
+    pub(crate) tunnel_idle: Duration,
+    pub(crate) drain: Drain,
+}
+
+impl Handler {
+    /// Answers `request` of `client`.
+    pub(crate) async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Sealed> {
+        let (method, target) = (request.method().clone(), request.uri().clone());
+        let exchange = Exchange::begin(method, target, client.address, self.clock.now(), self.readers.clone());
+        let answer = self.answer(request, client, &exchange).await;
+        let mut response = answer.unwrap_or_else(|refusal| self.refuse(refusal, &exchange));
+        respond::finish(&mut response, &exchange.cache_status());
+        body::seal(exchange, response)
+    }
+
+    async fn answer(&self, request: Request<Incoming>, client: Client, exchange: &Exchange) -> Answer {
+        let admitted = self.admission.admit(request, client, exchange)?;
+        if admitted.is_tunnel() {
+            return self.tunnel(admitted, exchange).await;
+        }
+        let found = self.lookup(&admitted);
+        let decision = self.decide(&admitted, &found);
+        match decision {
+            Decision::Reuse { stored, .. } => self.reuse(admitted, &found, stored, exchange).await,
+            Decision::Validate { because, .. } => self.validate(admitted, &found, &because, exchange).await,
+            Decision::Forward(because) => self.fetch(admitted, &found, &because, exchange).await,
+            Decision::GatewayTimeout(because) => {
+                let forwarded = Forwarded::new(because.forward_reason());
+                exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
+                Err(Refusal::OnlyIfCached)
+            }
+        }
+    }
+
+    fn lookup(&self, admitted: &Admitted) -> Found {
+        admitted.key.as_ref().map_or_else(Found::default, |key| self.store.lookup(key))
+    }
+
+    fn decide(&self, admitted: &Admitted, found: &Found) -> Decision {
+        rfc9111::decide(&admitted.presented(), &found.heads(), &self.situation())
+    }
+
+    fn situation(&self) -> Situation {
+        Situation { now: self.clock.now(), policy: self.policy.clone() }
+    }
+
+    fn refuse(&self, refusal: Refusal, exchange: &Exchange) -> Response<Body> {
+        exchange.note(|details| details.error = refusal.error());
+        respond::dated(refusal.into_response(), self.clock.now())
+    }
+}

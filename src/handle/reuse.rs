@@ -1,0 +1,142 @@
+//! Serving a stored response (RFC 9111 §4): the client's own conditions (RFC 9110 §13), a range of it (§14), its age.
+//! Whether it may be reused was decided before; nothing here asks the origin.
+
+use std::sync::Arc;
+
+use bentpipe_store::{Found, Stored, StoredBody};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use rfc9111::{ByteRange, ContentRange, Precondition, Ranging, StoredResponse};
+
+use super::{Answer, Handler};
+use crate::admit::Admitted;
+use crate::body::Body;
+use crate::body::parts::{self, Part, Parts};
+use crate::exchange::{CacheStatus, Exchange};
+use crate::respond;
+
+impl Handler {
+    /// Serves the stored response that was decided on, `found[stored]`.
+    pub(super) async fn reuse(
+        &self,
+        admitted: Admitted,
+        found: &Found,
+        stored: usize,
+        exchange: &Exchange,
+    ) -> Answer {
+        let Some(stored) = found.get(stored) else {
+            return self.fetch(admitted, found, &rfc9111::Because::NothingStored, exchange).await;
+        };
+        match self.serve(&admitted, stored, stored.head()).await {
+            Some(response) => {
+                exchange.note(|details| details.cache = CacheStatus::Hit);
+                Ok(response)
+            }
+            // What the disk gave back was not what was written: as good as nothing stored.
+            None => self.fetch(admitted, found, &rfc9111::Because::NothingStored, exchange).await,
+        }
+    }
+
+    /// The response to `admitted` made from `stored` under `head`, which may be fresher than the one stored with it.
+    /// None if its content cannot be read, or not yet.
+    pub(super) async fn serve(
+        &self,
+        admitted: &Admitted,
+        stored: &Arc<Stored>,
+        head: &StoredResponse,
+    ) -> Option<Response<Body>> {
+        let presented = admitted.presented();
+        stored.note_use();
+        match rfc9111::evaluate(&presented, head) {
+            Precondition::Proceed => {}
+            Precondition::NotModified => {
+                let headers = rfc9111::not_modified_headers(&head.headers);
+                return Some(self.respond(StatusCode::NOT_MODIFIED, headers, head, Body::Empty));
+            }
+            Precondition::Failed => {
+                return Some(self.respond(StatusCode::PRECONDITION_FAILED, HeaderMap::new(), head, Body::Empty));
+            }
+        }
+        let mut headers = head.headers.clone();
+        let Some(length) = stored.length() else {
+            return Some(self.respond(head.status, headers, head, whole(admitted, stored).await?));
+        };
+        let (status, body) = match rfc9111::ranging(&presented, head, length) {
+            Ranging::Whole => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                (head.status, whole(admitted, stored).await?)
+            }
+            // What has not arrived yet is sooner fetched than waited for.
+            Ranging::Part(range) if stored.arrived() <= range.first => return None,
+            Ranging::Part(range) => {
+                headers.insert(CONTENT_RANGE, content_range(Some(range), length));
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length()));
+                (StatusCode::PARTIAL_CONTENT, Body::Stored(content(stored, Some(&range)).await?))
+            }
+            Ranging::Parts(ranges) if ranges.iter().any(|range| stored.arrived() <= range.first) => return None,
+            Ranging::Parts(ranges) => {
+                let boundary = parts::boundary();
+                let body = several(stored, &ranges, length, &boundary, headers.get(CONTENT_TYPE)).await?;
+                let media_type = format!("multipart/byteranges; boundary={boundary}");
+                headers.insert(CONTENT_TYPE, HeaderValue::try_from(media_type).ok()?);
+                headers.remove(CONTENT_LENGTH);
+                (StatusCode::PARTIAL_CONTENT, Body::Parts(body))
+            }
+            Ranging::NotSatisfiable => {
+                headers = HeaderMap::new();
+                headers.insert(CONTENT_RANGE, content_range(None, length));
+                (StatusCode::RANGE_NOT_SATISFIABLE, Body::Empty)
+            }
+        };
+        Some(self.respond(status, headers, head, body))
+    }
+
+    fn respond(&self, status: StatusCode, headers: HeaderMap, head: &StoredResponse, body: Body) -> Response<Body> {
+        let now = self.clock.now();
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        respond::set_age(response.headers_mut(), rfc9111::current_age(head, now));
+        respond::dated(response, now)
+    }
+}
+
+/// The whole content, or none where the request is for the head only.
+async fn whole(admitted: &Admitted, stored: &Arc<Stored>) -> Option<Body> {
+    if admitted.method == Method::HEAD { Some(Body::Empty) } else { content(stored, None).await.map(Body::Stored) }
+}
+
+/// Several ranges as the parts of one content.
+async fn several(
+    stored: &Arc<Stored>,
+    ranges: &[ByteRange],
+    length: u64,
+    boundary: &str,
+    content_type: Option<&HeaderValue>,
+) -> Option<Parts> {
+    let mut read = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        read.push(Part {
+            content: content(stored, Some(range)).await?,
+            length: range.length(),
+            content_range: ContentRange { range: Some(*range), complete_length: Some(length) },
+        });
+    }
+    Some(Parts::new(read, boundary, content_type.and_then(|value| value.to_str().ok())))
+}
+
+/// The content of `stored`, once its first bytes are known to be good.
+async fn content(stored: &Arc<Stored>, range: Option<&ByteRange>) -> Option<StoredBody> {
+    match stored.body(range.map(|range| range.first..=range.last)).verified().await {
+        Ok(body) => Some(body),
+        Err(error) => {
+            tracing::warn!(%error, "a stored response could not be read");
+            None
+        }
+    }
+}
+
+fn content_range(range: Option<ByteRange>, length: u64) -> HeaderValue {
+    let value = ContentRange { range, complete_length: Some(length) }.to_string();
+    HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("bytes */*"))
+}

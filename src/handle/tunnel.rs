@@ -1,0 +1,91 @@
+//! Handing a client's connection over: to the far end of a CONNECT (RFC 9110 §9.3.6), or to the protocol that both
+//! ends agreed to switch to (§7.8). What is then carried is not looked at.
+
+use std::time::Duration;
+
+use http::header::CONTENT_LENGTH;
+use http::{Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Answer, Handler};
+use crate::admit::Admitted;
+use crate::body::{Body, OriginBody};
+use crate::drain::Work;
+use crate::exchange::{CacheStatus, Exchange};
+use crate::respond::{self, Refusal};
+use crate::upstream::connect::Origin;
+use crate::upstream::destination::Purpose;
+use crate::upstream::{Crossing, client_key, tunnel};
+
+impl Handler {
+    /// Opens a tunnel to the target and answers 200 once it stands.
+    pub(super) async fn tunnel(&self, admitted: Admitted, exchange: &Exchange) -> Answer {
+        exchange.note(|details| details.cache = CacheStatus::Tunnel);
+        let origin = Origin::of(&admitted.target, 443);
+        let origin = origin.ok_or(Refusal::BadRequest("CONNECT wants a host and a port."))?;
+        let on_upgrade = admitted.on_upgrade.ok_or(Refusal::BadRequest("This connection cannot be handed over."))?;
+        let client = client_key(admitted.client.address);
+        let (io, peer) = self.upstream.connector().connect(&origin, Purpose::Tunnel, client).await?;
+        exchange.note(|details| details.peer = Some(peer));
+        let crossing = Crossing::begin(io.meter(), exchange.clone());
+        let carrier = self.carrier(exchange, crossing);
+        tokio::spawn(async move { carrier.carry(on_upgrade, async { Ok(io) }).await });
+        Ok(Response::new(Body::Empty))
+    }
+
+    /// Passes on a 101 and hands both connections to each other.
+    pub(super) fn switch(
+        &self,
+        admitted: Admitted,
+        mut response: Response<OriginBody>,
+        exchange: &Exchange,
+    ) -> Answer {
+        let crossing = response.extensions_mut().remove::<Crossing>();
+        let (Some(on_upgrade), Some(_), Some(crossing)) = (&admitted.on_upgrade, admitted.upgrade(), crossing) else {
+            let origin = admitted.target.authority().map_or_else(String::new, ToString::to_string);
+            return Err(Refusal::ProtocolError { origin });
+        };
+        let theirs = hyper::upgrade::on(&mut response);
+        let ours = on_upgrade.clone();
+        let carrier = self.carrier(exchange, crossing);
+        tokio::spawn(async move { carrier.carry(ours, async { Ok(TokioIo::new(theirs.await?)) }).await });
+        let mut response = respond::received(response, self.clock.now(), self.admission.pseudonym());
+        debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        response.headers_mut().remove(CONTENT_LENGTH);
+        Ok(response.map(|_| Body::Empty))
+    }
+
+    fn carrier(&self, exchange: &Exchange, crossing: Crossing) -> Carrier {
+        let (idle, work) = (self.tunnel_idle, self.drain.work());
+        Carrier { exchange: exchange.clone(), crossing, idle, work }
+    }
+}
+
+/// What a tunnel holds for as long as it stands.
+struct Carrier {
+    exchange: Exchange,
+    crossing: Crossing,
+    idle: Duration,
+    work: Work,
+}
+
+impl Carrier {
+    async fn carry<O>(self, client: OnUpgrade, origin: impl Future<Output = hyper::Result<O>>)
+    where
+        O: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { exchange, crossing, idle, work } = self;
+        let ends = async { Ok::<_, hyper::Error>((TokioIo::new(client.await?), origin.await?)) };
+        match ends.await {
+            Ok((client, origin)) => {
+                if let Err(error) = tunnel::relay(client, origin, &exchange, idle, work.leaving()).await {
+                    tracing::debug!(%error, "a tunnel ended");
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a connection was not handed over"),
+        }
+        drop((crossing, exchange));
+    }
+}

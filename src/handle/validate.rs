@@ -1,0 +1,120 @@
+//! Validation (RFC 9111 §4.3): ask the origin whether what is stored still holds; freshen it, replace it, or, where
+//! the origin cannot be asked, serve it stale (§4.2.4, RFC 5861 §4).
+
+use bentpipe_store::{Found, Lead};
+use http::{HeaderMap, Method, Response, StatusCode};
+use rfc9111::{Because, Failure, Presented};
+
+use super::fetch::Asked;
+use super::{Answer, Handler};
+use crate::admit::Admitted;
+use crate::body::Body;
+use crate::exchange::{CacheStatus, Exchange, Forwarded};
+use crate::respond::{self, Refusal};
+
+impl Handler {
+    /// Validates what was found with the origin and answers with what comes of it.
+    pub(super) async fn validate(
+        &self,
+        mut admitted: Admitted,
+        found: &Found,
+        because: &Because,
+        exchange: &Exchange,
+    ) -> Answer {
+        let mut forwarded = Forwarded::new(because.forward_reason());
+        exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
+        let headers = self.conditional_headers(&admitted, found);
+        match self.ask(&mut admitted, headers, exchange).await {
+            Ok(asked) if asked.response.status() == StatusCode::NOT_MODIFIED => {
+                forwarded.status = Some(StatusCode::NOT_MODIFIED);
+                self.not_modified(admitted, found, asked, forwarded, exchange).await
+            }
+            asked => self.settle(admitted, found, asked, forwarded, None, exchange).await,
+        }
+    }
+
+    /// What is sent to validate: the client's fields with the conditions of what is stored (§4.3.1).
+    fn conditional_headers(&self, admitted: &Admitted, found: &Found) -> HeaderMap {
+        let headers = admitted.forwarded_headers(self.admission.pseudonym());
+        let presented = Presented { method: &admitted.method, target: &admitted.target, headers: &headers };
+        rfc9111::conditional_request(&presented, &found.heads())
+    }
+
+    /// A 304: what it confirms is freshened and served (§4.3.4); one that confirms only what the client holds goes
+    /// to the client.
+    async fn not_modified(
+        &self,
+        mut admitted: Admitted,
+        found: &Found,
+        asked: Asked,
+        forwarded: Forwarded,
+        exchange: &Exchange,
+    ) -> Answer {
+        let confirmed = rfc9111::select_validated(&found.heads(), asked.response.headers());
+        let Some(stored) = confirmed.and_then(|stored| found.get(stored)) else {
+            if rfc9111::confirms_client(&admitted.presented(), asked.response.headers()) {
+                return self.receive(admitted, asked, forwarded, None, exchange);
+            }
+            // Nothing here is what the origin means, and the client holds nothing: ask without conditions.
+            let headers = admitted.forwarded_headers(self.admission.pseudonym());
+            let asked = self.ask(&mut admitted, headers, exchange).await?;
+            return self.receive(admitted, asked, Forwarded::new(forwarded.reason), None, exchange);
+        };
+        let received = respond::received(asked.response, asked.response_time, self.admission.pseudonym());
+        let (request_time, response_time) = (asked.request_time, asked.response_time);
+        let mut head = rfc9111::freshen(stored.head(), received.headers(), request_time, response_time);
+        head.renominate(&admitted.presented());
+        let stored = match &admitted.key {
+            Some(key) => self.store.freshen(key, stored, head),
+            None => stored.clone(),
+        };
+        exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
+        match self.serve(&admitted, &stored, stored.head()).await {
+            Some(response) => Ok(response),
+            None => self.fetch(admitted, found, &Because::NothingStored, exchange).await,
+        }
+    }
+
+    /// Answers with what came of asking the origin: its response, or, where it could not be asked or failed, a stored
+    /// response although it is stale.
+    pub(super) async fn settle(
+        &self,
+        admitted: Admitted,
+        found: &Found,
+        asked: Result<Asked, Refusal>,
+        mut forwarded: Forwarded,
+        lead: Option<Lead>,
+        exchange: &Exchange,
+    ) -> Answer {
+        let failure = match &asked {
+            Err(refusal) if refusal.is_unreachable() => Some(Failure::Unreachable),
+            Ok(asked) if asked.response.status().is_server_error() => Some(Failure::Status(asked.response.status())),
+            _ => None,
+        };
+        if let Some(failure) = failure
+            && let Some(response) = self.serve_stale(&admitted, found, failure).await
+        {
+            match failure {
+                Failure::Unreachable => forwarded.detail = Some("unreachable"),
+                Failure::Status(status) => forwarded.status = Some(status),
+            }
+            exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
+            return Ok(response);
+        }
+        self.receive(admitted, asked?, forwarded, lead, exchange)
+    }
+
+    /// The latest stored response that may be served although it is stale, if there is one.
+    async fn serve_stale(&self, admitted: &Admitted, found: &Found, failure: Failure) -> Option<Response<Body>> {
+        if !matches!(admitted.method, Method::GET | Method::HEAD) || found.is_empty() {
+            return None;
+        }
+        let (presented, situation) = (admitted.presented(), self.situation());
+        let allowed = (0..found.len()).filter_map(|at| found.get(at)).filter(|stored| {
+            stored.head().nominated.matches(presented.headers)
+                && rfc9111::may_serve_stale(&presented, stored.head(), failure, &situation).is_ok()
+        });
+        let latest = allowed.max_by_key(|stored| stored.head().date())?;
+        self.serve(admitted, latest, latest.head()).await
+    }
+}

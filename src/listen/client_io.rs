@@ -1,0 +1,349 @@
+//! The client's socket, with the manners that hyper leaves to its user:
+//!
+//! - a client that shuts down its sending side after a request still gets its response; one that is gone altogether
+//!   looks the same at first (RFC 9112 §9.6), so after a short grace the end is passed on and the exchange given up;
+//! - a client that takes nothing of what is sent to it for too long is dropped;
+//! - a connection that is closed while the client still sends is closed gently (RFC 9112 §9.6): what goes on arriving
+//!   is thrown away for a moment, since a reset would destroy the response on its way;
+//! - bytes that are no request get an answer that says so, in place of hyper's empty one.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use http::StatusCode;
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::respond::refusal;
+
+/// How long an exchange goes on for a client that has ended its sending side, unless the client takes more of it.
+const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);
+
+/// How long a closed connection goes on taking what the client sends.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What the two sides of a connection, its socket and its exchanges, know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    in_flight: AtomicUsize,
+    /// Whether what hyper writes belongs to an exchange: set when one begins, until all of it has been flushed.
+    answering: AtomicBool,
+    /// Whether the request just read was an OPTIONS for a target without a path.
+    bare_options: AtomicBool,
+}
+
+/// An exchange that is going on; over when dropped.
+pub(crate) struct InFlight(Arc<Activity>);
+
+impl Activity {
+    /// Begins an exchange.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.answering.store(true, Ordering::Release);
+        InFlight(self.clone())
+    }
+
+    /// Whether the request that was just read is an OPTIONS whose target has no path, not even a slash, which hyper's
+    /// URIs do not tell apart and RFC 9112 §3.2.4 does.
+    pub(crate) fn is_bare_options(&self) -> bool {
+        self.bare_options.load(Ordering::Acquire)
+    }
+
+    /// Looks at the first bytes of what may be a request.
+    fn read(&self, bytes: &[u8]) {
+        if !self.is_busy() {
+            self.bare_options.store(is_bare_options(bytes), Ordering::Release);
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) > 0
+    }
+}
+
+fn is_bare_options(bytes: &[u8]) -> bool {
+    let Some(target) = bytes.strip_prefix(b"OPTIONS http://") else { return false };
+    let authority = target.iter().take_while(|byte| !matches!(byte, b' ' | b'/' | b'?' | b'#' | b'\r' | b'\n')).count();
+    target.get(authority) == Some(&b' ')
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Content that keeps its exchange going until it is dropped.
+pub(crate) struct Timed<B> {
+    body: B,
+    _in_flight: InFlight,
+}
+
+impl<B> Timed<B> {
+    pub(crate) fn new(body: B, in_flight: InFlight) -> Self {
+        Self { body, _in_flight: in_flight }
+    }
+}
+
+impl<B: Body + Unpin> Body for Timed<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A client's socket as hyper sees it.
+pub(crate) struct ClientIo<T> {
+    io: T,
+    activity: Arc<Activity>,
+    idle: Duration,
+    /// Runs while a write waits for the client.
+    stall: Timer,
+    /// Set once the client has ended its sending side.
+    ended: bool,
+    grace: Timer,
+    linger: Timer,
+    /// An answer of ours that goes out in place of hyper's.
+    own_answer: Bytes,
+}
+
+/// A timer that costs nothing until it is first needed.
+#[derive(Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    running: bool,
+}
+
+impl Timer {
+    /// Ready when it has been polled for `after` without a `stop`.
+    fn poll(&mut self, after: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        if !self.running {
+            self.running = true;
+            sleep.as_mut().reset(Instant::now() + after);
+        }
+        sleep.as_mut().poll(cx)
+    }
+
+    fn stop(&mut self) {
+        self.running = false;
+    }
+}
+
+impl<T> ClientIo<T> {
+    /// Wraps `io`; a write that makes no progress for `idle` fails.
+    pub(crate) fn new(io: T, activity: Arc<Activity>, idle: Duration) -> Self {
+        Self {
+            io,
+            activity,
+            idle,
+            stall: Timer::default(),
+            ended: false,
+            grace: Timer::default(),
+            linger: Timer::default(),
+            own_answer: Bytes::new(),
+        }
+    }
+
+    /// Passes the result of a write on, or fails it once it has waited too long.
+    fn watch<R>(&mut self, written: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        if written.is_ready() {
+            self.stall.stop();
+            self.grace.stop();
+            return written;
+        }
+        self.stall.poll(self.idle, cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// If `buf` is hyper's own empty answer to something it could not read, puts ours in its place. It is hyper's
+    /// own if it begins where no exchange is going on and all that exchanges wrote has been flushed.
+    fn replace(&mut self, buf: &[u8]) -> bool {
+        if self.activity.answering.load(Ordering::Acquire) {
+            return false;
+        }
+        let Some(status) = buf.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else { return false };
+        let Ok(status) = StatusCode::from_bytes(status) else { return false };
+        self.own_answer = refusal::unparsable(status);
+        true
+    }
+}
+
+impl<T: AsyncWrite + Unpin> ClientIo<T> {
+    fn poll_own_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.own_answer.has_remaining() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.own_answer))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.own_answer.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.ended {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            if buf.filled().len() > before || buf.remaining() == 0 {
+                this.activity.read(buf.filled().get(before..).unwrap_or_default());
+                return Poll::Ready(Ok(()));
+            }
+            this.ended = true;
+        }
+        if this.activity.is_busy() {
+            ready!(this.grace.poll(HALF_CLOSE_GRACE, cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> ClientIo<T> {
+    /// Throws away what still arrives until the client has ended or `LINGER` is over.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut thrown_away = [0; 4096];
+        while !self.ended {
+            let mut buf = ReadBuf::new(&mut thrown_away);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Ready(read) => self.ended = read.is_err() || buf.filled().is_empty(),
+                Poll::Pending => return self.linger.poll(LINGER, cx),
+            }
+            if self.linger.poll(LINGER, cx).is_ready() {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.replace(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.watch(written, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if let [only] = bufs
+            && this.replace(only)
+        {
+            return Poll::Ready(Ok(only.len()));
+        }
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.watch(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = match this.poll_own_answer(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut this.io).poll_flush(cx),
+            other => other,
+        };
+        if flushed.is_ready() && !this.activity.is_busy() {
+            this.activity.answering.store(false, Ordering::Release);
+        }
+        this.watch(flushed, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_own_answer(cx))?;
+        ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+        this.poll_linger(cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_client_waits_while_an_exchange_goes_on() {
+        let (near, far) = tokio::io::duplex(64);
+        let activity = Arc::new(Activity::default());
+        let mut io = ClientIo::new(near, activity.clone(), IDLE);
+        let in_flight = activity.begin();
+        drop(far);
+        let begun = Instant::now();
+        assert_eq!(io.read(&mut [0; 8]).await.expect("the end"), 0);
+        assert_eq!(begun.elapsed(), HALF_CLOSE_GRACE);
+        drop(in_flight);
+        assert_eq!(io.read(&mut [0; 8]).await.expect("the end"), 0);
+        assert_eq!(begun.elapsed(), HALF_CLOSE_GRACE);
+    }
+
+    #[test]
+    fn an_options_without_a_path_is_told_from_one_with_a_slash() {
+        assert!(is_bare_options(b"OPTIONS http://example.org HTTP/1.1\r\n"));
+        assert!(is_bare_options(b"OPTIONS http://[::1]:80 HTTP/1.1\r\n"));
+        assert!(!is_bare_options(b"OPTIONS http://example.org/ HTTP/1.1\r\n"));
+        assert!(!is_bare_options(b"OPTIONS http://example.org?q HTTP/1.1\r\n"));
+        assert!(!is_bare_options(b"GET http://example.org HTTP/1.1\r\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_dropped() {
+        let (near, _far) = tokio::io::duplex(4);
+        let mut io = ClientIo::new(near, Arc::default(), IDLE);
+        let failed = io.write_all(b"more than fits").await.expect_err("a stall");
+        assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn only_answers_outside_an_exchange_are_replaced() {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let activity = Arc::new(Activity::default());
+        let mut io = ClientIo::new(near, activity.clone(), IDLE);
+        let in_flight = activity.begin();
+        let content = b"HTTP/1.1 400 is what this file begins with";
+        io.write_all(content).await.expect("room");
+        drop(in_flight);
+        io.write_all(content).await.expect("room");
+        io.flush().await.expect("room");
+        io.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.expect("room");
+        io.flush().await.expect("room");
+        drop(io);
+        let mut received = Vec::new();
+        far.read_to_end(&mut received).await.expect("all of it");
+        let (as_written, replaced) = received.split_at(2 * content.len());
+        assert_eq!(as_written, [content.as_slice(), content].concat());
+        assert!(String::from_utf8_lossy(replaced).contains("not an HTTP request"));
+    }
+}

@@ -1,0 +1,87 @@
+//! One client connection: hyper's server over the client's socket, each request handed to the line. It decides when
+//! the connection ends, not what is answered.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::client_io::{Activity, ClientIo, Timed};
+use crate::admit::client::Client;
+use crate::body::Sealed;
+use crate::config::Config;
+use crate::drain::Drain;
+use crate::handle::Handler;
+
+/// Serves client connections.
+pub(crate) struct Server {
+    handler: Arc<Handler>,
+    http: http1::Builder,
+    drain: Drain,
+    /// How long a client may take nothing of what is sent to it.
+    idle: Duration,
+}
+
+impl Server {
+    /// A server that answers with `handler`, within the limits and timeouts of `config`.
+    pub(crate) fn new(handler: Arc<Handler>, drain: Drain, config: &Config) -> Self {
+        // A head a little over the limit is still read, so that its refusal can say what the limit is.
+        let head = usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX);
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(config.timeouts.request_head)
+            .max_buf_size(head.saturating_mul(2).max(MIN_BUFFER));
+        Self { handler, http, drain, idle: config.timeouts.idle }
+    }
+
+    /// Resolves when it is time to stop accepting.
+    pub(crate) async fn leaving(&self) {
+        self.drain.leaving().await;
+    }
+
+    /// Serves one connection to its end.
+    pub(crate) async fn serve(&self, stream: TcpStream, address: IpAddr) {
+        let work = self.drain.work();
+        let activity = Arc::new(Activity::default());
+        let io = TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle));
+        let service = service_fn(|request| self.call(request, address, &activity));
+        let mut connection = std::pin::pin!(self.http.serve_connection(io, service).with_upgrades());
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = work.leaving() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, client = %address, "a client's connection ended");
+        }
+    }
+
+    fn call(
+        &self,
+        request: Request<Incoming>,
+        address: IpAddr,
+        activity: &Arc<Activity>,
+    ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
+        // Begun before the first await, so that the socket knows of the request before it is polled again.
+        let in_flight = activity.begin();
+        let client = Client { address, bare_options: activity.is_bare_options() };
+        let handler = self.handler.clone();
+        async move {
+            let response = handler.handle(request, client).await;
+            Ok(response.map(|body| Timed::new(body, in_flight)))
+        }
+    }
+}
+
+/// The parser takes no smaller buffer.
+const MIN_BUFFER: usize = 16 * 1024;

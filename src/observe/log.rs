@@ -1,0 +1,105 @@
+//! The access log: a reader that hands each line to a thread of its own, which writes it to a file or to standard
+//! output. A log that cannot keep up, or a full disk, loses lines and says how many; it never holds a request up.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+
+use super::line;
+use crate::config::{AccessFormat, AccessLog as Destination, LogConfig};
+use crate::exchange::{Reader, Record};
+
+/// Lines that may wait for the disk.
+const QUEUE: usize = 8192;
+
+/// Writes a line for every exchange.
+pub(crate) struct AccessLog {
+    format: AccessFormat,
+    /// None once closed, which ends the thread.
+    lines: Option<SyncSender<String>>,
+    lost: AtomicU64,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl AccessLog {
+    /// Opens the log that `config` asks for; none if it is off.
+    ///
+    /// # Errors
+    /// If the file cannot be opened for appending or the thread cannot be started.
+    pub(crate) fn open(config: &LogConfig) -> io::Result<Option<Self>> {
+        let destination: Box<dyn Write + Send> = match &config.access {
+            Destination::Off => return Ok(None),
+            Destination::Stdout => Box::new(io::stdout()),
+            Destination::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+        };
+        let (lines, received) = sync_channel(QUEUE);
+        let writing = move || write(&received, BufWriter::with_capacity(64 * 1024, destination));
+        let thread = std::thread::Builder::new().name("access-log".into()).spawn(writing)?;
+        Ok(Some(Self {
+            format: config.format,
+            lines: Some(lines),
+            lost: AtomicU64::new(0),
+            thread: Mutex::new(Some(thread)),
+        }))
+    }
+}
+
+impl Reader for AccessLog {
+    fn read(&self, record: &Record) {
+        let mut text = String::with_capacity(256);
+        match self.format {
+            AccessFormat::Squid => line::native(&mut text, record),
+            AccessFormat::Json => line::json(&mut text, record),
+        }
+        let taken = self.lines.as_ref().is_some_and(|lines| lines.try_send(text).is_ok());
+        if !taken {
+            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            if lost.is_power_of_two() {
+                tracing::warn!(lost, "the access log cannot keep up; lines were lost");
+            }
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    /// Waits until everything is written.
+    fn drop(&mut self) {
+        self.lines = None;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::warn!("the access log's thread failed");
+        }
+    }
+}
+
+/// Writes lines until the log is closed; flushes whenever there is nothing more to write.
+fn write(lines: &Receiver<String>, mut to: impl Write) {
+    let mut failing = false;
+    loop {
+        let line = match lines.try_recv() {
+            Ok(line) => Some(line),
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) => {
+                note(to.flush(), &mut failing);
+                lines.recv().ok()
+            }
+        };
+        let Some(line) = line else { break };
+        note(to.write_all(line.as_bytes()), &mut failing);
+    }
+    note(to.flush(), &mut failing);
+}
+
+/// Says once that the log fails, and once that it works again.
+fn note(result: io::Result<()>, failing: &mut bool) {
+    match result {
+        Err(error) if !*failing => tracing::warn!(%error, "the access log cannot be written"),
+        Ok(()) if *failing => tracing::info!("the access log is written again"),
+        _ => return,
+    }
+    *failing = !*failing;
+}

@@ -1,0 +1,306 @@
+//! Every response bentpipe itself makes: its status, its Proxy-Status (RFC 9209) and its page. One match decides all
+//! of it. What is answered from the store is not made here.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, PROXY_AUTHENTICATE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use crate::body::Body;
+
+/// Why a request gets an answer of bentpipe's own.
+#[derive(Clone, Debug)]
+pub(crate) enum Refusal {
+    /// The request breaks a rule of HTTP; says which.
+    BadRequest(&'static str),
+    /// Addressed to bentpipe as if it were a web server.
+    NotAnOrigin,
+    /// The request has been here before (RFC 9110 §7.6.3).
+    Loop,
+    /// The destination is loopback, link-local, private or otherwise not for clients.
+    ForbiddenAddress { host: String },
+    /// The destination is bentpipe.
+    OwnListener,
+    /// CONNECT to a port that is not open to it.
+    ForbiddenPort { port: u16 },
+    AuthenticationRequired,
+    ContentTooLarge,
+    FieldsTooLarge,
+    TooManyRequests { wait: Duration },
+    /// Asks for something this proxy does not do; says what.
+    NotImplemented(&'static str),
+    NameNotFound { host: String },
+    NameFailure { host: String },
+    ConnectionRefused { origin: String },
+    ConnectionTimeout { origin: String },
+    Unroutable { origin: String },
+    ConnectionTerminated { origin: String },
+    ResponseTimeout { origin: String },
+    ProtocolError { origin: String },
+    /// The client wants a stored response or none, and there is none that may be reused (RFC 9111 §5.2.1.7).
+    OnlyIfCached,
+    /// OPTIONS for bentpipe itself.
+    Options,
+    /// TRACE that ends here: the request as received.
+    Trace(Bytes),
+}
+
+/// What the client and the log are told.
+struct Told {
+    status: StatusCode,
+    /// The RFC 9209 §2.3 error type.
+    error: Option<&'static str>,
+    text: String,
+}
+
+fn told(status: StatusCode, error: &'static str, text: impl Into<String>) -> Told {
+    Told { status, error: Some(error), text: text.into() }
+}
+
+impl Refusal {
+    /// Whether it means that the origin could not be asked, so that a stale stored response may serve instead
+    /// (RFC 9111 §4.2.4).
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Self::NameNotFound { .. }
+                | Self::NameFailure { .. }
+                | Self::ConnectionRefused { .. }
+                | Self::ConnectionTimeout { .. }
+                | Self::Unroutable { .. }
+                | Self::ConnectionTerminated { .. }
+                | Self::ResponseTimeout { .. }
+        )
+    }
+
+    /// The RFC 9209 error type, for the log.
+    pub(crate) fn error(&self) -> Option<&'static str> {
+        self.told().error
+    }
+
+    /// The response, complete but for the fields that every response gets.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let told = self.told();
+        let (content_type, content) = match &self {
+            Self::Trace(request) => ("message/http", request.clone()),
+            Self::Options => ("text/plain", Bytes::new()),
+            _ => ("text/html; charset=utf-8", page(&told)),
+        };
+        let mut response = Response::new(Body::Full(content));
+        *response.status_mut() = told.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(error) = told.error {
+            headers.insert(&PROXY_STATUS, proxy_status(error, &told.text));
+        }
+        match self {
+            Self::Options => {
+                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS, TRACE, CONNECT"));
+            }
+            Self::AuthenticationRequired => {
+                let challenge = "Basic realm=\"bentpipe\", charset=\"UTF-8\"";
+                headers.insert(PROXY_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+            Self::TooManyRequests { wait } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
+            }
+            _ => {}
+        }
+        response
+    }
+
+    fn told(&self) -> Told {
+        use StatusCode as S;
+        match self {
+            Self::Options | Self::Trace(_) => Told { status: S::OK, error: None, text: String::new() },
+            Self::BadRequest(reason) => told(S::BAD_REQUEST, "http_request_error", *reason),
+            Self::NotAnOrigin => told(S::BAD_REQUEST, "http_request_error", NOT_AN_ORIGIN),
+            Self::Loop => told(S::LOOP_DETECTED, "proxy_loop_detected", "This request has passed here before."),
+            Self::AuthenticationRequired => {
+                let text = "This proxy wants a name and a password that it knows.";
+                told(S::PROXY_AUTHENTICATION_REQUIRED, "http_request_denied", text)
+            }
+            Self::ContentTooLarge => {
+                let text = "The content sent is larger than this proxy's option limits.request_body allows.";
+                told(S::PAYLOAD_TOO_LARGE, "http_request_error", text)
+            }
+            Self::FieldsTooLarge => {
+                let text = "The request's fields are larger than this proxy's option limits.request_head allows.";
+                told(S::REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error", text)
+            }
+            Self::TooManyRequests { .. } => {
+                let text = "More requests a second than admission.requests_per_second allows one client.";
+                told(S::TOO_MANY_REQUESTS, "http_request_denied", text)
+            }
+            Self::NotImplemented(what) => told(S::NOT_IMPLEMENTED, "http_request_error", *what),
+            Self::OnlyIfCached => {
+                let text = "Only a stored response was asked for, and none is held that may be used \
+                            (RFC 9111 section 5.2.1.7).";
+                told(S::GATEWAY_TIMEOUT, "destination_unavailable", text)
+            }
+            forbidden_or_failed => forbidden_or_failed.told_of_destination(),
+        }
+    }
+
+    /// The refusals that are about where the request was to go.
+    fn told_of_destination(&self) -> Told {
+        use StatusCode as S;
+        match self {
+            Self::ForbiddenAddress { host } => {
+                let text = format!(
+                    "{host} is a loopback, link-local, private or reserved address. To let clients reach it, \
+                     start bentpipe with --allow-destination (option destinations.allow)."
+                );
+                told(S::FORBIDDEN, "destination_ip_prohibited", text)
+            }
+            Self::OwnListener => {
+                let text = "The destination is this proxy itself. To let clients reach it, start bentpipe with \
+                            --allow-destination (option destinations.allow).";
+                told(S::FORBIDDEN, "destination_ip_prohibited", text)
+            }
+            Self::ForbiddenPort { port } => {
+                let text = format!(
+                    "CONNECT to port {port} is not open. To open it, add it to the option \
+                     destinations.connect_ports, or name it with --allow-destination ADDRESS:{port}."
+                );
+                told(S::FORBIDDEN, "http_request_denied", text)
+            }
+            Self::NameNotFound { host } => {
+                let text = format!("There is no host named {host}, or no address is known for it.");
+                told(S::BAD_GATEWAY, "dns_error", text)
+            }
+            Self::NameFailure { host } => {
+                let text = format!("The name {host} could not be looked up: the name server gave no answer.");
+                told(S::GATEWAY_TIMEOUT, "dns_timeout", text)
+            }
+            Self::ConnectionRefused { origin } => {
+                told(S::BAD_GATEWAY, "connection_refused", format!("{origin} refused the connection."))
+            }
+            Self::ConnectionTimeout { origin } => {
+                let text = format!("{origin} did not accept a connection in time.");
+                told(S::GATEWAY_TIMEOUT, "connection_timeout", text)
+            }
+            Self::Unroutable { origin } => {
+                let text = format!("There is no way to {origin} from here: the link may be down.");
+                told(S::SERVICE_UNAVAILABLE, "destination_ip_unroutable", text)
+            }
+            Self::ConnectionTerminated { origin } => {
+                let text = format!("{origin} closed the connection before it answered.");
+                told(S::BAD_GATEWAY, "connection_terminated", text)
+            }
+            Self::ResponseTimeout { origin } => {
+                let text = format!("{origin} did not answer in time.");
+                told(S::GATEWAY_TIMEOUT, "http_response_timeout", text)
+            }
+            Self::ProtocolError { origin } => {
+                let text = format!("What {origin} answered is not HTTP.");
+                told(S::BAD_GATEWAY, "http_protocol_error", text)
+            }
+            _ => told(S::INTERNAL_SERVER_ERROR, "proxy_internal_error", "Something went wrong in this proxy."),
+        }
+    }
+}
+
+/// The field in which a proxy says how it came to its response.
+pub(crate) static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+const NOT_AN_ORIGIN: &str = "This is a proxy, not a web site. Set it as the HTTP proxy of your browser or program \
+                             and ask for the page you want; nothing is served at this address itself.";
+
+/// The whole HTTP/1.1 answer to bytes that are no request, for a connection that ends with it. The `status` is the
+/// one the parser chose.
+pub(crate) fn unparsable(status: StatusCode) -> Bytes {
+    let text = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "The request's fields are too many or too large.",
+        StatusCode::URI_TOO_LONG => "The request's target is too long.",
+        _ => "What was sent is not an HTTP request.",
+    };
+    let told = told(status, "http_request_error", text);
+    let content = page(&told);
+    let mut head = format!(
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/html; charset=utf-8\r\n\
+         content-length: {}\r\ncache-status: bentpipe; fwd=bypass\r\nproxy-status: bentpipe; \
+         error=http_request_error\r\n\r\n",
+        content.len()
+    )
+    .into_bytes();
+    head.extend_from_slice(&content);
+    head.into()
+}
+
+fn proxy_status(error: &str, details: &str) -> HeaderValue {
+    // An sf-string holds printable ASCII; quotes and backslashes are escaped (RFC 9651 §3.3.3).
+    let mut value = format!("bentpipe; error={error}; details=\"");
+    for character in details.chars().filter(|character| matches!(character, ' '..='~')) {
+        if matches!(character, '"' | '\\') {
+            value.push('\\');
+        }
+        value.push(character);
+    }
+    value.push('"');
+    HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("bentpipe"))
+}
+
+fn page(told: &Told) -> Bytes {
+    let reason = told.status.canonical_reason().unwrap_or("Error");
+    let code = told.status.as_u16();
+    let mut html = String::with_capacity(700);
+    let _ = write!(
+        html,
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>{code} {reason}</title><style>body{{font:16px/1.5 sans-serif;\
+         max-width:38em;margin:12vh auto;padding:0 1em;color:#222;background:#fff}}h1{{font-size:1.4em}}\
+         small{{color:#666}}</style><h1>{reason}</h1><p>"
+    );
+    for character in told.text.chars() {
+        match character {
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '&' => html.push_str("&amp;"),
+            '"' => html.push_str("&quot;"),
+            other => html.push(other),
+        }
+    }
+    let error = told.error.unwrap_or("none");
+    let _ = writeln!(html, "</p><p><small>{code} from bentpipe, the proxy on the way ({error}).</small></p></html>");
+    html.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(refusal: Refusal, status: u16, error: &str) {
+        let response = refusal.into_response();
+        assert_eq!(response.status().as_u16(), status);
+        let said = response.headers().get(&PROXY_STATUS).expect("a Proxy-Status").to_str().expect("ascii");
+        assert!(said.starts_with(&format!("bentpipe; error={error}; details=\"")), "{said}");
+    }
+
+    #[test]
+    fn statuses_mean_what_happened() {
+        check(Refusal::BadRequest("No Host."), 400, "http_request_error");
+        check(Refusal::ForbiddenAddress { host: "10.0.0.1".into() }, 403, "destination_ip_prohibited");
+        check(Refusal::AuthenticationRequired, 407, "http_request_denied");
+        check(Refusal::ContentTooLarge, 413, "http_request_error");
+        check(Refusal::FieldsTooLarge, 431, "http_request_error");
+        check(Refusal::NotImplemented("ftp"), 501, "http_request_error");
+        check(Refusal::ConnectionRefused { origin: "a:1".into() }, 502, "connection_refused");
+        check(Refusal::Unroutable { origin: "a:1".into() }, 503, "destination_ip_unroutable");
+        check(Refusal::OnlyIfCached, 504, "destination_unavailable");
+        check(Refusal::ConnectionTimeout { origin: "a:1".into() }, 504, "connection_timeout");
+        check(Refusal::Loop, 508, "proxy_loop_detected");
+    }
+
+    #[test]
+    fn what_a_peer_wrote_is_escaped() {
+        let refusal = Refusal::NameNotFound { host: "\"<script>\\\u{e9}".into() };
+        let page = page(&refusal.told());
+        assert!(!page.windows(7).any(|window| window == b"<script"));
+        let response = refusal.into_response();
+        let said = response.headers().get(&PROXY_STATUS).expect("a Proxy-Status").to_str().expect("ascii");
+        assert!(said.contains("\\\"<script>\\\\"), "{said}");
+    }
+}

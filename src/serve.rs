@@ -1,0 +1,114 @@
+//! Builds every part once and joins them: store, link, upstream, line, listeners, control socket. The only file that
+//! knows them all, and the one that takes them apart again in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bentpipe_store::{Limits, Store};
+use linkio::SharedLink;
+use rfc9111::Policy;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::admin::{self, Admin};
+use crate::admit::Admission;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::drain::Drain;
+use crate::exchange::Reader;
+use crate::handle::Handler;
+use crate::listen;
+use crate::listen::connection::Server;
+use crate::observe::log::AccessLog;
+use crate::upstream::Upstream;
+use crate::upstream::connect::Connector;
+use crate::upstream::destination::Rules;
+
+/// A running proxy.
+pub struct Proxy {
+    addresses: Vec<SocketAddr>,
+    admin: Arc<Admin>,
+    store: Store,
+    drain: Drain,
+    patience: std::time::Duration,
+    /// Removed when the proxy ends.
+    socket: Option<admin::socket::Socket>,
+}
+
+impl Proxy {
+    /// Starts a proxy as `config` says, which reads the time from `clock`. It accepts connections when this returns.
+    ///
+    /// # Errors
+    /// An address that cannot be listened on, a cache folder that cannot be used, a log that cannot be opened: each
+    /// named with its option.
+    pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let listeners = bind(&config.listen).await?;
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
+        let folder = config.cache.dir.clone();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&folder, limits)).await?;
+        let store = opened.with_context(|| format!("cache.dir = {:?}", config.cache.dir.display()))?;
+        let log = AccessLog::open(&config.log).context("log.access")?;
+        let readers: Arc<[Box<dyn Reader>]> = log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>).collect();
+        let link = SharedLink::new(config.link.clone());
+        let drain = Drain::new();
+
+        let rules = Rules::new(config.destinations.clone(), addresses.clone());
+        let connector = Connector::new(link.clone(), rules, config.timeouts.connect);
+        let handler = Arc::new(Handler {
+            admission: Admission::new(&config, pseudonym(&clock)),
+            store: store.clone(),
+            upstream: Upstream::new(connector, config.timeouts.keep_alive, config.timeouts.idle),
+            clock: clock.clone(),
+            policy: Policy::default(),
+            readers,
+            tunnel_idle: config.timeouts.tunnel_idle,
+            drain: drain.clone(),
+        });
+        let admin = Arc::new(Admin::new(link, store.clone(), clock, &config));
+        let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;
+        let server = Arc::new(Server::new(handler, drain.clone(), &config));
+        let limit = Arc::new(Semaphore::new(config.limits.connections));
+        for listener in listeners {
+            tokio::spawn(listen::accept(listener, server.clone(), limit.clone()));
+        }
+        Ok(Self { addresses, admin, store, drain, patience: config.timeouts.drain, socket })
+    }
+
+    /// The first address clients connect to; with port 0 configured, the port the system chose.
+    pub fn local_address(&self) -> SocketAddr {
+        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+
+    /// One screen: what this proxy does and how to use it.
+    pub(crate) fn welcome(&self) -> String {
+        self.admin.welcome(&self.addresses, self.socket.as_ref())
+    }
+
+    /// Stops accepting, finishes what is in flight within `timeouts.drain`, and writes the cache's index down.
+    pub async fn shutdown(mut self) {
+        let unfinished = self.drain.finish(self.patience).await;
+        if unfinished > 0 {
+            tracing::warn!(unfinished, "connections were still busy at the end of timeouts.drain");
+        }
+        self.socket.take();
+        self.store.close().await;
+    }
+}
+
+async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = TcpListener::bind(address).await;
+        listeners.push(listener.with_context(|| format!("listen = {address}: cannot be listened on"))?);
+    }
+    Ok(listeners)
+}
+
+/// Our name in Via: of our own making in each run, so that two proxies of this kind in a row are not taken for a loop
+/// (RFC 9110 §7.6.3 wants a pseudonym that is "unique" where it matters).
+fn pseudonym(clock: &Clock) -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    format!("bentpipe-{:08x}", RandomState::new().hash_one(clock.now()) >> 32)
+}

@@ -1,0 +1,173 @@
+//! A connection to an origin: resolve the name, judge each address, dial, and wrap the socket in `LinkedIo`. This is
+//! the one place where the link is charged. It does not speak HTTP and keeps no connections.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use http::Uri;
+use linkio::{ClientKey, LinkedIo, SharedLink};
+use tokio::net::TcpStream;
+
+use super::destination::{Forbidden, Purpose, Rules};
+use crate::respond::Refusal;
+
+/// Where an origin answers: host and port (RFC 9110 §4.3.1; always the `http` scheme or a tunnel).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    /// A registered name in lower case, or an address; IPv6 addresses without brackets.
+    host: Box<str>,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of `target`, `default_port` where it names none. None if it has no host.
+    pub(crate) fn of(target: &Uri, default_port: u16) -> Option<Self> {
+        let host = target.host()?;
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        if bare.is_empty() {
+            return None;
+        }
+        let port = target.port_u16().unwrap_or(default_port);
+        Some(Self { host: bare.to_ascii_lowercase().into(), port })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Dials origins across the link.
+pub(crate) struct Connector {
+    link: SharedLink,
+    rules: Rules,
+    timeout: Duration,
+}
+
+impl Connector {
+    /// A connector that gives up on an origin after `timeout`, the link's own time included.
+    pub(crate) fn new(link: SharedLink, rules: Rules, timeout: Duration) -> Self {
+        Self { link, rules, timeout }
+    }
+
+    /// The link that everything dialled here crosses.
+    pub(crate) fn link(&self) -> &SharedLink {
+        &self.link
+    }
+
+    /// A fresh connection to `origin` for `client`, and the address it reached.
+    pub(crate) async fn connect(
+        &self,
+        origin: &Origin,
+        purpose: Purpose,
+        client: ClientKey,
+    ) -> Result<(LinkedIo<TcpStream>, SocketAddr), Refusal> {
+        let timeout = || Refusal::ConnectionTimeout { origin: origin.to_string() };
+        let work = async {
+            let addresses = self.resolve(origin, purpose).await?;
+            let dial = self.dial(&addresses, origin);
+            let linked = self.link.connect(dial, client).await?;
+            let peer = linked.get_ref().peer_addr().map_err(|error| failed(&error, origin))?;
+            let local = linked.get_ref().local_addr().map_err(|error| failed(&error, origin))?;
+            self.rules.check_connected(local, peer).map_err(|why| refused(why, origin))?;
+            Ok((linked, peer))
+        };
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| Err(timeout()))
+    }
+
+    /// The addresses of `origin` that may be dialled, in the resolver's order.
+    async fn resolve(&self, origin: &Origin, purpose: Purpose) -> Result<Vec<SocketAddr>, Refusal> {
+        let host = || origin.host.to_string();
+        let resolved: Vec<SocketAddr> = if let Ok(ip) = origin.host.parse::<IpAddr>() {
+            vec![SocketAddr::new(ip, origin.port)]
+        } else {
+            let found = tokio::net::lookup_host((&*origin.host, origin.port)).await;
+            found.map_err(|error| lookup_failed(&error, host()))?.collect()
+        };
+        let mut why = None;
+        let mut allowed = Vec::with_capacity(resolved.len());
+        for address in resolved {
+            match self.rules.check(address, purpose) {
+                Ok(()) => allowed.push(address),
+                Err(forbidden) => why = why.or(Some(forbidden)),
+            }
+        }
+        match why {
+            Some(forbidden) if allowed.is_empty() => Err(refused(forbidden, origin)),
+            None if allowed.is_empty() => Err(Refusal::NameNotFound { host: host() }),
+            _ => Ok(allowed),
+        }
+    }
+
+    /// The first of `addresses` that accepts; each gets an equal part of the time there is.
+    async fn dial(&self, addresses: &[SocketAddr], origin: &Origin) -> Result<TcpStream, Refusal> {
+        let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let mut last = Refusal::NameNotFound { host: origin.host.to_string() };
+        for address in addresses {
+            match tokio::time::timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // Without it small requests wait for the acknowledgement of earlier ones, a round trip each.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = failed(&error, origin),
+                Err(_) => last = Refusal::ConnectionTimeout { origin: origin.to_string() },
+            }
+            tracing::debug!(%origin, %address, ?last, "an address did not accept");
+        }
+        Err(last)
+    }
+}
+
+fn refused(forbidden: Forbidden, origin: &Origin) -> Refusal {
+    match forbidden {
+        Forbidden::Address => Refusal::ForbiddenAddress { host: origin.host.to_string() },
+        Forbidden::OwnListener => Refusal::OwnListener,
+        Forbidden::Port => Refusal::ForbiddenPort { port: origin.port },
+    }
+}
+
+/// "Name does not exist" and "no answer" come as the same kind of error from the system's resolver; its words differ.
+fn lookup_failed(error: &io::Error, host: String) -> Refusal {
+    if error.to_string().contains("Temporary failure") {
+        Refusal::NameFailure { host }
+    } else {
+        Refusal::NameNotFound { host }
+    }
+}
+
+fn failed(error: &io::Error, origin: &Origin) -> Refusal {
+    let origin = origin.to_string();
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Refusal::ConnectionRefused { origin },
+        ErrorKind::TimedOut => Refusal::ConnectionTimeout { origin },
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
+            Refusal::Unroutable { origin }
+        }
+        _ => Refusal::ConnectionTerminated { origin },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(target: &str, expected: &str) {
+        let uri: Uri = target.parse().expect("a URI");
+        assert_eq!(Origin::of(&uri, 80).expect("an origin").to_string(), expected);
+    }
+
+    #[test]
+    fn an_origin_is_host_and_port() {
+        check("http://Example.ORG/x", "example.org:80");
+        check("http://example.org:8080", "example.org:8080");
+        check("http://[2001:DB8::1]:81/", "[2001:db8::1]:81");
+    }
+}

@@ -1,0 +1,178 @@
+//! Which addresses clients may reach through us. Pure: it judges the address really dialled, so that no spelling of
+//! it and no answer of a name server gets around it. It does not resolve or dial.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::config::Destinations;
+
+/// What a connection is for: CONNECT reaches fewer ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Request,
+    Tunnel,
+}
+
+/// Why an address may not be dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forbidden {
+    Address,
+    OwnListener,
+    Port,
+}
+
+/// The rules of one configuration, and where bentpipe itself listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    destinations: Destinations,
+    own: Vec<SocketAddr>,
+}
+
+impl Rules {
+    /// The rules of `destinations` for a proxy that listens on `own`.
+    pub(crate) fn new(destinations: Destinations, own: Vec<SocketAddr>) -> Self {
+        Self { destinations, own }
+    }
+
+    /// Judges one address.
+    pub(crate) fn check(&self, address: SocketAddr, purpose: Purpose) -> Result<(), Forbidden> {
+        let ip = canonical(address.ip());
+        let address = SocketAddr::new(ip, address.port());
+        let mut matching =
+            self.destinations.allow.iter().filter(|allowed| allowed.allows(address)).peekable();
+        if matching.peek().is_none() {
+            if is_special(ip) {
+                return Err(Forbidden::Address);
+            }
+            if self.own.contains(&address) {
+                return Err(Forbidden::OwnListener);
+            }
+        }
+        let named = matching.any(|allowed| allowed.ports.is_some());
+        let tunnelled = named || self.destinations.connect_ports.contains(&address.port());
+        if purpose == Purpose::Tunnel && !tunnelled {
+            return Err(Forbidden::Port);
+        }
+        Ok(())
+    }
+
+    /// Judges a connection that stands: one whose two ends are on this machine and whose port is ours ends here,
+    /// whatever address led to it.
+    pub(crate) fn check_connected(&self, local: SocketAddr, peer: SocketAddr) -> Result<(), Forbidden> {
+        let own_port = self.own.iter().any(|own| own.ip().is_unspecified() && own.port() == peer.port());
+        let opened = self.destinations.allow.iter().any(|allowed| allowed.allows(peer));
+        if own_port && local.ip() == peer.ip() && !opened { Err(Forbidden::OwnListener) } else { Ok(()) }
+    }
+}
+
+/// The address that packets would go to: an IPv4 address inside an IPv6 one counts as itself.
+fn canonical(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = ip else { return ip };
+    let [first, second, third, fourth, fifth, sixth, seventh, eighth] = v6.segments();
+    let embedded = |high: u16, low: u16| {
+        let [a, b] = high.to_be_bytes();
+        let [c, d] = low.to_be_bytes();
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    };
+    match (first, second, third, fourth, fifth, sixth) {
+        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => embedded(seventh, eighth),
+        (0, 0, 0, 0, 0, 0) if seventh != 0 => embedded(seventh, eighth),
+        (0x2002, ..) => embedded(second, third),
+        _ => ip,
+    }
+}
+
+/// Addresses that are nobody's on the internet: the IANA special-purpose registries, and multicast.
+fn is_special(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => is_special_v4(v4),
+        IpAddr::V6(v6) => is_special_v6(v6),
+    }
+}
+
+fn is_special_v4(ip: Ipv4Addr) -> bool {
+    let [first, second, third, _] = ip.octets();
+    match (first, second, third) {
+        (0 | 10 | 127, ..) => true,         // this network, private, loopback
+        (100, 64..=127, _) => true,         // carrier-grade NAT (RFC 6598)
+        (169, 254, _) => true,              // link-local, cloud metadata
+        (172, 16..=31, _) => true,          // private
+        (192, 0, 0) => true,                // protocol assignments
+        (192, 168, _) => true,              // private
+        (198, 18..=19, _) => true,          // benchmarking
+        (224..=255, ..) => true,            // multicast, reserved, broadcast
+        _ => false,
+    }
+}
+
+fn is_special_v6(ip: Ipv6Addr) -> bool {
+    let [first, second, ..] = ip.segments();
+    ip.is_unspecified()
+        || ip.is_loopback()
+        || first & 0xffc0 == 0xfe80                 // link-local
+        || first & 0xffc0 == 0xfec0                 // site-local, long deprecated, still routed by some
+        || first & 0xfe00 == 0xfc00                 // unique local
+        || first & 0xff00 == 0xff00                 // multicast
+        || (first, second) == (0x2001, 0)           // Teredo
+        || (first, second) == (0x64, 0xff9b)        // local-use NAT64 (RFC 8215)
+        || first == 0x100                           // discard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(allow: &[&str]) -> Rules {
+        let flags = allow.iter().flat_map(|text| ["--allow-destination", text]);
+        let config = crate::Config::from_flags(flags).expect("destinations");
+        let own = vec!["203.0.113.9:3128".parse().expect("an address")];
+        Rules::new(config.destinations, own)
+    }
+
+    fn check(allow: &[&str], address: &str, purpose: Purpose, expected: Result<(), Forbidden>) {
+        let address = address.parse().expect("an address");
+        assert_eq!(rules(allow).check(address, purpose), expected, "{address} {purpose:?}");
+    }
+
+    #[test]
+    fn addresses_that_are_not_the_internets_are_refused_in_every_form() {
+        for address in [
+            "127.0.0.1:80", "127.9.9.9:80", "10.1.2.3:80", "172.31.0.1:80", "192.168.1.1:80", "169.254.169.254:80",
+            "0.0.0.0:80", "100.64.0.1:80", "224.0.0.1:80", "255.255.255.255:80", "[::1]:80", "[::]:80",
+            "[fe80::1]:80", "[fd00::1]:80", "[::ffff:127.0.0.1]:80", "[::ffff:10.0.0.1]:80", "[64:ff9b::7f00:1]:80",
+            "[2002:7f00:1::]:80", "[::127.0.0.1]:80", "[ff02::1]:80",
+        ] {
+            check(&[], address, Purpose::Request, Err(Forbidden::Address));
+        }
+        for address in ["93.184.216.34:80", "[2606:4700::1111]:8080", "172.32.0.1:80", "100.128.0.1:80"] {
+            check(&[], address, Purpose::Request, Ok(()));
+        }
+    }
+
+    #[test]
+    fn allowed_destinations_are_open_to_requests_and_named_ports_to_connect() {
+        check(&["127.0.0.1"], "127.0.0.1:8000", Purpose::Request, Ok(()));
+        check(&["127.0.0.1"], "[::ffff:127.0.0.1]:8000", Purpose::Request, Ok(()));
+        check(&["127.0.0.1"], "127.0.0.2:8000", Purpose::Request, Err(Forbidden::Address));
+        check(&["127.0.0.1"], "127.0.0.1:8000", Purpose::Tunnel, Err(Forbidden::Port));
+        check(&["127.0.0.1"], "127.0.0.1:443", Purpose::Tunnel, Ok(()));
+        check(&["127.0.0.1:8000-8999"], "127.0.0.1:8000", Purpose::Tunnel, Ok(()));
+        check(&["127.0.0.1:8000-8999"], "127.0.0.1:9000", Purpose::Request, Err(Forbidden::Address));
+        check(&["10.0.0.0/8"], "10.9.8.7:80", Purpose::Request, Ok(()));
+    }
+
+    #[test]
+    fn connect_reaches_the_listed_ports_only() {
+        check(&[], "93.184.216.34:443", Purpose::Tunnel, Ok(()));
+        check(&[], "93.184.216.34:25", Purpose::Tunnel, Err(Forbidden::Port));
+    }
+
+    #[test]
+    fn our_own_listener_is_refused() {
+        check(&[], "203.0.113.9:3128", Purpose::Request, Err(Forbidden::OwnListener));
+        check(&[], "203.0.113.9:80", Purpose::Request, Ok(()));
+        let rules = Rules::new(Destinations { allow: vec![], connect_ports: vec![] }, vec!["0.0.0.0:3128".parse().expect("an address")]);
+        let here = "203.0.113.9:3128".parse().expect("an address");
+        let from = "203.0.113.9:50000".parse().expect("an address");
+        assert_eq!(rules.check_connected(from, here), Err(Forbidden::OwnListener));
+    }
+}

@@ -1,0 +1,258 @@
+//! One request out, one response in. Chooses the connection, knows when a failed request may be sent again
+//! (RFC 9110 §9.2.2, RFC 9112 §9.3.1), waits for 100 (Continue) on the client's behalf (RFC 9110 §10.1.1), and
+//! accounts what crossed the link. It does not look into the cache and does not alter the message.
+
+pub(crate) mod connect;
+pub(crate) mod destination;
+pub(crate) mod pool;
+pub(crate) mod tunnel;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use linkio::{ClientKey, Meter};
+
+use crate::body::request::Gate;
+use crate::body::{OriginBody, RequestBody};
+use crate::exchange::Exchange;
+use crate::respond::Refusal;
+use connect::{Connector, Origin};
+use pool::{Connection, Pool};
+
+/// The way to the origins.
+pub(crate) struct Upstream {
+    connector: Arc<Connector>,
+    pool: Arc<Pool>,
+    /// How long an exchange may make no progress at all.
+    idle: Duration,
+}
+
+/// A request that failed, and whether it may be sent once more.
+struct Failed {
+    refusal: Refusal,
+    /// Present if the origin cannot have acted on it, or if acting twice does no harm.
+    again: Option<Box<Request<RequestBody>>>,
+}
+
+impl Upstream {
+    /// An upstream that dials with `connector`, keeps idle connections for `keep_alive`, and gives up on an origin
+    /// that makes no progress for `idle`.
+    pub(crate) fn new(connector: Connector, keep_alive: Duration, idle: Duration) -> Self {
+        let connector = Arc::new(connector);
+        Self { pool: Arc::new(Pool::new(connector.clone(), keep_alive)), connector, idle }
+    }
+
+    /// The dialler, for tunnels.
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// Sends `request` (in origin-form or asterisk-form, with its Host) to `origin` and returns the response once
+    /// its head is here. A request that failed on a connection used before, without a byte of a response, is sent
+    /// again once if it is safe to.
+    ///
+    /// # Errors
+    /// A `Refusal` that says what went wrong between here and the origin.
+    pub(crate) async fn send(
+        &self,
+        request: Request<RequestBody>,
+        origin: &Origin,
+        client: ClientKey,
+        exchange: &Exchange,
+    ) -> Result<Response<OriginBody>, Refusal> {
+        let connection = self.pool.acquire(origin, client).await?;
+        match self.attempt(connection, request, origin, exchange).await {
+            Ok(response) => Ok(response),
+            Err(Failed { again: Some(request), .. }) => {
+                let connection = self.pool.fresh(origin, client).await?;
+                self.attempt(connection, *request, origin, exchange).await.map_err(|failed| failed.refusal)
+            }
+            Err(Failed { refusal, again: None }) => Err(refusal),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        mut connection: Connection,
+        mut request: Request<RequestBody>,
+        origin: &Origin,
+        exchange: &Exchange,
+    ) -> Result<Response<OriginBody>, Failed> {
+        let crossing = Crossing::begin(connection.meter.clone(), exchange.clone());
+        exchange.note(|details| details.peer = Some(connection.peer));
+        let progress = request.body().progress();
+        let spare = connection.reused.then(|| spare(&request)).flatten();
+        let gate = expects_continue(&request).then(|| self.gate(&mut request));
+        let waiting = Waiting { meter: connection.meter.clone(), idle: self.idle };
+        let sent = tokio::select! {
+            sent = connection.sender.try_send_request(request) => sent,
+            () = waiting.stalled() => {
+                let refusal = Refusal::ResponseTimeout { origin: origin.to_string() };
+                return Err(Failed { refusal, again: None });
+            }
+        };
+        let mut error = match sent {
+            Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                // The connection is the new protocol's now, and what crosses it goes on counting.
+                response.extensions_mut().insert(crossing);
+                return Ok(response.map(|incoming| OriginBody::new(incoming, self.idle, Box::new(|| ()))));
+            }
+            Ok(response) => {
+                let end = End { pool: self.pool.clone(), origin: origin.clone(), connection, crossing, gate, progress };
+                return Ok(response.map(|incoming| end.when_arrived(incoming, self.idle)));
+            }
+            Err(error) => error,
+        };
+        let unsent = error.take_message().map(Box::new);
+        let silent = crossing.nothing_came();
+        let refusal = if progress.is_too_large() { Refusal::ContentTooLarge } else { lost(error.error(), origin) };
+        let again = unsent.or(spare.filter(|_| silent));
+        Err(Failed { refusal, again })
+    }
+
+    /// Holds the content back until the origin asks for it, or for a second beyond the round trip: an origin that
+    /// knows nothing of 100 (Continue) must not make the client wait for ever.
+    fn gate(&self, request: &mut Request<RequestBody>) -> Arc<Gate> {
+        let gate = Arc::new(request.body_mut().shut());
+        let (opened, waited) = (Arc::downgrade(&gate), Arc::downgrade(&gate));
+        hyper::ext::on_informational(request, move |response| {
+            if response.status() == StatusCode::CONTINUE
+                && let Some(gate) = opened.upgrade()
+            {
+                gate.open();
+            }
+        });
+        let patience = Duration::from_secs(1) + self.connector.link().spec().rtt * 2;
+        tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            if let Some(gate) = waited.upgrade() {
+                gate.open();
+            }
+        });
+        gate
+    }
+}
+
+fn expects_continue(request: &Request<RequestBody>) -> bool {
+    use http_body::Body as _;
+    let expect = request.headers().get(http::header::EXPECT);
+    expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && !request.body().is_end_stream()
+}
+
+/// A copy of a request that may be sent twice: "a proxy MUST NOT automatically retry non-idempotent requests"
+/// (RFC 9110 §9.2.2), and content is gone once it was sent.
+fn spare(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
+    use http_body::Body as _;
+    let method = request.method();
+    let idempotent = method.is_idempotent() || method.is_safe();
+    (idempotent && request.body().is_end_stream()).then(|| {
+        Box::new(outgoing(method.clone(), request.uri().clone(), request.headers().clone(), RequestBody::empty()))
+    })
+}
+
+/// A request as this hop sends it.
+pub(crate) fn outgoing(method: Method, target: Uri, headers: HeaderMap, body: RequestBody) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = target;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    request
+}
+
+fn lost(error: &hyper::Error, origin: &Origin) -> Refusal {
+    let origin = origin.to_string();
+    if error.is_parse() {
+        Refusal::ProtocolError { origin }
+    } else if error.is_timeout() {
+        Refusal::ResponseTimeout { origin }
+    } else {
+        Refusal::ConnectionTerminated { origin }
+    }
+}
+
+/// Watches a connection for signs of life.
+struct Waiting {
+    meter: Meter,
+    idle: Duration,
+}
+
+impl Waiting {
+    /// Ends when nothing crossed the link in either direction for the whole of `idle`.
+    async fn stalled(&self) {
+        let crossed = || (self.meter.down(), self.meter.up());
+        let mut before = crossed();
+        loop {
+            tokio::time::sleep(self.idle).await;
+            let now = crossed();
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    }
+}
+
+/// Accounts to an exchange what crosses the link on a connection from now until the last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct Crossing(Arc<Crossed>);
+
+struct Crossed {
+    meter: Meter,
+    exchange: Exchange,
+    down: u64,
+    up: u64,
+}
+
+impl Crossing {
+    /// Begins to account what `meter` shows to `exchange`.
+    pub(crate) fn begin(meter: Meter, exchange: Exchange) -> Self {
+        Self(Arc::new(Crossed { down: meter.down(), up: meter.up(), meter, exchange }))
+    }
+
+    fn nothing_came(&self) -> bool {
+        self.0.meter.down() == self.0.down
+    }
+}
+
+impl Drop for Crossed {
+    fn drop(&mut self) {
+        self.exchange.crossed(self.meter.down() - self.down, self.meter.up() - self.up);
+    }
+}
+
+/// What is to be done when a response has arrived whole.
+struct End {
+    pool: Arc<Pool>,
+    origin: Origin,
+    connection: Connection,
+    crossing: Crossing,
+    gate: Option<Arc<Gate>>,
+    progress: crate::body::request::Progress,
+}
+
+impl End {
+    fn when_arrived(self, incoming: Incoming, idle: Duration) -> OriginBody {
+        OriginBody::new(incoming, idle, Box::new(move || self.arrived()))
+    }
+
+    fn arrived(self) {
+        drop(self.crossing);
+        // A gate still shut breaks the unwanted content off here, and the connection with it.
+        drop(self.gate);
+        if self.progress.is_whole() {
+            self.pool.give_back(&self.origin, self.connection);
+        }
+    }
+}
+
+/// The client as the link's scheduler knows it: one share for each address.
+pub(crate) fn client_key(address: std::net::IpAddr) -> ClientKey {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    address.hash(&mut hasher);
+    ClientKey(hasher.finish())
+}

@@ -1,0 +1,102 @@
+//! A tunnel (RFC 9110 §9.3.6) or an upgraded connection (§7.8): two copies and an end. Half-close is passed on, and a
+//! tunnel on which nothing moves for too long is closed. What is inside is never looked at.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::exchange::Exchange;
+
+/// Bytes a direction copies at a time.
+const BUFFER: usize = 16 * 1024;
+
+/// While the proxy is leaving, how long a tunnel may rest before it is taken for done.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
+
+/// Carries bytes both ways between `client` and `origin` until both sides have ended, one has failed, nothing has
+/// moved for `idle`, or, once `leaving` resolves, nothing has moved for a second. Counts what the client gets in
+/// `exchange`.
+pub(crate) async fn relay<C, O>(
+    client: C,
+    mut origin: O,
+    exchange: &Exchange,
+    idle: Duration,
+    leaving: impl Future<Output = ()>,
+) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    O: AsyncRead + AsyncWrite + Unpin,
+{
+    let activity = Arc::new(Activity { begun: Instant::now(), last: AtomicU64::new(0) });
+    let mut client = Watched { io: client, exchange, activity: activity.clone() };
+    let copies = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut origin, BUFFER, BUFFER);
+    tokio::select! {
+        ended = copies => ended.map(|_| ()),
+        () = activity.rested(idle) => Err(io::ErrorKind::TimedOut.into()),
+        () = async { leaving.await; activity.rested(DRAIN_IDLE).await } => Ok(()),
+    }
+}
+
+/// When something last moved, in milliseconds since the tunnel began.
+struct Activity {
+    begun: Instant,
+    last: AtomicU64,
+}
+
+impl Activity {
+    fn touch(&self) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    /// Ends when nothing has moved for the whole of `idle`.
+    async fn rested(&self, idle: Duration) {
+        loop {
+            let due = self.begun + Duration::from_millis(self.last.load(Ordering::Relaxed)) + idle;
+            if due <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(due).await;
+        }
+    }
+}
+
+/// The client's side, watched: every byte of either direction passes it.
+struct Watched<'a, C> {
+    io: C,
+    exchange: &'a Exchange,
+    activity: Arc<Activity>,
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Watched<'_, C> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf));
+        this.activity.touch();
+        Poll::Ready(read)
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<'_, C> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = std::task::ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
+        this.exchange.sent(written as u64);
+        this.activity.touch();
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
