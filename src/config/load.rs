@@ -315,7 +315,7 @@ mod tests {
             r#"BENTPIPE_DESTINATIONS_ALLOW: destinations.allow = "10.0.0.1/8": expected no bits beyond the prefix: 10.0.0.0/8 or 10.0.0.1"#,
             r#"--set: "cachesize" is not an option; did you mean cache.size?"#,
             "--set: log.format: expected log.format=FORMAT",
-            r#"--access-log: log.access = "": expected off, stdout or a file"#,
+            r#"--access-log: log.access = "": expected off, a file, or - for standard output"#,
         ]);
     }
 

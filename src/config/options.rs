@@ -134,7 +134,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         key: "log.access",
         flag: Some("access-log"),
         value_name: "FILE",
-        help: "Where one line an exchange goes: off, stdout or a file that is appended to.",
+        help: "Where one line an exchange goes: off, a file that is appended to, or - for standard output.",
         set: |config, given| put(&mut config.log.access, given, value::parse_access_log),
         get: |config| vec![value::print_access_log(&config.log.access)],
         ..VALUE

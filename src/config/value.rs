@@ -76,15 +76,15 @@ pub(super) fn parse_port(text: &str) -> Result<u16, String> {
 pub(super) fn parse_access_log(text: &str) -> Result<AccessLog, String> {
     match text {
         "off" => Ok(AccessLog::Off),
-        "stdout" => Ok(AccessLog::Stdout),
-        _ => parse_path(text).map(AccessLog::File).map_err(|_| "expected off, stdout or a file".to_owned()),
+        "-" => Ok(AccessLog::Stdout),
+        _ => parse_path(text).map(AccessLog::File).map_err(|_| "expected off, a file, or - for standard output".to_owned()),
     }
 }
 
 pub(super) fn print_access_log(log: &AccessLog) -> String {
     match log {
         AccessLog::Off => "off".to_owned(),
-        AccessLog::Stdout => "stdout".to_owned(),
+        AccessLog::Stdout => "-".to_owned(),
         AccessLog::File(path) => print_path(path),
     }
 }
@@ -304,7 +304,7 @@ mod tests {
         check(parse_request_rate, print_request_rate, "off", "off");
         check(parse_request_rate, print_request_rate, "20", "20");
         check(parse_request_rate, print_request_rate, "0", "expected a number");
-        check(parse_access_log, print_access_log, "stdout", "stdout");
+        check(parse_access_log, print_access_log, "-", "-");
         check(parse_access_log, print_access_log, "/var/log/a", "/var/log/a");
         check(parse_access_log, print_access_log, "", "expected off");
         check(parse_control, print_control, "off", "off");

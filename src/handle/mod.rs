@@ -82,7 +82,13 @@ impl Handler {
     }
 
     fn refuse(&self, refusal: Refusal, exchange: &Exchange) -> Response<Body> {
-        exchange.note(|details| details.error = refusal.error());
+        exchange.note(|details| {
+            details.error = refusal.error();
+            if refusal.is_forbidden() {
+                // Forwarding was decided on, and then was not done.
+                details.cache = CacheStatus::Unasked;
+            }
+        });
         respond::dated(refusal.into_response(), self.clock.now())
     }
 }

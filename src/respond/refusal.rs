@@ -75,6 +75,11 @@ impl Refusal {
         )
     }
 
+    /// Whether the destination is one that clients may not reach.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::ForbiddenAddress { .. } | Self::OwnListener | Self::ForbiddenPort { .. })
+    }
+
     /// The RFC 9209 error type, for the log.
     pub(crate) fn error(&self) -> Option<&'static str> {
         self.told().error

@@ -194,7 +194,10 @@ fn check_file(file: &SourceFile, map: &Map, exports: &HashMap<String, String>) -
     };
     let row = map.rows.get(&path).cloned().or(implied.map(|allowed| Row { allowed, long: false }));
     let Some(row) = row else {
-        faults.push(format!("{path}: the map has no row for it"));
+        let names: Vec<_> = imports(file, exports).into_iter().collect();
+        let names = if names.is_empty() { "-".to_owned() } else { names.join(", ") };
+        let lines = file.text.lines().count();
+        faults.push(format!("{path}: the map has no row for it: | {} | | {names} | {lines} |", file.name));
         return faults;
     };
     let lines = file.text.lines().count();

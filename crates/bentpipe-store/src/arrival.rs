@@ -10,8 +10,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::error::Error;
+use crate::pen::Complete;
 use crate::shelf::Shelf;
-use crate::spool::{Complete, Spool};
+use crate::spool::Spool;
 use crate::stored::Holding;
 
 /// The writer's end of a body that is being stored. Dropping it without [`Arrival::commit`] cuts the body short:

@@ -49,6 +49,7 @@ mod index;
 mod journal;
 mod ledger;
 mod locked;
+mod pen;
 mod record;
 mod shelf;
 mod spool;

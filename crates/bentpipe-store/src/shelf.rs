@@ -18,8 +18,8 @@ use crate::index::Index;
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Priority, Size};
 use crate::locked::{lock, read, write};
+use crate::pen::Complete;
 use crate::record::{Change, Head, Kept, Record, Restored};
-use crate::spool::Complete;
 use crate::stored::{Holding, Place, Responses, Stored};
 
 /// A key has no more stored responses than this; the oldest goes. A Vary on something unique must not eat the memory.

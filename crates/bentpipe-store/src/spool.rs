@@ -10,7 +10,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
@@ -19,11 +18,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::Notify;
 
-use crate::blocks::{BLOCK, Fingerprint, Fingerprinter};
-use crate::content::{Source, Temporary};
+use crate::blocks::BLOCK;
 use crate::error::Error;
 use crate::home::Home;
 use crate::locked::lock;
+use crate::pen::{Complete, Pen};
 use crate::window::Window;
 
 /// A body whose chunks cost no more than this never touches a temporary file; also what the window keeps behind the
@@ -54,7 +53,7 @@ pub(crate) struct State {
     pub(crate) followers: Vec<Option<Following>>,
     /// Why the body will not be stored, once it will not.
     refused: Option<Refused>,
-    pen: Pen,
+    desk: Desk,
     /// Bytes of the temporary file which the store's accounts do not show as content yet.
     counted: u64,
 }
@@ -88,40 +87,12 @@ enum Refused {
     DiskFailed,
 }
 
-/// Who has the means to write the temporary file.
-enum Pen {
-    /// Nobody is writing; what there is so far.
-    Idle(Option<Box<Inked>>),
-    /// A blocking thread is.
+/// Where the pen is that writes the temporary file.
+enum Desk {
+    /// Nobody is writing; there is no pen until something has to be written.
+    Idle(Option<Box<Pen>>),
+    /// A blocking thread has it.
     Busy,
-}
-
-struct Inked {
-    temporary: Temporary,
-    file: Arc<File>,
-    fingerprinter: Fingerprinter,
-}
-
-/// A complete body, ready to become content.
-pub(crate) enum Complete {
-    /// It never left memory.
-    Memory(Vec<Bytes>),
-    /// It is in a temporary file.
-    File(Source, Fingerprint),
-}
-
-impl Complete {
-    /// The bytes and what identifies them. Hashes what is in memory: a matter for a blocking thread.
-    pub(crate) fn into_source(self) -> (Source, Fingerprint) {
-        match self {
-            Self::Memory(chunks) => {
-                let mut fingerprinter = Fingerprinter::new();
-                chunks.iter().for_each(|chunk| fingerprinter.update(chunk));
-                (Source::Memory(chunks), fingerprinter.finish())
-            }
-            Self::File(source, fingerprint) => (source, fingerprint),
-        }
-    }
 }
 
 impl Spool {
@@ -135,7 +106,7 @@ impl Spool {
             disk: Disk::default(),
             followers: Vec::new(),
             refused: None,
-            pen: Pen::Idle(None),
+            desk: Desk::Idle(None),
             counted: 0,
         };
         let (moved, gone) = (Notify::new(), Notify::new());
@@ -300,9 +271,9 @@ impl Spool {
         if state.refused.is_some() || !state.has_outgrown_memory() || state.unwritten() < batch {
             return;
         }
-        if let Pen::Idle(pen) = &mut state.pen {
+        if let Desk::Idle(pen) = &mut state.desk {
             let pen = pen.take();
-            state.pen = Pen::Busy;
+            state.desk = Desk::Busy;
             drop(state);
             let spool = Arc::clone(self);
             drop(tokio::task::spawn_blocking(move || spool.run_pen(pen)));
@@ -310,24 +281,23 @@ impl Spool {
     }
 
     /// On a blocking thread: writes until little is left.
-    fn run_pen(&self, mut pen: Option<Box<Inked>>) {
+    fn run_pen(&self, mut pen: Option<Box<Pen>>) {
         loop {
             let chunks = {
                 let mut state = self.state();
                 let enough = if state.end.is_some() { 1 } else { BATCH };
                 if state.refused.is_some() || state.unwritten() < enough {
-                    state.pen = Pen::Idle(pen);
+                    state.desk = Desk::Idle(pen);
                     break;
                 }
                 state.window.from(state.disk.written)
             };
-            let written = self.inked(pen).and_then(|pen| self.write_down(pen, &chunks));
-            match self.home.health.note("writing a temporary file", written) {
+            match self.home.health.note("writing a temporary file", self.write_down(pen, &chunks)) {
                 Ok(inked) => pen = Some(inked),
                 Err(_) => {
                     let mut state = self.state();
                     state.refused.get_or_insert(Refused::DiskFailed);
-                    state.pen = Pen::Idle(None);
+                    state.desk = Desk::Idle(None);
                     state.trim();
                     break;
                 }
@@ -337,30 +307,19 @@ impl Spool {
         self.moved.notify_waiters();
     }
 
-    fn inked(&self, pen: Option<Box<Inked>>) -> io::Result<Box<Inked>> {
-        if let Some(pen) = pen {
-            return Ok(pen);
-        }
-        let (temporary, file) = self.home.content.temporary()?;
-        let file = Arc::new(file);
-        Ok(Box::new(Inked { temporary, file, fingerprinter: Fingerprinter::new() }))
-    }
-
-    fn write_down(&self, mut pen: Box<Inked>, chunks: &[Bytes]) -> io::Result<Box<Inked>> {
-        let start = self.state().disk.written;
-        let mut written = start;
-        for chunk in chunks {
-            pen.file.write_all_at(chunk, written)?;
-            pen.fingerprinter.update(chunk);
-            written += chunk.len() as u64;
-        }
-        self.home.counts.spooled.fetch_add(written - start, Ordering::Relaxed);
+    fn write_down(&self, pen: Option<Box<Pen>>, chunks: &[Bytes]) -> io::Result<Box<Pen>> {
+        let mut pen = match pen {
+            Some(pen) => pen,
+            None => Box::new(Pen::new(&self.home.content)?),
+        };
+        let written = pen.write(chunks)?;
+        self.home.counts.spooled.fetch_add(written, Ordering::Relaxed);
         let mut state = self.state();
-        state.counted += written - start;
+        state.counted += written;
+        state.disk.written += written;
         let known = state.disk.sums.len();
-        state.disk.sums.extend_from_slice(&pen.fingerprinter.whole_blocks()[known..]);
-        state.disk.written = written;
-        state.disk.file.get_or_insert_with(|| Arc::clone(&pen.file));
+        state.disk.sums.extend_from_slice(&pen.whole_blocks()[known..]);
+        state.disk.file.get_or_insert_with(|| Arc::clone(pen.file()));
         state.trim();
         Ok(pen)
     }
@@ -380,10 +339,10 @@ impl Spool {
         if state.unwritten() > 0 {
             return None;
         }
-        let Pen::Idle(pen) = &mut state.pen else { return None };
-        let pen = *pen.take()?;
+        let Desk::Idle(pen) = &mut state.desk else { return None };
+        let pen = pen.take()?;
         self.uncount(&mut state);
-        Some(Ok(Complete::File(Source::File(pen.temporary), pen.fingerprinter.finish())))
+        Some(Ok(pen.finish()))
     }
 }
 

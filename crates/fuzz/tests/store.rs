@@ -25,7 +25,7 @@ fn a_damaged_index_is_never_believed() {
         runtime().block_on(fill(folder.path(), clean));
         folder
     });
-    bolero::check!().with_iterations(200).with_type::<(bool, Vec<Damage>)>().for_each(|(which, damages)| {
+    bolero::check!().with_iterations(100).with_type::<(bool, Vec<Damage>)>().for_each(|(which, damages)| {
         let copy = tempfile::tempdir().expect("a folder");
         copy_folder(folders[usize::from(*which)].path(), copy.path());
         for damage in damages {

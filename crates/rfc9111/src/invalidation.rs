@@ -22,7 +22,7 @@ use crate::key::CacheKey;
 /// ```
 pub fn invalidated(method: &Method, status: StatusCode, target: &Uri, headers: &HeaderMap) -> Vec<CacheKey> {
     // "A cache MUST invalidate the target URI […] when it receives a non-error status code in response to an unsafe
-    // request method (including methods whose safety is unknown)." […] "a "non-error response" is one with a 2xx
+    // request method (including methods whose safety is unknown)." […] "A "non-error response" is one with a 2xx
     // (Successful) or 3xx (Redirection) status code."
     let succeeded = status.is_success() || status.is_redirection();
     if !succeeded || is_known_safe(method) {

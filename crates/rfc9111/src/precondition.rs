@@ -2,6 +2,8 @@
 //!
 //! Asked once the stored response may be reused. If-Range is not a precondition of the request and belongs to `range`.
 
+use std::time::SystemTime;
+
 use http::header::{
     AGE, CONTENT_LOCATION, ETAG, HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     IF_UNMODIFIED_SINCE, LAST_MODIFIED, TRAILER,
@@ -21,20 +23,24 @@ pub enum Precondition {
     Proceed,
     /// The client has it already: answer 304 (RFC 9110 §15.4.5).
     NotModified,
-    /// Answer 412 (RFC 9110 §15.5.13).
+    /// If-Match or If-Unmodified-Since does not hold. They "are not applicable to a cache" (RFC 9111 §4.3.2), and the
+    /// origin may hold by now what the client names: forward the request. Where that cannot be, answer 412.
     Failed,
 }
 
 /// Evaluates the preconditions of a presented request in the order of RFC 9110 §13.2.2.
 pub fn evaluate(presented: &Presented<'_>, stored: &StoredResponse) -> Precondition {
-    // RFC 9111 §4.3.2: "When a cache receives a request that can be satisfied by reusing a stored 200 (OK) or 206
+    // RFC 9111 §4.3.2: "If a cache receives a request that can be satisfied by reusing a stored 200 (OK) or 206
     // (Partial Content) response, […] the cache SHOULD evaluate any applicable conditional header field preconditions
     // received in that request with respect to the corresponding validators contained within the stored response."
-    if !matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+    let retrieves = *presented.method == Method::GET || *presented.method == Method::HEAD;
+    if !retrieves || !matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
         return Precondition::Proceed;
     }
     let headers = presented.headers;
-    // Steps 1 and 2: If-Match, and If-Unmodified-Since without it.
+    // Steps 1 and 2, If-Match and If-Unmodified-Since without it, are for "when recipient is the origin server". "A
+    // cache or intermediary MAY ignore If-Match" (§13.1.1), but a client that sends it with a Range would join parts of
+    // different representations; so that the caller can leave a mismatch to the origin, it is told.
     let unchanged = if headers.contains_key(IF_MATCH) {
         names(headers, &IF_MATCH, stored, |own, tag| own.strong_match(tag))
     } else {
@@ -57,13 +63,7 @@ pub fn evaluate(presented: &Presented<'_>, stored: &StoredResponse) -> Precondit
         let modified = || stored.last_modified().unwrap_or_else(|| stored.date());
         condition_date(headers, &IF_MODIFIED_SINCE, stored).is_some_and(|date| modified() <= date)
     };
-    match known {
-        true if *presented.method == Method::GET || *presented.method == Method::HEAD => {
-            Precondition::NotModified
-        }
-        true if headers.contains_key(IF_NONE_MATCH) => Precondition::Failed,
-        _ => Precondition::Proceed,
-    }
+    if known { Precondition::NotModified } else { Precondition::Proceed }
 }
 
 /// The header fields of a 304 made from those of the stored response.
@@ -99,13 +99,9 @@ fn names(
         .any(|tag| tag == b"*" || own.is_some_and(|own| equivalent(own, EntityTag::new(tag))))
 }
 
-/// The date of a condition. §13.1.3, §13.1.4: "MUST ignore […] if the received field value is not a valid HTTP-date"
-/// or "the field value has more than one member".
-fn condition_date(
-    headers: &HeaderMap,
-    name: &HeaderName,
-    stored: &StoredResponse,
-) -> Option<std::time::SystemTime> {
+/// The date of a condition. §13.1.3, §13.1.4: a recipient "MUST ignore" the field "if the received field value is not a
+/// valid HTTP-date", which several lines are not.
+fn condition_date(headers: &HeaderMap, name: &HeaderName, stored: &StoredResponse) -> Option<SystemTime> {
     parse_date(fields::only(headers, name)?, stored.response_time)
 }
 

@@ -108,7 +108,7 @@ impl Specified {
             (b"", length) => Some(Self::Last(position(length)?)),
             (first, b"") => Some(Self::From(position(first)?)),
             (first, last) => {
-                // "An int-range is invalid if the last-pos value is present and less than first-pos." (§14.1.1)
+                // "An int-range is invalid if the last-pos value is present and less than the first-pos." (§14.1.1)
                 let (first, last) = (position(first)?, position(last)?);
                 (first <= last).then_some(Self::Between(first, last))
             }
@@ -118,9 +118,9 @@ impl Specified {
     /// The bytes this range has in a representation, if any.
     fn within(self, complete_length: u64) -> Option<ByteRange> {
         let end = complete_length.checked_sub(1)?;
-        // "If a valid byte-range-set includes at least one range-spec that is satisfiable […]": "an int-range […] is
-        // satisfiable if […] first-pos is less than the current length", "a suffix-range is satisfiable if the
-        // suffix-length is non-zero".
+        // "For a GET request, a valid bytes range-spec is satisfiable if it is either: an int-range with a first-pos that
+        // is less than the current length of the selected representation or a suffix-range with a non-zero
+        // suffix-length." (§14.1.2)
         let (first, last) = match self {
             Self::Between(first, last) => (first, last.min(end)),
             Self::From(first) => (first, end),
@@ -172,7 +172,7 @@ fn coalesced(satisfiable: impl Iterator<Item = ByteRange>) -> Ranging {
 }
 
 /// §13.1.5: "A recipient of an If-Range header field MUST ignore the Range header field if the If-Range condition
-/// evaluates as false."
+/// evaluates to false."
 fn if_range_holds(headers: &HeaderMap, stored: &StoredResponse) -> bool {
     if !headers.contains_key(IF_RANGE) {
         return true;
@@ -184,9 +184,9 @@ fn if_range_holds(headers: &HeaderMap, stored: &StoredResponse) -> bool {
         return stored.etag().is_some_and(|own| own.strong_match(EntityTag::new(condition)));
     }
     // "If the HTTP-date validator provided is not a strong validator in the sense defined by Section 8.8.2.2, the
-    // condition is false. […] If the HTTP-date validator provided exactly matches the Last-Modified field value for the
-    // selected representation, the condition is true." It is strong when the representation was older than a minute
-    // when it was sent, so that it cannot have changed again within the second.
+    // condition is false. […] exactly matches the Last-Modified field value for the selected representation, the
+    // condition is true." §8.8.2.2 asks for a Date "at least one second after the Last-Modified value" with "enough
+    // difference […] to make clock synchronization issues unlikely": a minute.
     let date = parse_date(condition, stored.response_time);
     date.is_some_and(|date| {
         let age = stored.date().duration_since(date).unwrap_or_default();

@@ -6,6 +6,7 @@
 use std::time::SystemTime;
 
 use http::Method;
+use http::uri::Scheme;
 
 use crate::because::Because;
 use crate::directives::CacheControl;
@@ -62,7 +63,7 @@ pub fn decide(presented: &Presented<'_>, stored: &[&StoredResponse], situation: 
     }
     let request = CacheControl::of_request(presented.headers);
     let decision = match choose(presented, stored) {
-        Ok((index, chosen)) => weigh(index, chosen, &request, situation),
+        Ok((index, chosen)) => weigh(presented, index, chosen, &request, situation),
         Err(because) => Decision::Forward(because),
     };
     match decision {
@@ -77,8 +78,9 @@ pub fn decide(presented: &Presented<'_>, stored: &[&StoredResponse], situation: 
 
 /// "request header fields nominated by the stored response (if any) match those presented (see Section 4.1)".
 ///
-/// §4: "A cache MUST use the most recent response (as determined by the Date header field) when more than one suitable
-/// response is stored."
+/// §4: "When more than one suitable response is stored, a cache MUST use the most recent one (as determined by the Date
+/// header field)." §4.1: "When a cache has multiple stored responses for a target URI and one or more omits the Vary
+/// header field, the cache SHOULD choose the most recent […] stored response with a valid Vary field value."
 fn choose<'a>(
     presented: &Presented<'_>,
     stored: &[&'a StoredResponse],
@@ -86,12 +88,16 @@ fn choose<'a>(
     let mut chosen: Option<(usize, &StoredResponse)> = None;
     for (index, candidate) in stored.iter().enumerate() {
         if candidate.nominated.matches(presented.headers)
-            && chosen.is_none_or(|(_, best)| recency(best) <= recency(candidate))
+            && chosen.is_none_or(|(_, best)| preference(best) <= preference(candidate))
         {
             chosen = Some((index, candidate));
         }
     }
     chosen.ok_or_else(|| no_variant(presented, stored))
+}
+
+fn preference(stored: &StoredResponse) -> (bool, (SystemTime, SystemTime)) {
+    (stored.nominated.parts().next().is_some(), recency(stored))
 }
 
 /// What makes one stored response more recent than another; of equal dates the one received later.
@@ -107,8 +113,14 @@ fn no_variant(presented: &Presented<'_>, stored: &[&StoredResponse]) -> Because 
     }
 }
 
-fn weigh(index: usize, stored: &StoredResponse, request: &CacheControl, situation: &Situation) -> Decision {
-    match may_reuse(stored, request, situation) {
+fn weigh(
+    presented: &Presented<'_>,
+    index: usize,
+    stored: &StoredResponse,
+    request: &CacheControl,
+    situation: &Situation,
+) -> Decision {
+    match may_reuse(presented, stored, request, situation) {
         Ok(because) => Decision::Reuse { stored: index, because },
         Err(because) if stored.has_validator() => Decision::Validate { stored: index, because },
         Err(because) => Decision::Forward(because),
@@ -116,6 +128,7 @@ fn weigh(index: usize, stored: &StoredResponse, request: &CacheControl, situatio
 }
 
 fn may_reuse(
+    presented: &Presented<'_>,
     stored: &StoredResponse,
     request: &CacheControl,
     situation: &Situation,
@@ -135,9 +148,12 @@ fn may_reuse(
     if let Some(because) = client_refuses(request, &freshness) {
         // RFC 8246 §2.1: "proxies SHOULD skip conditionally revalidating fresh responses containing the immutable
         // extension unless there is a signal from the client that a validation is necessary (e.g., a no-cache
-        // Cache-Control request directive)". The max-age=0 of a reload is what the extension is meant for.
+        // Cache-Control request directive […])". The max-age=0 of a reload is what the extension is meant for. §3:
+        // "Clients SHOULD ignore the immutable extension from resources that are not part of an authenticated context
+        // such as HTTPS."
         let reload = matches!(because, Because::RequestMaxAge { .. });
-        let immutable = response.immutable && freshness.is_fresh() && reload;
+        let secure = presented.target.scheme() == Some(&Scheme::HTTPS);
+        let immutable = response.immutable && secure && freshness.is_fresh() && reload;
         return if immutable { Ok(Because::Immutable(freshness)) } else { Err(because) };
     }
     // "the stored response is one of the following: fresh (see Section 4.2), or"
@@ -254,10 +270,22 @@ mod tests {
 
     #[test]
     fn immutable_outlives_a_reload_rfc8246_2() {
-        let immutable = "cache-control: max-age=60, immutable\netag: \"1\"";
-        check_request("GET", "cache-control: max-age=0", immutable, 30, "reuse");
-        check_request("GET", "cache-control: max-age=0", immutable, 60, "validate");
-        check_request("GET", "cache-control: no-cache", immutable, 30, "validate");
+        let stored = stored(200, "cache-control: max-age=60, immutable\netag: \"1\"");
+        for (target, directive, now, verdict) in [
+            ("https://example.com/a", "max-age=0", 30, "reuse"),
+            ("https://example.com/a", "max-age=0", 60, "validate"),
+            ("https://example.com/a", "no-cache", 30, "validate"),
+            ("http://example.com/a", "max-age=0", 30, "validate"),
+        ] {
+            let request = request("GET", &format!("cache-control: {directive}"));
+            let target = http::Uri::from_static(target);
+            let presented = Presented { target: &target, ..request.presented() };
+            assert_eq!(
+                verdict_of(&decide(&presented, &[&stored], &situation(now))),
+                verdict,
+                "{target} {directive} {now}"
+            );
+        }
     }
 
     #[test]
@@ -289,6 +317,16 @@ mod tests {
             chosen(""),
             Decision::Forward(Because::NoVariant { nominated: "foo".parse().expect("a name"), stored: 2 })
         );
+    }
+
+    #[test]
+    fn a_response_that_omits_vary_gives_way_to_one_that_has_it_4_1() {
+        let varies =
+            stored_for("", 200, "cache-control: max-age=60\nvary: foo\ndate: Sun, 06 Nov 1994 08:49:36 GMT");
+        let omits = stored(200, "cache-control: max-age=60\ndate: Sun, 06 Nov 1994 08:49:37 GMT");
+        let request = request("GET", "");
+        let decision = decide(&request.presented(), &[&varies, &omits], &situation(0));
+        assert!(matches!(decision, Decision::Reuse { stored: 0, .. }));
     }
 
     #[test]

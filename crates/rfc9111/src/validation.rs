@@ -72,8 +72,8 @@ pub fn select_validated(stored: &[&StoredResponse], not_modified: &HeaderMap) ->
     if let Some(tag) = EntityTag::of(not_modified) {
         // "If the new response contains one or more strong validators […], then each of those strong validators
         // identifies a selected representation for update." […] "If the new response contains no strong validators but
-        // does contain one or more weak validators, and if those validators correspond to one of the cache's stored
-        // responses, then the most recent of those matching stored responses is identified for update."
+        // does contain one or more weak validators, and those validators correspond to one of the initial set's
+        // stored responses, then the most recent of those matching stored responses is identified for update."
         //
         // A strong tag may also confirm the weak one of the same characters, against the letter: nginx weakens the tag
         // of a 200 that it compresses, but not that of the 304 for it. The origin compared them as equal when it chose
@@ -84,8 +84,8 @@ pub fn select_validated(stored: &[&StoredResponse], not_modified: &HeaderMap) ->
     if let Some(modified) = fields::first(not_modified, &LAST_MODIFIED) {
         return most_recent(&|candidate| fields::first(&candidate.headers, &LAST_MODIFIED) == Some(modified));
     }
-    // "If the new response does not include any form of validator […], and there is only one stored response, and that
-    // stored response also lacks a validator, then that stored response is identified for update." It is also where it
+    // "If the new response does not include any form of validator […], and there is only one stored response in
+    // the initial set, and that stored response also lacks a validator, then that stored response is identified for update." It is also where it
     // has only a date: RFC 9110 §15.4.5 asks for no Last-Modified in a 304, and no other condition than ours was sent.
     match stored {
         [single] if single.etag().is_none() => Some(0),
@@ -116,7 +116,7 @@ pub fn freshen(
     let received = storable(headers);
     for name in received.keys().filter(|name| !describes_body(name, stored)) {
         // "the cache MUST add each header field in the provided response to the stored response, replacing field values
-        // that are already present, with the following exceptions: Header fields excluded from storage in Section 3.1,
+        // that are already present, with the following exceptions: Header fields excepted from storage in Section 3.1,
         // Header fields that the cache's stored response depends upon, […] and The Content-Length header field."
         fields::replace(&mut updated, name, received.get_all(name).iter().cloned());
     }

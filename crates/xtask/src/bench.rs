@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use testkit::{client, load};
 
-use crate::program::{Program, build, build_bentpipe, free_port};
+use crate::program::{Program, build, build_bentpipe, free_port, serving};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -94,8 +94,7 @@ async fn measure(
     // The proxy is started pinned too, so its own command is wrapped by hand.
     let address = free_port()?;
     let mut command = on_processor(bentpipe, pinned);
-    command.args(["--listen", &address.to_string(), "--allow-destination", "127.0.0.1", "--cache-dir"]);
-    command.arg(cache.path());
+    command.args(serving(address, cache.path()));
     let proxy = Program::start(command, address).await?;
     let url = format!("http://{origin_address}/body");
     for _ in 0..3 {

@@ -138,11 +138,10 @@ fn judge(answer: &Response, expected: &[u8]) -> Verdict {
     }
 }
 
+/// An object arrives over some hundred milliseconds, so that a kill finds every stage of storing at work.
 fn object(path: &str) -> Reply {
-    Reply::new(200)
-        .field("cache-control", "max-age=3600")
-        .field("etag", &format!("\"{path}\""))
-        .body(body(path))
+    let reply = Reply::new(200).pace(8_192, Duration::from_millis(30));
+    reply.field("cache-control", "max-age=3600").field("etag", &format!("\"{path}\"")).body(body(path))
 }
 
 /// The body of an object: 100 bytes to 200 KB that follow from its path, so that nothing needs remembering.

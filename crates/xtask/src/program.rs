@@ -3,6 +3,7 @@
 //!
 //! It knows bentpipe's flags only as far as every command needs them.
 
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -76,8 +77,7 @@ impl Program {
     pub(crate) async fn bentpipe(binary: &Path, cache: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         let address = free_port()?;
         let mut command = Command::new(binary);
-        command.args(["--listen", &address.to_string(), "--allow-destination", "127.0.0.1", "--cache-dir"]);
-        command.arg(cache).args(arguments);
+        command.args(serving(address, cache)).args(arguments);
         Self::start(command, address).await
     }
 
@@ -86,6 +86,8 @@ impl Program {
     /// # Errors
     /// When it cannot be started, ends, or does not listen in time.
     pub(crate) async fn start(mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
+        // What it says to a person at its start would stand between the figures; its errors are wanted.
+        command.stdout(Stdio::null());
         let child = command.spawn().with_context(|| format!("{command:?} could not be started"))?;
         let mut program = Self { child, address };
         let start = Instant::now();
@@ -136,6 +138,13 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The arguments that make bentpipe serve at `address` with a cache in `cache`, and leave alone what else runs.
+pub(crate) fn serving(address: SocketAddr, cache: &Path) -> Vec<OsString> {
+    let address = address.to_string();
+    let fixed = ["--listen", &address, "--allow-destination", "127.0.0.1", "--control", "off", "--cache-dir"];
+    fixed.iter().map(OsString::from).chain([cache.as_os_str().to_owned()]).collect()
 }
 
 fn ticks_per_second() -> anyhow::Result<u64> {

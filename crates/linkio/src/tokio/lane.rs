@@ -69,6 +69,11 @@ impl Lane {
         self.link.capacity() == Capacity::Unlimited && self.delay.is_zero()
     }
 
+    /// Whether anything waits to cross.
+    pub(super) fn is_busy(&self) -> bool {
+        self.link.backlog() > 0
+    }
+
     pub(super) fn open(&mut self, client: ClientKey, waker: Waker, counters: Arc<Counters>) -> FlowId {
         let flow = self.link.open(client, Weight::ONE);
         let slot =

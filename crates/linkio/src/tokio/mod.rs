@@ -16,7 +16,7 @@ use std::task::Waker;
 
 use ::tokio::runtime::Handle;
 use ::tokio::sync::Notify;
-use ::tokio::time::{Instant, sleep_until, timeout_at};
+use ::tokio::time::{Instant, sleep, timeout_at};
 
 use self::lane::{Lane, View};
 use self::meter::Counters;
@@ -133,7 +133,7 @@ impl SharedLink {
         let answer = dial.await;
         let rtt = self.spec().rtt;
         if !rtt.is_zero() {
-            sleep_until(clock() + rtt).await;
+            sleep(rtt).await;
         }
         answer.map(|io| self.wrap(io, client))
     }
@@ -263,10 +263,11 @@ impl Shared {
     /// `flow` asks for `bytes` more and learns what has arrived.
     fn visit(self: &Arc<Self>, direction: Direction, flow: FlowId, bytes: u64) -> View {
         let (view, start) = self.with(|state, now, woken| {
-            let (view, next) = state.lane(direction).visit(flow, bytes, now, woken);
-            let earlier = next.filter(|next| state.wake_at.is_none_or(|wake_at| *next < wake_at));
-            let start = earlier.is_some() && !std::mem::replace(&mut state.dispatching, true);
-            if let Some(next) = earlier {
+            let lane = state.lane(direction);
+            let (view, next) = lane.visit(flow, bytes, now, woken);
+            // Even on a closed link somebody must be there to hear that it opens.
+            let start = lane.is_busy() && !std::mem::replace(&mut state.dispatching, true);
+            if let Some(next) = next.filter(|next| state.wake_at.is_none_or(|wake_at| *next < wake_at)) {
                 state.wake_at = Some(next);
                 self.changed.notify_one();
             }
