@@ -64,7 +64,7 @@ pub(crate) fn explain(target: &Uri, headers: &HeaderMap, found: &Found, situatio
         decision: decision.to_owned(),
         because: because.to_string(),
         section: because.section().to_owned(),
-        stored: (0..found.len()).filter_map(|at| found.get(at).map(|stored| (at, stored))).map(candidate).collect(),
+        stored: found.iter().enumerate().map(candidate).collect(),
     }
 }
 

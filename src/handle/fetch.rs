@@ -5,13 +5,14 @@ use std::time::SystemTime;
 
 use bentpipe_store::{Arrival, Collapse, Found, Lead};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use rfc9111::{Because, Decision, Storing, StoredResponse};
 
 use super::{Answer, Handler};
 use crate::admit::Admitted;
 use crate::body::{Body, OriginBody, RequestBody};
+use crate::drain::Work;
 use crate::exchange::{CacheStatus, Exchange, Forwarded};
 use crate::respond::{self, Refusal};
 use crate::upstream::connect::Origin;
@@ -79,11 +80,12 @@ impl Handler {
         lead: Option<Lead>,
         exchange: &Exchange,
     ) -> Answer {
-        let Asked { response, request_time, response_time } = asked;
-        let status = response.status();
-        for key in rfc9111::invalidated(&admitted.method, status, &admitted.target, response.headers()) {
+        let (status, fields) = (asked.response.status(), asked.response.headers());
+        for key in rfc9111::invalidated(&admitted.method, status, &admitted.target, fields) {
             self.store.invalidate(&key);
         }
+        self.learn_from_head(&admitted, &asked);
+        let Asked { response, request_time, response_time } = asked;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(admitted, response, exchange);
         }
@@ -104,7 +106,7 @@ impl Handler {
             }
             forwarded.stored = true;
             let body = stored.body(None);
-            tokio::spawn(keep(incoming, arrival, content_length(&parts.headers)));
+            tokio::spawn(keep(incoming, arrival, content_length(&parts.headers), self.drain.work()));
             Body::Stored(body)
         } else {
             if let Some(lead) = lead {
@@ -114,6 +116,22 @@ impl Handler {
         };
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
         Ok(Response::from_parts(parts, body))
+    }
+
+    /// The 200 to a HEAD says whether the stored response to GET still holds (RFC 9111 §4.3.5).
+    fn learn_from_head(&self, admitted: &Admitted, asked: &Asked) {
+        let Some(key) = admitted.key.as_ref().filter(|_| admitted.method == Method::HEAD) else { return };
+        if asked.response.status() != StatusCode::OK {
+            return;
+        }
+        let found = self.store.lookup(key);
+        let mut matching = found.iter().filter(|stored| stored.head().nominated.matches(&admitted.headers));
+        let Some(stored) = matching.next() else { return };
+        let fields = asked.response.headers();
+        match rfc9111::freshen_by_head(stored.head(), fields, asked.request_time, asked.response_time) {
+            Some(head) => drop(self.store.freshen(key, stored, head)),
+            None => drop(self.store.invalidate(key)),
+        }
     }
 
     /// One fetch for many: waits for the head of a fetch of the same target that is already on its way.
@@ -143,7 +161,7 @@ enum Joined {
 
 /// Stores content as it arrives. When no client follows it any more it goes on only if little is missing: finishing
 /// costs less of the link than fetching it all again.
-async fn keep(mut incoming: OriginBody, mut arrival: Arrival, length: Option<u64>) {
+async fn keep(mut incoming: OriginBody, mut arrival: Arrival, length: Option<u64>, _work: Work) {
     let mut arrived = 0;
     let mut trailers = None;
     loop {

@@ -32,13 +32,13 @@ impl Handler {
                 exchange.note(|details| details.cache = CacheStatus::Hit);
                 Ok(response)
             }
-            // What the disk gave back was not what was written: as good as nothing stored.
+            // As good as nothing stored.
             None => self.fetch(admitted, found, &rfc9111::Because::NothingStored, exchange).await,
         }
     }
 
     /// The response to `admitted` made from `stored` under `head`, which may be fresher than the one stored with it.
-    /// None if its content cannot be read, or not yet.
+    /// None if its content cannot be read, or not yet, or if only the origin may answer.
     pub(super) async fn serve(
         &self,
         admitted: &Admitted,
@@ -53,9 +53,8 @@ impl Handler {
                 let headers = rfc9111::not_modified_headers(&head.headers);
                 return Some(self.respond(StatusCode::NOT_MODIFIED, headers, head, Body::Empty));
             }
-            Precondition::Failed => {
-                return Some(self.respond(StatusCode::PRECONDITION_FAILED, HeaderMap::new(), head, Body::Empty));
-            }
+            // "If-Match and If-Unmodified-Since are not applicable to a cache" (RFC 9111 §4.3.2): the origin decides.
+            Precondition::Failed => return None,
         }
         let mut headers = head.headers.clone();
         let Some(length) = stored.length() else {

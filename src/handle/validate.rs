@@ -110,7 +110,7 @@ impl Handler {
             return None;
         }
         let (presented, situation) = (admitted.presented(), self.situation());
-        let allowed = (0..found.len()).filter_map(|at| found.get(at)).filter(|stored| {
+        let allowed = found.iter().filter(|stored| {
             stored.head().nominated.matches(presented.headers)
                 && rfc9111::may_serve_stale(&presented, stored.head(), failure, &situation).is_ok()
         });

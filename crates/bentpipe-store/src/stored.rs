@@ -75,6 +75,11 @@ impl Found {
         self.stored.is_empty()
     }
 
+    /// Every stored response, in the order of [`Found::heads`].
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Stored>> {
+        self.stored.iter()
+    }
+
     /// How many stored responses the key has.
     pub fn len(&self) -> usize {
         self.stored.len()

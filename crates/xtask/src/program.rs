@@ -4,6 +4,7 @@
 //! It knows bentpipe's flags only as far as every command needs them.
 
 use std::ffi::OsString;
+use std::io::{Read, Seek};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -86,14 +87,18 @@ impl Program {
     /// # Errors
     /// When it cannot be started, ends, or does not listen in time.
     pub(crate) async fn start(mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
-        // What it says to a person at its start would stand between the figures; its errors are wanted.
-        command.stdout(Stdio::null());
+        // What it says would stand between the figures; it is shown when the program does not come up.
+        let mut said = tempfile::tempfile()?;
+        command.stdout(Stdio::null()).stderr(said.try_clone()?);
         let child = command.spawn().with_context(|| format!("{command:?} could not be started"))?;
         let mut program = Self { child, address };
         let start = Instant::now();
         while TcpStream::connect(address).await.is_err() {
             if let Some(status) = program.child.try_wait()? {
-                bail!("{command:?} ended at once: {status}");
+                let mut text = String::new();
+                said.rewind()?;
+                said.read_to_string(&mut text)?;
+                bail!("{command:?} ended at once: {status}\n{text}");
             }
             ensure!(start.elapsed() < PATIENCE, "{command:?} does not listen on {address}");
             tokio::time::sleep(Duration::from_millis(10)).await;

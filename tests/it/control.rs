@@ -1,0 +1,58 @@
+//! The control interface: the link set while it carries, the cache looked into and purged, decisions explained.
+
+use serde_json::{Value, json};
+use testkit::origin::Origin;
+use testkit::reply::Reply;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+use crate::proxy::{Running, start};
+
+/// Asks the control socket of `proxy` for one thing.
+pub(crate) async fn ask(proxy: &Running, method: &str, path: &str, content: &str) -> Value {
+    let socket = proxy.folder.path().join("control.sock");
+    let mut stream = UnixStream::connect(socket).await.expect("a control socket");
+    let request = format!("{method} {path} HTTP/1.0\r\ncontent-length: {}\r\n\r\n{content}", content.len());
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.expect("an answer");
+    let (_, content) = response.split_once("\r\n\r\n").expect("a head");
+    serde_json::from_str(content).expect("JSON")
+}
+
+#[tokio::test]
+async fn the_link_is_seen_and_set_while_it_runs() {
+    let proxy = start(&["--link", "512k"]).await;
+    assert_eq!(ask(&proxy, "GET", "/v1/link", "").await["spec"], "512k");
+    let set = ask(&proxy, "PUT", "/v1/link", r#"{"spec": "64k/32k,rtt=600ms"}"#).await;
+    assert_eq!(set["spec"], "64k/32k,rtt=600ms");
+    let wrong = ask(&proxy, "PUT", "/v1/link", r#"{"spec": "64q"}"#).await;
+    assert!(wrong["error"].as_str().expect("an error").contains("64q"));
+    assert_eq!(ask(&proxy, "GET", "/v1/link", "").await["spec"], "64k/32k,rtt=600ms", "nothing was lost");
+    assert!(ask(&proxy, "PUT", "/v1/link", "nonsense").await["error"].is_string());
+    assert!(ask(&proxy, "GET", "/v1/nowhere", "").await["error"].is_string());
+}
+
+#[tokio::test]
+async fn the_cache_is_listed_explained_and_purged() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    origin.always("GET", "/a", Reply::new(200).field("cache-control", "max-age=60").body("hello"));
+    let url = origin.url("/a");
+    assert_eq!(proxy.get(&url).await.text(), "hello");
+    let listed = ask(&proxy, "GET", "/v1/cache/responses", "").await;
+    assert_eq!((&listed["responses"][0]["key"], &listed["responses"][0]["status"]), (&json!(url), &json!(200)));
+    assert_eq!(ask(&proxy, "GET", "/v1/cache", "").await["stats"]["objects"], 1);
+
+    let given = json!({ "url": url }).to_string();
+    let fresh = ask(&proxy, "POST", "/v1/explain", &given).await;
+    assert_eq!(fresh["decision"], "serve the stored response");
+    assert!(fresh["section"].as_str().expect("a section").starts_with("RFC 9111"));
+    let reload = json!({ "url": url, "headers": [["Cache-Control", "no-cache"]] }).to_string();
+    assert_ne!(ask(&proxy, "POST", "/v1/explain", &reload).await["decision"], fresh["decision"]);
+
+    assert_eq!(ask(&proxy, "POST", "/v1/cache/purge", &given).await["purged"], 1);
+    assert_eq!(ask(&proxy, "POST", "/v1/explain", &given).await["decision"], "forward to the origin");
+    assert_eq!(proxy.get(&url).await.text(), "hello");
+    assert_eq!(origin.request_count(), 2);
+    assert!(ask(&proxy, "POST", "/v1/explain", r#"{"url": "not a url"}"#).await["error"].is_string());
+}

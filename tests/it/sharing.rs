@@ -1,0 +1,122 @@
+//! One fetch, many clients; one link, many flows; one cache folder, several runs.
+
+use std::time::Duration;
+
+use testkit::client::{Client, Request};
+use testkit::origin::Origin;
+use testkit::reply::{Gate, Reply};
+use tokio::task::JoinSet;
+
+use crate::proxy::{start, start_in};
+
+#[tokio::test]
+async fn many_clients_of_one_cold_object_cause_one_fetch_and_stream_while_it_arrives() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    let (gate, body) = (Gate::closed(), vec![b'x'; 3_000_000]);
+    let cacheable = Reply::new(200).field("cache-control", "max-age=60").body(body);
+    origin.on("GET", "/big", cacheable.hold_after(1_000_000, &gate));
+    let mut clients = JoinSet::new();
+    for _ in 0..50 {
+        let (address, request) = (proxy.address(), Request::new("GET", &origin.url("/big")));
+        clients.spawn(async move {
+            let mut client = Client::connect(address).await.expect("a connection");
+            client.send(&request.to_bytes()).await.expect("sent");
+            let head = client.receive_head().await.expect("a head");
+            // The first third is here although the rest has not left the origin.
+            client.receive_exactly(900_000).await.expect("the first bytes");
+            (head, client)
+        });
+    }
+    let mut streaming = clients.join_all().await;
+    let said = streaming.iter().filter_map(|(head, _)| head.fields.value("cache-status"));
+    assert_eq!(said.filter(|said| said.contains("hit") || said.contains("collapsed")).count(), 49);
+    gate.open();
+    for (_, client) in &mut streaming {
+        assert_eq!(client.receive_exactly(2_100_000).await.expect("the rest").len(), 2_100_000);
+    }
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_holds_up_nobody() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    let body = vec![b'x'; 20_000_000];
+    origin.on("GET", "/big", Reply::new(200).field("cache-control", "max-age=60").body(body));
+    let mut slow = proxy.connect().await;
+    slow.send(&Request::new("GET", &origin.url("/big")).to_bytes()).await.expect("sent");
+    slow.receive_head().await.expect("a head");
+    let fast = tokio::time::timeout(Duration::from_secs(60), proxy.get(&origin.url("/big"))).await;
+    assert_eq!(fast.expect("in time").body.len(), 20_000_000);
+    assert_eq!(slow.receive_exactly(20_000_000).await.expect("the slow one, later").len(), 20_000_000);
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[tokio::test]
+async fn what_may_not_be_shared_is_fetched_by_each() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    origin.always("GET", "/mine", Reply::new(200).field("cache-control", "private").body("x"));
+    let mut clients = JoinSet::new();
+    for _ in 0..10 {
+        let (address, url) = (proxy.address(), origin.url("/mine"));
+        clients.spawn(async move { testkit::client::get(address, &url).await.expect("a response").status });
+    }
+    assert_eq!(clients.join_all().await, [200; 10]);
+    assert_eq!(origin.request_count(), 10);
+}
+
+#[tokio::test]
+async fn what_is_stored_survives_a_restart() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    let cacheable = |body: Vec<u8>| Reply::new(200).field("cache-control", "max-age=600").body(body);
+    origin.on("GET", "/small", cacheable(b"small".to_vec()));
+    origin.on("GET", "/large", cacheable(vec![b'l'; 500_000]));
+    for path in ["/small", "/large"] {
+        assert_eq!(proxy.get(&origin.url(path)).await.status, 200);
+    }
+    let (small, large) = (origin.url("/small"), origin.url("/large"));
+    origin.stop().await;
+    let proxy = start_in(proxy.stop().await, &[]).await;
+    let response = proxy.get(&small).await;
+    assert_eq!((response.text().as_str(), response.field("cache-status")), ("small", Some("bentpipe; hit")));
+    assert!(proxy.get(&large).await.body == vec![b'l'; 500_000], "the large one as it was");
+}
+
+#[tokio::test]
+async fn the_cache_keeps_its_size() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&["--cache-size", "1M"]).await);
+    for number in 0..40 {
+        let path = format!("/{number}");
+        origin.on("GET", &path, Reply::new(200).field("cache-control", "max-age=600").body(vec![b'x'; 100_000]));
+        assert_eq!(proxy.get(&origin.url(&path)).await.body.len(), 100_000);
+    }
+    let folder = proxy.stop().await;
+    let held = walk(folder.path());
+    assert!(held <= 1_300_000, "{held} bytes in the folder");
+}
+
+fn walk(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    entries
+        .map(|entry| match entry.metadata().expect("its data") {
+            data if data.is_dir() => walk(&entry.path()),
+            data => data.len(),
+        })
+        .sum()
+}
+
+#[tokio::test]
+async fn the_link_is_charged_for_what_crosses_and_hits_do_not() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&["--link", "10M,rtt=20ms"]).await);
+    let body = vec![b'x'; 125_000];
+    origin.on("GET", "/a", Reply::new(200).field("cache-control", "max-age=60").body(body));
+    let begun = tokio::time::Instant::now();
+    assert_eq!(proxy.get(&origin.url("/a")).await.body.len(), 125_000);
+    // 125 kB at 10 Mbit/s take 100 ms, and connection and request a round trip each; a lower bound holds on any machine.
+    assert!(begun.elapsed() >= Duration::from_millis(138), "{:?}", begun.elapsed());
+    let crossed = origin.total_traffic();
+    assert_eq!(proxy.get(&origin.url("/a")).await.body.len(), 125_000);
+    assert_eq!(origin.total_traffic(), crossed, "a hit crosses nothing");
+    let state = crate::control::ask(&proxy, "GET", "/v1/link", "").await;
+    assert_eq!(state["down"], crossed.written, "to the byte");
+    assert_eq!(state["up"], crossed.read, "to the byte");
+}
