@@ -50,7 +50,8 @@ impl Proxy {
         let opened = tokio::task::spawn_blocking(move || Store::open(&folder, limits)).await?;
         let store = opened.with_context(|| format!("cache.dir = {:?}", config.cache.dir.display()))?;
         let log = AccessLog::open(&config.log).context("log.access")?;
-        let readers: Arc<[Box<dyn Reader>]> = log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>).collect();
+        let readers: Arc<[Box<dyn Reader>]> =
+            log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>).collect();
         let link = SharedLink::new(config.link.clone());
         let drain = Drain::new();
 

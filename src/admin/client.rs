@@ -65,7 +65,9 @@ impl Operator {
     fn has_folder(&self, config: &Config) -> bool {
         let Ok(reply) = self.ask(&Method::GET, "/v1/cache", None) else { return false };
         let canonical = |path: &std::path::Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        reply["folder"].as_str().is_some_and(|folder| canonical(folder.as_ref()) == canonical(&config.cache.dir))
+        reply["folder"]
+            .as_str()
+            .is_some_and(|folder| canonical(folder.as_ref()) == canonical(&config.cache.dir))
     }
 
     /// Asks for one thing and returns the answer.
@@ -99,7 +101,8 @@ impl Drop for Operator {
 fn sockets() -> Vec<(u16, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(socket::folder()) else { return Vec::new() };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let named = paths.filter_map(|path| Some((path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok()?, path)));
+    let named = paths
+        .filter_map(|path| Some((path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok()?, path)));
     named.filter(|(_, path)| UnixStream::connect(path).is_ok()).collect()
 }
 
@@ -118,7 +121,12 @@ fn choose(mut running: Vec<(u16, PathBuf)>, listen: Option<&SocketAddr>) -> anyh
 }
 
 /// One request and its whole response over a socket. HTTP/1.0, so that the response ends with the connection.
-fn exchange(socket: &std::path::Path, method: &Method, path: &str, content: &str) -> anyhow::Result<(StatusCode, Value)> {
+fn exchange(
+    socket: &std::path::Path,
+    method: &Method,
+    path: &str,
+    content: &str,
+) -> anyhow::Result<(StatusCode, Value)> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let length = content.len();

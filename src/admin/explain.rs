@@ -38,11 +38,18 @@ struct Candidate {
 }
 
 /// Tells what would be decided for a GET of `target` with `headers` while `found` is stored.
-pub(crate) fn explain(target: &Uri, headers: &HeaderMap, found: &Found, situation: &Situation) -> Explanation {
+pub(crate) fn explain(
+    target: &Uri,
+    headers: &HeaderMap,
+    found: &Found,
+    situation: &Situation,
+) -> Explanation {
     let presented = Presented { method: &Method::GET, target, headers };
     let (chosen, decision, because) = match rfc9111::decide(&presented, &found.heads(), situation) {
         Decision::Reuse { stored, because } => (Some(stored), "serve the stored response", because),
-        Decision::Validate { stored, because } => (Some(stored), "ask the origin whether it still holds", because),
+        Decision::Validate { stored, because } => {
+            (Some(stored), "ask the origin whether it still holds", because)
+        }
         Decision::Forward(because) => (None, "forward to the origin", because),
         Decision::GatewayTimeout(because) => (None, "answer 504 (Gateway Timeout)", because),
     };

@@ -87,7 +87,11 @@ impl Admin {
         let link = self.link.as_ref().map_or_else(String::new, |link| link.spec().to_string());
         let listening = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let reachable = addresses.first().map_or_else(String::new, |address| {
-            if address.ip().is_unspecified() { format!("THIS-MACHINE:{}", address.port()) } else { address.to_string() }
+            if address.ip().is_unspecified() {
+                format!("THIS-MACHINE:{}", address.port())
+            } else {
+                address.to_string()
+            }
         });
         let control = match socket {
             Some(socket) => socket.path().display().to_string(),

@@ -84,7 +84,10 @@ fn private(folder: &Path) -> io::Result<()> {
     let owner = std::os::unix::fs::MetadataExt::uid(&metadata);
     let open_to_others = metadata.permissions().mode() & 0o077 != 0;
     if !metadata.is_dir() || owner != rustix::process::getuid().as_raw() || open_to_others {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "must be a folder of your own with mode 0700"));
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "must be a folder of your own with mode 0700",
+        ));
     }
     Ok(())
 }

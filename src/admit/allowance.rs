@@ -36,7 +36,9 @@ impl Allowance {
             self.limiter.retain_recent();
         }
         let verdict = self.limiter.check_key(&client);
-        verdict.map_err(|not_until| Refusal::TooManyRequests { wait: not_until.wait_time_from(self.limiter.clock().now()) })
+        verdict.map_err(|not_until| Refusal::TooManyRequests {
+            wait: not_until.wait_time_from(self.limiter.clock().now()),
+        })
     }
 }
 

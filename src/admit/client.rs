@@ -53,7 +53,8 @@ impl Credentials {
         // Every account is compared, so that the time taken says nothing of which one matched.
         let mut matched = None;
         for account in &self.0 {
-            let difference = account.digest.iter().zip(given).fold(0, |seen, (ours, theirs)| seen | (ours ^ theirs));
+            let difference =
+                account.digest.iter().zip(given).fold(0, |seen, (ours, theirs)| seen | (ours ^ theirs));
             if difference == 0 {
                 matched = Some(account.name.clone());
             }

@@ -27,10 +27,14 @@ pub(super) fn of(method: &Method, uri: &Uri) -> Result<Uri, Refusal> {
     };
     check_authority(authority.as_str(), uri.host())?;
     if *scheme == Scheme::HTTPS {
-        return Err(Refusal::NotImplemented("This proxy reaches https targets through CONNECT tunnels only."));
+        return Err(Refusal::NotImplemented(
+            "This proxy reaches https targets through CONNECT tunnels only.",
+        ));
     }
     if *scheme != Scheme::HTTP {
-        return Err(Refusal::NotImplemented("This proxy forwards http and, through CONNECT, https; no other scheme."));
+        return Err(Refusal::NotImplemented(
+            "This proxy forwards http and, through CONNECT, https; no other scheme.",
+        ));
     }
     Ok(uri.clone())
 }
@@ -77,7 +81,9 @@ pub(super) fn check_fields(version: Version, headers: &HeaderMap) -> Result<(), 
     if first.is_none() && version == Version::HTTP_11 {
         return Err(Refusal::BadRequest("An HTTP/1.1 request needs a Host field."));
     }
-    if hosts.next().is_some() || first.is_some_and(|host| host.as_bytes().iter().any(|byte| b" ,/@".contains(byte))) {
+    if hosts.next().is_some()
+        || first.is_some_and(|host| host.as_bytes().iter().any(|byte| b" ,/@".contains(byte)))
+    {
         return Err(Refusal::BadRequest("A request has one Host field with one host in it."));
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -85,7 +91,9 @@ pub(super) fn check_fields(version: Version, headers: &HeaderMap) -> Result<(), 
     // "A server or client that receives ... both a Transfer-Encoding and a Content-Length ... ought to be handled as
     // an error" (RFC 9112 §6.3): it is how requests are smuggled.
     if headers.contains_key(CONTENT_LENGTH) {
-        return Err(Refusal::BadRequest("A request has either Content-Length or Transfer-Encoding, not both."));
+        return Err(Refusal::BadRequest(
+            "A request has either Content-Length or Transfer-Encoding, not both.",
+        ));
     }
     // "A server that receives a request message with a transfer coding it does not understand SHOULD respond with
     // 501 (Not Implemented)" (RFC 9112 §6.1).
@@ -167,7 +175,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let status = check_fields(Version::HTTP_11, &headers).map_or_else(|r| r.into_response().status().as_u16(), |()| 200);
+        let status = check_fields(Version::HTTP_11, &headers)
+            .map_or_else(|r| r.into_response().status().as_u16(), |()| 200);
         assert_eq!(status, expected, "{fields:?}");
     }
 
@@ -183,7 +192,11 @@ mod tests {
     }
 
     fn check_max_forwards(method: &str, value: &str, expected: Result<Option<u64>, &str>) {
-        let request = Request::builder().method(method).uri("http://a/").header("max-forwards", value).header("cookie", "x");
+        let request = Request::builder()
+            .method(method)
+            .uri("http://a/")
+            .header("max-forwards", value)
+            .header("cookie", "x");
         let request = request.body(()).expect("a request");
         let found = max_forwards(&request).map_err(|refusal| match refusal {
             Refusal::Trace(content) => {

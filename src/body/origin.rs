@@ -76,9 +76,7 @@ impl HttpBody for OriginBody {
                 this.finish();
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                this.poll_stalled(cx).map(|()| Some(Err(BodyError::Stalled(this.idle))))
-            }
+            Poll::Pending => this.poll_stalled(cx).map(|()| Some(Err(BodyError::Stalled(this.idle)))),
         }
     }
 

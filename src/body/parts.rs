@@ -77,7 +77,9 @@ impl HttpBody for Parts {
                 this.ahead.pop_front();
             }
             // Trailers of a body still arriving have no place in a part.
-            let Some(frame) = frame.filter(|frame| frame.as_ref().map_or(true, Frame::is_data)) else { continue };
+            let Some(frame) = frame.filter(|frame| frame.as_ref().map_or(true, Frame::is_data)) else {
+                continue;
+            };
             if let Ok(frame) = &frame {
                 this.left = this.left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
             }

@@ -72,7 +72,8 @@ pub(crate) fn run(command: CacheCommand, config: &Config, folder_named: bool) ->
             let given = json!({ "url": url });
             let explanation = operator.ask(&Method::POST, "/v1/explain", Some(&given))?;
             let reply = operator.ask(&Method::GET, "/v1/cache/responses", None)?;
-            let normal = rfc9111::CacheKey::parse(&url).context("expected a URL such as http://example.org/page")?;
+            let normal =
+                rfc9111::CacheKey::parse(&url).context("expected a URL such as http://example.org/page")?;
             for stored in responses(&reply).iter().filter(|stored| stored["key"] == normal.as_str()) {
                 writeln!(out, "{stored:#}")?;
             }
@@ -101,7 +102,11 @@ pub(crate) fn explain(command: &Explain, config: &Config, folder_named: bool) ->
     let given = json!({ "url": command.url, "headers": headers });
     let reply = operator.ask(&Method::POST, "/v1/explain", Some(&given))?;
     let mut out = std::io::stdout().lock();
-    if command.json { writeln!(out, "{reply:#}")? } else { write!(out, "{}", explanation_of(reply)?)? }
+    if command.json {
+        writeln!(out, "{reply:#}")?
+    } else {
+        write!(out, "{}", explanation_of(reply)?)?
+    }
     Ok(())
 }
 
@@ -128,7 +133,11 @@ fn line(stored: &Value) -> String {
 fn figures(reply: &Value) -> String {
     let stats = &reply["stats"];
     let count = |name: &str| stats[name].as_u64().unwrap_or(0);
-    let storing = if stats["is_storing"] == false { "no: the disk fails, responses are passed unstored" } else { "yes" };
+    let storing = if stats["is_storing"] == false {
+        "no: the disk fails, responses are passed unstored"
+    } else {
+        "yes"
+    };
     format!(
         "folder    {}\nheld      {} responses, {} of {}\narriving  {}\nstored    {} since start, {} evicted, {} found \
          damaged\nhits      {} since start\nstoring   {storing}\n",

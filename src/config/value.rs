@@ -77,7 +77,9 @@ pub(super) fn parse_access_log(text: &str) -> Result<AccessLog, String> {
     match text {
         "off" => Ok(AccessLog::Off),
         "-" => Ok(AccessLog::Stdout),
-        _ => parse_path(text).map(AccessLog::File).map_err(|_| "expected off, a file, or - for standard output".to_owned()),
+        _ => parse_path(text)
+            .map(AccessLog::File)
+            .map_err(|_| "expected off, a file, or - for standard output".to_owned()),
     }
 }
 

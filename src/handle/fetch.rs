@@ -7,7 +7,7 @@ use bentpipe_store::{Arrival, Collapse, Found, Lead};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use rfc9111::{Because, Decision, Storing, StoredResponse};
+use rfc9111::{Because, Decision, StoredResponse, Storing};
 
 use super::{Answer, Handler};
 use crate::admit::Admitted;
@@ -57,7 +57,8 @@ impl Handler {
         headers: HeaderMap,
         exchange: &Exchange,
     ) -> Result<Asked, Refusal> {
-        let origin = Origin::of(&admitted.target, 80).ok_or(Refusal::BadRequest("The target names no host."))?;
+        let origin =
+            Origin::of(&admitted.target, 80).ok_or(Refusal::BadRequest("The target names no host."))?;
         let target = match admitted.target.path_and_query() {
             _ if admitted.client.bare_options => Uri::from_static("*"),
             Some(path) => Uri::from(path.clone()),
@@ -89,13 +90,19 @@ impl Handler {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(admitted, response, exchange);
         }
-        let storing = rfc9111::may_store(&admitted.presented(), status, response.headers(), &self.situation());
+        let storing =
+            rfc9111::may_store(&admitted.presented(), status, response.headers(), &self.situation());
         let response = respond::received(response, response_time, self.admission.pseudonym());
         let (parts, incoming) = response.into_parts();
         let kept = match (storing, &admitted.key) {
             (Storing::Store(_), Some(key)) => {
-                let head =
-                    StoredResponse::new(&admitted.presented(), status, &parts.headers, request_time, response_time);
+                let head = StoredResponse::new(
+                    &admitted.presented(),
+                    status,
+                    &parts.headers,
+                    request_time,
+                    response_time,
+                );
                 self.store.insert(key.clone(), head, content_length(&parts.headers)).ok()
             }
             _ => None,
@@ -136,7 +143,9 @@ impl Handler {
 
     /// One fetch for many: waits for the head of a fetch of the same target that is already on its way.
     async fn join(&self, admitted: &Admitted) -> Joined {
-        let Some(key) = admitted.key.as_ref().filter(|_| admitted.is_shareable()) else { return Joined::Alone };
+        let Some(key) = admitted.key.as_ref().filter(|_| admitted.is_shareable()) else {
+            return Joined::Alone;
+        };
         match self.store.wait_for_head(key) {
             Collapse::Lead(lead) => return Joined::Lead(lead),
             Collapse::Alone => return Joined::Alone,

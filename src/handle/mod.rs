@@ -43,7 +43,8 @@ impl Handler {
     /// Answers `request` of `client`.
     pub(crate) async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Sealed> {
         let (method, target) = (request.method().clone(), request.uri().clone());
-        let exchange = Exchange::begin(method, target, client.address, self.clock.now(), self.readers.clone());
+        let exchange =
+            Exchange::begin(method, target, client.address, self.clock.now(), self.readers.clone());
         let answer = self.answer(request, client, &exchange).await;
         let mut response = answer.unwrap_or_else(|refusal| self.refuse(refusal, &exchange));
         respond::finish(&mut response, &exchange.cache_status());

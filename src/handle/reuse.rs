@@ -72,7 +72,9 @@ impl Handler {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length()));
                 (StatusCode::PARTIAL_CONTENT, Body::Stored(content(stored, Some(&range)).await?))
             }
-            Ranging::Parts(ranges) if ranges.iter().any(|range| stored.arrived() <= range.first) => return None,
+            Ranging::Parts(ranges) if ranges.iter().any(|range| stored.arrived() <= range.first) => {
+                return None;
+            }
             Ranging::Parts(ranges) => {
                 let boundary = parts::boundary();
                 let body = several(stored, &ranges, length, &boundary, headers.get(CONTENT_TYPE)).await?;
@@ -90,7 +92,13 @@ impl Handler {
         Some(self.respond(status, headers, head, body))
     }
 
-    fn respond(&self, status: StatusCode, headers: HeaderMap, head: &StoredResponse, body: Body) -> Response<Body> {
+    fn respond(
+        &self,
+        status: StatusCode,
+        headers: HeaderMap,
+        head: &StoredResponse,
+        body: Body,
+    ) -> Response<Body> {
         let now = self.clock.now();
         let mut response = Response::new(body);
         *response.status_mut() = status;
@@ -102,7 +110,11 @@ impl Handler {
 
 /// The whole content, or none where the request is for the head only.
 async fn whole(admitted: &Admitted, stored: &Arc<Stored>) -> Option<Body> {
-    if admitted.method == Method::HEAD { Some(Body::Empty) } else { content(stored, None).await.map(Body::Stored) }
+    if admitted.method == Method::HEAD {
+        Some(Body::Empty)
+    } else {
+        content(stored, None).await.map(Body::Stored)
+    }
 }
 
 /// Several ranges as the parts of one content.

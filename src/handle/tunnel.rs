@@ -25,7 +25,8 @@ impl Handler {
         exchange.note(|details| details.cache = CacheStatus::Tunnel);
         let origin = Origin::of(&admitted.target, 443);
         let origin = origin.ok_or(Refusal::BadRequest("CONNECT wants a host and a port."))?;
-        let on_upgrade = admitted.on_upgrade.ok_or(Refusal::BadRequest("This connection cannot be handed over."))?;
+        let on_upgrade =
+            admitted.on_upgrade.ok_or(Refusal::BadRequest("This connection cannot be handed over."))?;
         let client = client_key(admitted.client.address);
         let (io, peer) = self.upstream.connector().connect(&origin, Purpose::Tunnel, client).await?;
         exchange.note(|details| details.peer = Some(peer));
@@ -43,7 +44,9 @@ impl Handler {
         exchange: &Exchange,
     ) -> Answer {
         let crossing = response.extensions_mut().remove::<Crossing>();
-        let (Some(on_upgrade), Some(_), Some(crossing)) = (&admitted.on_upgrade, admitted.upgrade(), crossing) else {
+        let (Some(on_upgrade), Some(_), Some(crossing)) =
+            (&admitted.on_upgrade, admitted.upgrade(), crossing)
+        else {
             let origin = admitted.target.authority().map_or_else(String::new, ToString::to_string);
             return Err(Refusal::ProtocolError { origin });
         };

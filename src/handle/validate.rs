@@ -88,7 +88,9 @@ impl Handler {
     ) -> Answer {
         let failure = match &asked {
             Err(refusal) if refusal.is_unreachable() => Some(Failure::Unreachable),
-            Ok(asked) if asked.response.status().is_server_error() => Some(Failure::Status(asked.response.status())),
+            Ok(asked) if asked.response.status().is_server_error() => {
+                Some(Failure::Status(asked.response.status()))
+            }
             _ => None,
         };
         if let Some(failure) = failure
@@ -105,7 +107,12 @@ impl Handler {
     }
 
     /// The latest stored response that may be served although it is stale, if there is one.
-    async fn serve_stale(&self, admitted: &Admitted, found: &Found, failure: Failure) -> Option<Response<Body>> {
+    async fn serve_stale(
+        &self,
+        admitted: &Admitted,
+        found: &Found,
+        failure: Failure,
+    ) -> Option<Response<Body>> {
         if !matches!(admitted.method, Method::GET | Method::HEAD) || found.is_empty() {
             return None;
         }

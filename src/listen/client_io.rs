@@ -69,7 +69,8 @@ impl Activity {
 
 fn is_bare_options(bytes: &[u8]) -> bool {
     let Some(target) = bytes.strip_prefix(b"OPTIONS http://") else { return false };
-    let authority = target.iter().take_while(|byte| !matches!(byte, b' ' | b'/' | b'?' | b'#' | b'\r' | b'\n')).count();
+    let authority =
+        target.iter().take_while(|byte| !matches!(byte, b' ' | b'/' | b'?' | b'#' | b'\r' | b'\n')).count();
     target.get(authority) == Some(&b' ')
 }
 
@@ -180,7 +181,9 @@ impl<T> ClientIo<T> {
         if self.activity.answering.load(Ordering::Acquire) {
             return false;
         }
-        let Some(status) = buf.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else { return false };
+        let Some(status) = buf.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else {
+            return false;
+        };
         let Ok(status) = StatusCode::from_bytes(status) else { return false };
         self.own_answer = refusal::unparsable(status);
         true

@@ -45,7 +45,8 @@ fn prepare(stream: &TcpStream) {
 
 /// A connection that was gone before it was accepted is nothing; no more descriptors or memory pass in time.
 async fn rest(error: &io::Error) {
-    let fleeting = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
+    let fleeting =
+        [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
     if !fleeting.contains(&error.kind()) {
         tracing::warn!(%error, "no connection could be accepted; trying again in a moment");
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -1,4 +1,4 @@
 //! Readers of exchanges. Each takes what it needs from a finished record without making it wait.
 
-pub(crate) mod log;
 pub(crate) mod line;
+pub(crate) mod log;

@@ -85,7 +85,8 @@ mod tests {
             ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
         ]);
         let finished = received(came, SystemTime::UNIX_EPOCH, "bentpipe-1");
-        let fields: Vec<_> = finished.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let fields: Vec<_> =
+            finished.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let expected = [
             ("set-cookie", b"a=1".as_slice()),
             ("set-cookie", b"b=2".as_slice()),

@@ -20,25 +20,47 @@ pub(crate) enum Refusal {
     /// The request has been here before (RFC 9110 §7.6.3).
     Loop,
     /// The destination is loopback, link-local, private or otherwise not for clients.
-    ForbiddenAddress { host: String },
+    ForbiddenAddress {
+        host: String,
+    },
     /// The destination is bentpipe.
     OwnListener,
     /// CONNECT to a port that is not open to it.
-    ForbiddenPort { port: u16 },
+    ForbiddenPort {
+        port: u16,
+    },
     AuthenticationRequired,
     ContentTooLarge,
     FieldsTooLarge,
-    TooManyRequests { wait: Duration },
+    TooManyRequests {
+        wait: Duration,
+    },
     /// Asks for something this proxy does not do; says what.
     NotImplemented(&'static str),
-    NameNotFound { host: String },
-    NameFailure { host: String },
-    ConnectionRefused { origin: String },
-    ConnectionTimeout { origin: String },
-    Unroutable { origin: String },
-    ConnectionTerminated { origin: String },
-    ResponseTimeout { origin: String },
-    ProtocolError { origin: String },
+    NameNotFound {
+        host: String,
+    },
+    NameFailure {
+        host: String,
+    },
+    ConnectionRefused {
+        origin: String,
+    },
+    ConnectionTimeout {
+        origin: String,
+    },
+    Unroutable {
+        origin: String,
+    },
+    ConnectionTerminated {
+        origin: String,
+    },
+    ResponseTimeout {
+        origin: String,
+    },
+    ProtocolError {
+        origin: String,
+    },
     /// The client wants a stored response or none, and there is none that may be reused (RFC 9111 §5.2.1.7).
     OnlyIfCached,
     /// OPTIONS for bentpipe itself.
@@ -122,7 +144,9 @@ impl Refusal {
             Self::Options | Self::Trace(_) => Told { status: S::OK, error: None, text: String::new() },
             Self::BadRequest(reason) => told(S::BAD_REQUEST, "http_request_error", *reason),
             Self::NotAnOrigin => told(S::BAD_REQUEST, "http_request_error", NOT_AN_ORIGIN),
-            Self::Loop => told(S::LOOP_DETECTED, "proxy_loop_detected", "This request has passed here before."),
+            Self::Loop => {
+                told(S::LOOP_DETECTED, "proxy_loop_detected", "This request has passed here before.")
+            }
             Self::AuthenticationRequired => {
                 let text = "This proxy wants a name and a password that it knows.";
                 told(S::PROXY_AUTHENTICATION_REQUIRED, "http_request_denied", text)
@@ -132,7 +156,8 @@ impl Refusal {
                 told(S::PAYLOAD_TOO_LARGE, "http_request_error", text)
             }
             Self::FieldsTooLarge => {
-                let text = "The request's fields are larger than this proxy's option limits.request_head allows.";
+                let text =
+                    "The request's fields are larger than this proxy's option limits.request_head allows.";
                 told(S::REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error", text)
             }
             Self::TooManyRequests { .. } => {
@@ -203,7 +228,9 @@ impl Refusal {
                 let text = format!("What {origin} answered is not HTTP.");
                 told(S::BAD_GATEWAY, "http_protocol_error", text)
             }
-            _ => told(S::INTERNAL_SERVER_ERROR, "proxy_internal_error", "Something went wrong in this proxy."),
+            _ => {
+                told(S::INTERNAL_SERVER_ERROR, "proxy_internal_error", "Something went wrong in this proxy.")
+            }
         }
     }
 }
@@ -269,7 +296,10 @@ fn page(told: &Told) -> Bytes {
         }
     }
     let error = told.error.unwrap_or("none");
-    let _ = writeln!(html, "</p><p><small>{code} from bentpipe, the proxy on the way ({error}).</small></p></html>");
+    let _ = writeln!(
+        html,
+        "</p><p><small>{code} from bentpipe, the proxy on the way ({error}).</small></p></html>"
+    );
     html.into()
 }
 

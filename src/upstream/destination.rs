@@ -92,14 +92,14 @@ fn is_special(ip: IpAddr) -> bool {
 fn is_special_v4(ip: Ipv4Addr) -> bool {
     let [first, second, third, _] = ip.octets();
     match (first, second, third) {
-        (0 | 10 | 127, ..) => true,         // this network, private, loopback
-        (100, 64..=127, _) => true,         // carrier-grade NAT (RFC 6598)
-        (169, 254, _) => true,              // link-local, cloud metadata
-        (172, 16..=31, _) => true,          // private
-        (192, 0, 0) => true,                // protocol assignments
-        (192, 168, _) => true,              // private
-        (198, 18..=19, _) => true,          // benchmarking
-        (224..=255, ..) => true,            // multicast, reserved, broadcast
+        (0 | 10 | 127, ..) => true, // this network, private, loopback
+        (100, 64..=127, _) => true, // carrier-grade NAT (RFC 6598)
+        (169, 254, _) => true,      // link-local, cloud metadata
+        (172, 16..=31, _) => true,  // private
+        (192, 0, 0) => true,        // protocol assignments
+        (192, 168, _) => true,      // private
+        (198, 18..=19, _) => true,  // benchmarking
+        (224..=255, ..) => true,    // multicast, reserved, broadcast
         _ => false,
     }
 }
@@ -114,7 +114,7 @@ fn is_special_v6(ip: Ipv6Addr) -> bool {
         || first & 0xff00 == 0xff00                 // multicast
         || (first, second) == (0x2001, 0)           // Teredo
         || (first, second) == (0x64, 0xff9b)        // local-use NAT64 (RFC 8215)
-        || first == 0x100                           // discard
+        || first == 0x100 // discard
 }
 
 #[cfg(test)]
@@ -136,10 +136,26 @@ mod tests {
     #[test]
     fn addresses_that_are_not_the_internets_are_refused_in_every_form() {
         for address in [
-            "127.0.0.1:80", "127.9.9.9:80", "10.1.2.3:80", "172.31.0.1:80", "192.168.1.1:80", "169.254.169.254:80",
-            "0.0.0.0:80", "100.64.0.1:80", "224.0.0.1:80", "255.255.255.255:80", "[::1]:80", "[::]:80",
-            "[fe80::1]:80", "[fd00::1]:80", "[::ffff:127.0.0.1]:80", "[::ffff:10.0.0.1]:80", "[64:ff9b::7f00:1]:80",
-            "[2002:7f00:1::]:80", "[::127.0.0.1]:80", "[ff02::1]:80",
+            "127.0.0.1:80",
+            "127.9.9.9:80",
+            "10.1.2.3:80",
+            "172.31.0.1:80",
+            "192.168.1.1:80",
+            "169.254.169.254:80",
+            "0.0.0.0:80",
+            "100.64.0.1:80",
+            "224.0.0.1:80",
+            "255.255.255.255:80",
+            "[::1]:80",
+            "[::]:80",
+            "[fe80::1]:80",
+            "[fd00::1]:80",
+            "[::ffff:127.0.0.1]:80",
+            "[::ffff:10.0.0.1]:80",
+            "[64:ff9b::7f00:1]:80",
+            "[2002:7f00:1::]:80",
+            "[::127.0.0.1]:80",
+            "[ff02::1]:80",
         ] {
             check(&[], address, Purpose::Request, Err(Forbidden::Address));
         }
@@ -170,7 +186,10 @@ mod tests {
     fn our_own_listener_is_refused() {
         check(&[], "203.0.113.9:3128", Purpose::Request, Err(Forbidden::OwnListener));
         check(&[], "203.0.113.9:80", Purpose::Request, Ok(()));
-        let rules = Rules::new(Destinations { allow: vec![], connect_ports: vec![] }, vec!["0.0.0.0:3128".parse().expect("an address")]);
+        let rules = Rules::new(
+            Destinations { allow: vec![], connect_ports: vec![] },
+            vec!["0.0.0.0:3128".parse().expect("an address")],
+        );
         let here = "203.0.113.9:3128".parse().expect("an address");
         let from = "203.0.113.9:50000".parse().expect("an address");
         assert_eq!(rules.check_connected(from, here), Err(Forbidden::OwnListener));

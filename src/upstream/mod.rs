@@ -100,14 +100,22 @@ impl Upstream {
                 return Ok(response.map(|incoming| OriginBody::new(incoming, self.idle, Box::new(|| ()))));
             }
             Ok(response) => {
-                let end = End { pool: self.pool.clone(), origin: origin.clone(), connection, crossing, gate, progress };
+                let end = End {
+                    pool: self.pool.clone(),
+                    origin: origin.clone(),
+                    connection,
+                    crossing,
+                    gate,
+                    progress,
+                };
                 return Ok(response.map(|incoming| end.when_arrived(incoming, self.idle)));
             }
             Err(error) => error,
         };
         let unsent = error.take_message().map(Box::new);
         let silent = crossing.nothing_came();
-        let refusal = if progress.is_too_large() { Refusal::ContentTooLarge } else { lost(error.error(), origin) };
+        let refusal =
+            if progress.is_too_large() { Refusal::ContentTooLarge } else { lost(error.error(), origin) };
         let again = unsent.or(spare.filter(|_| silent));
         Err(Failed { refusal, again })
     }
@@ -149,12 +157,22 @@ fn spare(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
     let method = request.method();
     let idempotent = method.is_idempotent() || method.is_safe();
     (idempotent && request.body().is_end_stream()).then(|| {
-        Box::new(outgoing(method.clone(), request.uri().clone(), request.headers().clone(), RequestBody::empty()))
+        Box::new(outgoing(
+            method.clone(),
+            request.uri().clone(),
+            request.headers().clone(),
+            RequestBody::empty(),
+        ))
     })
 }
 
 /// A request as this hop sends it.
-pub(crate) fn outgoing(method: Method, target: Uri, headers: HeaderMap, body: RequestBody) -> Request<RequestBody> {
+pub(crate) fn outgoing(
+    method: Method,
+    target: Uri,
+    headers: HeaderMap,
+    body: RequestBody,
+) -> Request<RequestBody> {
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = target;

@@ -40,7 +40,10 @@ async fn the_cache_is_listed_explained_and_purged() {
     let url = origin.url("/a");
     assert_eq!(proxy.get(&url).await.text(), "hello");
     let listed = ask(&proxy, "GET", "/v1/cache/responses", "").await;
-    assert_eq!((&listed["responses"][0]["key"], &listed["responses"][0]["status"]), (&json!(url), &json!(200)));
+    assert_eq!(
+        (&listed["responses"][0]["key"], &listed["responses"][0]["status"]),
+        (&json!(url), &json!(200))
+    );
     assert_eq!(ask(&proxy, "GET", "/v1/cache", "").await["stats"]["objects"], 1);
 
     let given = json!({ "url": url }).to_string();

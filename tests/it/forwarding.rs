@@ -73,7 +73,9 @@ async fn contents_stream_both_ways_without_waiting_for_their_end() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), crossed_early).await.expect("a head before the end of an upload");
+    tokio::time::timeout(Duration::from_secs(10), crossed_early)
+        .await
+        .expect("a head before the end of an upload");
     client.send(b"56789").await.expect("sent");
     assert_eq!(client.receive("POST").await.expect("a response").status, 200);
     assert_eq!(origin.requests().last().expect("a request").body, b"0123456789");
@@ -230,7 +232,8 @@ async fn an_upload_over_the_limit_is_refused() {
 async fn accounts_and_rates_are_enforced() {
     let origin = Origin::start().await.expect("an origin");
     origin.always("GET", "/", Reply::new(200));
-    let proxy = start(&["--set", "admission.users=ann:one", "--set", "admission.requests_per_second=2"]).await;
+    let proxy =
+        start(&["--set", "admission.users=ann:one", "--set", "admission.requests_per_second=2"]).await;
     let denied = proxy.get(&origin.url("/")).await;
     assert_eq!(denied.status, 407);
     assert!(denied.field("proxy-authenticate").expect("a challenge").starts_with("Basic"));

@@ -86,7 +86,11 @@ async fn the_cache_keeps_its_size() {
     let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&["--cache-size", "1M"]).await);
     for number in 0..40 {
         let path = format!("/{number}");
-        origin.on("GET", &path, Reply::new(200).field("cache-control", "max-age=600").body(vec![b'x'; 100_000]));
+        origin.on(
+            "GET",
+            &path,
+            Reply::new(200).field("cache-control", "max-age=600").body(vec![b'x'; 100_000]),
+        );
         assert_eq!(proxy.get(&origin.url(&path)).await.body.len(), 100_000);
     }
     let folder = proxy.stop().await;
@@ -106,7 +110,8 @@ fn walk(folder: &std::path::Path) -> u64 {
 
 #[tokio::test]
 async fn the_link_is_charged_for_what_crosses_and_hits_do_not() {
-    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&["--link", "10M,rtt=20ms"]).await);
+    let (origin, proxy) =
+        (Origin::start().await.expect("an origin"), start(&["--link", "10M,rtt=20ms"]).await);
     let body = vec![b'x'; 125_000];
     origin.on("GET", "/a", Reply::new(200).field("cache-control", "max-age=60").body(body));
     let begun = tokio::time::Instant::now();

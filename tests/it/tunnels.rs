@@ -72,7 +72,16 @@ async fn connect_is_refused_where_it_may_not_go() {
 async fn connect_reaches_only_the_ports_that_are_open_to_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_string_lossy().into_owned();
-    let flags = ["--listen", "127.0.0.1:0", "--cache-dir", &path, "--control", "off", "--allow-destination", "127.0.0.1"];
+    let flags = [
+        "--listen",
+        "127.0.0.1:0",
+        "--cache-dir",
+        &path,
+        "--control",
+        "off",
+        "--allow-destination",
+        "127.0.0.1",
+    ];
     let config = bentpipe::Config::from_flags(flags).expect("flags");
     let proxy = bentpipe::serve::Proxy::start(config, bentpipe::Clock::manual()).await.expect("a proxy");
     let mut client = testkit::client::Client::connect(proxy.local_address()).await.expect("a connection");
