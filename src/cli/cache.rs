@@ -24,12 +24,12 @@ pub(crate) enum CacheCommand {
     },
     /// Show what is stored for a URL
     Show {
-        /// As it was asked for, such as http://example.org/page
+        /// As it was asked for, such as `http://example.org/page`
         url: String,
     },
     /// Drop what is stored for a URL
     Purge {
-        /// As it was asked for, such as http://example.org/page
+        /// As it was asked for, such as `http://example.org/page`
         url: String,
     },
     /// Print how much is stored
@@ -43,7 +43,7 @@ pub(crate) enum CacheCommand {
 /// Say what would be done for a URL now, and why.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Explain {
-    /// The URL, such as http://example.org/page
+    /// The URL, such as `http://example.org/page`
     url: String,
     /// A field of the request, such as 'Accept-Language: de'; may be repeated
     #[arg(short = 'H', long = "header", value_name = "FIELD: VALUE")]
@@ -103,9 +103,9 @@ pub(crate) fn explain(command: &Explain, config: &Config, folder_named: bool) ->
     let reply = operator.ask(&Method::POST, "/v1/explain", Some(&given))?;
     let mut out = std::io::stdout().lock();
     if command.json {
-        writeln!(out, "{reply:#}")?
+        writeln!(out, "{reply:#}")?;
     } else {
-        write!(out, "{}", explanation_of(reply)?)?
+        write!(out, "{}", explanation_of(reply)?)?;
     }
     Ok(())
 }

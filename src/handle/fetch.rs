@@ -75,7 +75,7 @@ impl Handler {
     /// Takes the origin's response: invalidates what it makes untrue, stores it if it may be, and passes it on.
     pub(super) fn receive(
         &self,
-        admitted: Admitted,
+        admitted: &Admitted,
         asked: Asked,
         mut forwarded: Forwarded,
         lead: Option<Lead>,
@@ -85,7 +85,7 @@ impl Handler {
         for key in rfc9111::invalidated(&admitted.method, status, &admitted.target, fields) {
             self.store.invalidate(&key);
         }
-        self.learn_from_head(&admitted, &asked);
+        self.learn_from_head(admitted, &asked);
         let Asked { response, request_time, response_time } = asked;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(admitted, response, exchange);

@@ -39,7 +39,7 @@ impl Handler {
     /// Passes on a 101 and hands both connections to each other.
     pub(super) fn switch(
         &self,
-        admitted: Admitted,
+        admitted: &Admitted,
         mut response: Response<OriginBody>,
         exchange: &Exchange,
     ) -> Answer {

@@ -53,12 +53,12 @@ impl Handler {
         let confirmed = rfc9111::select_validated(&found.heads(), asked.response.headers());
         let Some(stored) = confirmed.and_then(|stored| found.get(stored)) else {
             if rfc9111::confirms_client(&admitted.presented(), asked.response.headers()) {
-                return self.receive(admitted, asked, forwarded, None, exchange);
+                return self.receive(&admitted, asked, forwarded, None, exchange);
             }
             // Nothing here is what the origin means, and the client holds nothing: ask without conditions.
             let headers = admitted.forwarded_headers(self.admission.pseudonym());
             let asked = self.ask(&mut admitted, headers, exchange).await?;
-            return self.receive(admitted, asked, Forwarded::new(forwarded.reason), None, exchange);
+            return self.receive(&admitted, asked, Forwarded::new(forwarded.reason), None, exchange);
         };
         let received = respond::received(asked.response, asked.response_time, self.admission.pseudonym());
         let (request_time, response_time) = (asked.request_time, asked.response_time);
@@ -103,7 +103,7 @@ impl Handler {
             exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
             return Ok(response);
         }
-        self.receive(admitted, asked?, forwarded, lead, exchange)
+        self.receive(&admitted, asked?, forwarded, lead, exchange)
     }
 
     /// The latest stored response that may be served although it is stale, if there is one.
