@@ -100,7 +100,7 @@ fn exercise(method: &Method, status: StatusCode, request: &HeaderMap, response: 
     assert!(early.is_fresh() || !late.is_fresh(), "more age made it fresh");
     match rfc9111::decide(&presented, &[&stored], &at(then + age)) {
         Decision::Reuse { stored: index, .. } | Decision::Validate { stored: index, .. } => {
-            assert_eq!(index, 0)
+            assert_eq!(index, 0);
         }
         Decision::Forward(because) | Decision::GatewayTimeout(because) => {
             assert!(!because.to_string().is_empty());

@@ -1,5 +1,10 @@
 //! A cache folder with damage anywhere in its index: it opens, and whatever it still serves has the right bytes.
 
+#![expect(
+    clippy::expect_used,
+    reason = "helpers of a test; clippy excuses only what stands in #[test] functions"
+)]
+
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
