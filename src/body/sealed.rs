@@ -16,6 +16,7 @@ pub(crate) struct Sealed {
     body: Body,
     exchange: Exchange,
     ended: bool,
+    failed: Option<BodyError>,
 }
 
 /// Ties `exchange` to the content of its response: from here on the client's connection holds it.
@@ -27,7 +28,7 @@ pub(crate) fn seal(exchange: Exchange, response: Response<Body>) -> Response<Sea
         let media_type = response.headers().get(http::header::CONTENT_TYPE);
         details.media_type = media_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
     });
-    response.map(|body| Sealed { ended: body.is_end_stream(), body, exchange })
+    response.map(|body| Sealed { ended: body.is_end_stream(), body, exchange, failed: None })
 }
 
 /// Bytes of a status line with a reason phrase of usual length, and of the empty line after the fields.
@@ -42,16 +43,28 @@ impl HttpBody for Sealed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
-        match &frame {
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match std::task::ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 this.exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
                 this.ended = this.body.is_end_stream();
+                Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => tracing::debug!(%error, "a response broke off"),
-            None => this.ended = true,
+            Some(Err(error)) => {
+                // On an error hyper drops what it has not written yet. One more turn lets it write that first: the
+                // client is owed every byte that arrived.
+                tracing::debug!(%error, "a response broke off");
+                this.failed = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => {
+                this.ended = true;
+                Poll::Ready(None)
+            }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,6 +5,7 @@ mod cache;
 mod config;
 mod link;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -91,7 +92,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn serve(config: Config) -> anyhow::Result<()> {
     let filter: Targets = config.log.level.parse()?;
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let colours = std::io::stderr().is_terminal();
+    let format =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
     tracing_subscriber::registry().with(format).with(filter).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
