@@ -146,18 +146,31 @@ impl Handler {
         let Some(key) = admitted.key.as_ref().filter(|_| admitted.is_shareable()) else {
             return Joined::Alone;
         };
-        match self.store.wait_for_head(key) {
-            Collapse::Lead(lead) => return Joined::Lead(lead),
-            Collapse::Alone => return Joined::Alone,
-            Collapse::Follow(head) => head.await,
+        for _ in 0..TIMES_TO_WAIT {
+            match self.store.wait_for_head(key) {
+                Collapse::Lead(lead) => return Joined::Lead(lead),
+                Collapse::Alone => return Joined::Alone,
+                Collapse::Follow(head) => head.await,
+            }
+            let found = self.lookup(admitted);
+            if let Decision::Reuse { stored, .. } = self.decide(admitted, &found)
+                && let Some(stored) = found.get(stored)
+                && let Some(response) = self.serve(admitted, stored, stored.head()).await
+            {
+                return Joined::Shared(response);
+            }
+            if !found.is_empty() {
+                // Something came that does not suit this request, and the next may not either.
+                return Joined::Alone;
+            }
+            // Nothing came: the leader left or failed, and another takes its place.
         }
-        let found = self.lookup(admitted);
-        let Decision::Reuse { stored, .. } = self.decide(admitted, &found) else { return Joined::Alone };
-        let Some(stored) = found.get(stored) else { return Joined::Alone };
-        let served = self.serve(admitted, stored, stored.head()).await;
-        served.map_or(Joined::Alone, Joined::Shared)
+        Joined::Alone
     }
 }
+
+/// How often a request waits for another's fetch before it goes on its own: once, and once more if a leader left.
+const TIMES_TO_WAIT: usize = 2;
 
 enum Joined {
     /// First to ask: others may wait for this fetch.
