@@ -139,6 +139,11 @@ impl Exchange {
         Self(Arc::new(Open { record, readers }))
     }
 
+    /// Whether the response has a head only.
+    pub(crate) fn is_head(&self) -> bool {
+        self.0.record.method == Method::HEAD
+    }
+
     /// Changes what is known so far.
     pub(crate) fn note(&self, change: impl FnOnce(&mut Details)) {
         change(&mut self.0.record.lock());

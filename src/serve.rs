@@ -48,7 +48,9 @@ impl Proxy {
         let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
         let folder = config.cache.dir.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&folder, limits)).await?;
-        let store = opened.with_context(|| format!("cache.dir = {:?}", config.cache.dir.display()))?;
+        let store = opened.with_context(|| {
+            format!("cache.dir = {:?} (one proxy a folder: --cache-dir)", config.cache.dir.display())
+        })?;
         let log = AccessLog::open(&config.log).context("log.access")?;
         let readers: Arc<[Box<dyn Reader>]> =
             log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>).collect();
@@ -64,6 +66,7 @@ impl Proxy {
             clock: clock.clone(),
             policy: Policy::default(),
             readers,
+            stale_patience: config.timeouts.stale,
             tunnel_idle: config.timeouts.tunnel_idle,
             drain: drain.clone(),
         });

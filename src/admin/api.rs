@@ -61,11 +61,31 @@ fn set_link(admin: &Admin, given: &Value) -> Reply {
     }
 }
 
+/// Drops what is stored for `url`, for everything that begins with it where it ends in `*`, or at all.
 fn purge(admin: &Admin, given: &Value) -> Reply {
-    match given["url"].as_str().and_then(CacheKey::parse) {
-        Some(key) => (StatusCode::OK, json!({ "purged": admin.purge(&key) })),
+    let purged = match given["url"].as_str() {
+        None if given["all"] == true => Some(admin.purge_prefix("")),
+        Some(url) => match url.strip_suffix('*') {
+            Some(prefix) => key_prefix(prefix).map(|prefix| admin.purge_prefix(&prefix)),
+            None => CacheKey::parse(url).map(|key| admin.purge(&key)),
+        },
+        None => None,
+    };
+    match purged {
+        Some(purged) => (StatusCode::OK, json!({ "purged": purged })),
         None => failed(StatusCode::BAD_REQUEST, NO_URL),
     }
+}
+
+/// What the keys begin with that are meant by the beginning of a URL. With a path it is a URL itself and has a normal
+/// form; a host that may go on has none but its small letters.
+fn key_prefix(prefix: &str) -> Option<String> {
+    let (scheme, rest) = prefix.split_once("://")?;
+    if rest.contains(['/', '?']) {
+        return CacheKey::parse(prefix).map(|key| key.as_str().to_owned());
+    }
+    let scheme = scheme.to_ascii_lowercase();
+    ["http", "https"].contains(&scheme.as_str()).then(|| format!("{scheme}://{}", rest.to_ascii_lowercase()))
 }
 
 fn explain(admin: &Admin, given: &Value) -> Reply {
@@ -94,4 +114,25 @@ pub(crate) fn content(reply: &Value) -> Bytes {
     let mut text = reply.to_string();
     text.push('\n');
     text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(prefix: &str, expected: Option<&str>) {
+        assert_eq!(key_prefix(prefix).as_deref(), expected, "{prefix}");
+    }
+
+    #[test]
+    fn prefixes_take_the_form_of_keys() {
+        check("http://example.org/", Some("http://example.org/"));
+        check("HTTP://Example.org:80/A", Some("http://example.org/A"));
+        check("http://example.org?q=", Some("http://example.org/?q="));
+        check("http://Example.o", Some("http://example.o"));
+        check("http://", Some("http://"));
+        check("ftp://example.org/", None);
+        check("example.org", None);
+        check("", None);
+    }
 }

@@ -1,73 +1,106 @@
 //! How the command line asks: the running proxy through its socket, or, where none runs, the cache folder itself.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bentpipe_store::{Limits, Store};
+use bentpipe_store::{Error, Limits, Store};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{Admin, api, socket};
 use crate::clock::Clock;
-use crate::config::{Config, Control};
+use crate::config::{Config, Control, Loaded};
 
 /// Someone who can carry commands out.
 pub(crate) enum Operator {
     /// A running proxy, behind its socket.
-    Proxy(PathBuf),
+    Proxy(Running),
     /// A cache folder that no proxy has open.
     Folder { admin: Box<Admin>, store: Store, runtime: tokio::runtime::Runtime },
 }
 
+/// A running proxy that takes commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    /// The port that its clients connect to, where its socket is named after it.
+    port: Option<u16>,
+    socket: PathBuf,
+}
+
 impl Operator {
-    /// The running proxy that `config` points to: the one of its control socket, or the only one of this user, or of
-    /// several the one that listens on its port.
+    /// The running proxy that is meant: the one at the named control socket, or on the named port, or the only one.
     ///
     /// # Errors
     /// If none runs, or if it cannot be told which is meant.
-    pub(crate) fn running(config: &Config) -> anyhow::Result<Self> {
-        match &config.control {
-            Control::Path(path) if UnixStream::connect(path).is_ok() => Ok(Self::Proxy(path.clone())),
-            Control::Path(path) => bail!("no bentpipe takes commands at {}", path.display()),
+    pub(crate) fn running(loaded: &Loaded) -> anyhow::Result<Self> {
+        let running = match &loaded.config.control {
+            Control::Path(path) => Some(
+                Running::at(path)
+                    .with_context(|| format!("no bentpipe of yours takes commands at {}", path.display()))?,
+            ),
             Control::Off => bail!("control.socket is off: there is no way to ask a running bentpipe"),
-            Control::Auto => choose(sockets(), config.listen.first()).map(Self::Proxy),
-        }
+            Control::Auto => choose(sockets(), &named_ports(loaded))?,
+        };
+        running.map(Self::Proxy).context("no bentpipe of yours is running; start one with: bentpipe")
     }
 
-    /// The running proxy, or else the cache folder of `config`.
+    /// The running proxy that is meant, where a named cache folder tells it too, or else the cache folder itself.
     ///
     /// # Errors
-    /// If there is neither, or the folder is in use by a proxy that cannot be asked.
-    pub(crate) fn running_or_folder(config: &Config, explicit_folder: bool) -> anyhow::Result<Self> {
-        if let Ok(proxy) = Self::running(config)
-            && (!explicit_folder || proxy.has_folder(config))
-        {
-            return Ok(proxy);
-        }
+    /// If there is neither, if it cannot be told which is meant, or if the folder is in use by a proxy that cannot be
+    /// asked.
+    pub(crate) fn running_or_folder(loaded: &Loaded) -> anyhow::Result<Self> {
+        let config = &loaded.config;
+        // A port that was typed is meant rather than a folder that a file names.
+        let folder_decides =
+            !loaded.is_default("cache.dir") && (loaded.is_flag("cache.dir") || !loaded.is_flag("listen"));
+        let running = match &config.control {
+            Control::Path(path) => {
+                Running::at(path).filter(|proxy| !folder_decides || proxy.has_folder(&config.cache.dir))
+            }
+            Control::Off => None,
+            Control::Auto if folder_decides => {
+                sockets().into_iter().find(|proxy| proxy.has_folder(&config.cache.dir))
+            }
+            Control::Auto => choose(sockets(), &named_ports(loaded))?,
+        };
+        running.map_or_else(|| Self::folder(config), |proxy| Ok(Self::Proxy(proxy)))
+    }
+
+    fn folder(config: &Config) -> anyhow::Result<Self> {
         let folder = &config.cache.dir;
         if !folder.is_dir() {
-            bail!("no bentpipe is running, and there is no cache folder at {}", folder.display());
+            bail!("no running bentpipe could be asked, and there is no cache folder at {}", folder.display());
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
-        let store = {
+        let opened = {
             let _entered = runtime.enter();
-            Store::open(folder, limits).with_context(|| folder.display().to_string())?
+            Store::open(folder, limits)
+        };
+        let store = match opened {
+            Ok(store) => store,
+            Err(Error::Locked) => bail!(
+                "{}: it is in use by a running bentpipe whose control socket is off or not yours; ask as the user who \
+                 runs it, name its socket with --control PATH, or stop it",
+                folder.display()
+            ),
+            Err(error) => return Err(error).with_context(|| folder.display().to_string()),
         };
         let admin = Box::new(Admin::of_folder(store.clone(), Clock::system(), config));
         Ok(Self::Folder { admin, store, runtime })
     }
 
-    fn has_folder(&self, config: &Config) -> bool {
-        let Ok(reply) = self.ask(&Method::GET, "/v1/cache", None) else { return false };
-        let canonical = |path: &std::path::Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        reply["folder"]
-            .as_str()
-            .is_some_and(|folder| canonical(folder.as_ref()) == canonical(&config.cache.dir))
+    /// Who is asked, for people.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Proxy(Running { port: Some(port), .. }) => format!("the one on port {port}"),
+            Self::Proxy(Running { socket, .. }) => format!("the one at {}", socket.display()),
+            Self::Folder { .. } => "none is running; this is its folder".to_owned(),
+        }
     }
 
     /// Asks for one thing and returns the answer.
@@ -77,8 +110,7 @@ impl Operator {
     pub(crate) fn ask(&self, method: &Method, path: &str, content: Option<&Value>) -> anyhow::Result<Value> {
         let content = content.map(Value::to_string).unwrap_or_default();
         let (status, reply) = match self {
-            Self::Proxy(socket) => exchange(socket, method, path, &content)
-                .with_context(|| format!("asking the bentpipe at {}", socket.display()))?,
+            Self::Proxy(proxy) => proxy.ask(method, path, &content)?,
             Self::Folder { admin, .. } => api::answer(admin, method, path, content.as_bytes()),
         };
         if status.is_success() {
@@ -97,32 +129,71 @@ impl Drop for Operator {
     }
 }
 
-/// The control sockets of this user's proxies that answer, with their ports.
-fn sockets() -> Vec<(u16, PathBuf)> {
-    let Ok(entries) = std::fs::read_dir(socket::folder()) else { return Vec::new() };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let named = paths
-        .filter_map(|path| Some((path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok()?, path)));
-    named.filter(|(_, path)| UnixStream::connect(path).is_ok()).collect()
+impl Running {
+    /// The proxy behind `socket`, if one answers there.
+    fn at(socket: &Path) -> Option<Self> {
+        UnixStream::connect(socket).is_ok().then(|| Self { port: None, socket: socket.to_owned() })
+    }
+
+    fn has_folder(&self, folder: &Path) -> bool {
+        let Ok((_, reply)) = self.ask(&Method::GET, "/v1/cache", "") else { return false };
+        let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        reply["folder"].as_str().is_some_and(|its| canonical(its.as_ref()) == canonical(folder))
+    }
+
+    fn ask(&self, method: &Method, path: &str, content: &str) -> anyhow::Result<(StatusCode, Value)> {
+        exchange(&self.socket, method, path, content)
+            .with_context(|| format!("asking the bentpipe at {}", self.socket.display()))
+    }
 }
 
-fn choose(mut running: Vec<(u16, PathBuf)>, listen: Option<&SocketAddr>) -> anyhow::Result<PathBuf> {
+/// This user's proxies that take commands, by port.
+fn sockets() -> Vec<Running> {
+    let Ok(entries) = std::fs::read_dir(socket::folder()) else { return Vec::new() };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut running: Vec<_> = paths
+        .filter_map(|path| {
+            let port = path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok()?;
+            Some(Running { port: Some(port), ..Running::at(&path)? })
+        })
+        .collect();
+    running.sort_by_key(|proxy| proxy.port);
+    running
+}
+
+/// The ports that were named; none if nobody named one.
+fn named_ports(loaded: &Loaded) -> Vec<u16> {
+    if loaded.is_default("listen") {
+        return Vec::new();
+    }
+    loaded.config.listen.iter().map(|address| address.port()).filter(|port| *port != 0).collect()
+}
+
+/// Which of the `running` proxies is meant: the one on a port of `named`, or the only one. None if none runs.
+fn choose(running: Vec<Running>, named: &[u16]) -> anyhow::Result<Option<Running>> {
+    if running.is_empty() {
+        return Ok(None);
+    }
+    let listed = |ports: &mut dyn Iterator<Item = u16>| {
+        ports.map(|port| port.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let ports = listed(&mut running.iter().filter_map(|proxy| proxy.port));
+    if !named.is_empty() {
+        let meant = running.into_iter().find(|proxy| proxy.port.is_some_and(|port| named.contains(&port)));
+        let named = listed(&mut named.iter().copied());
+        return meant
+            .map(Some)
+            .with_context(|| format!("no bentpipe of yours listens on port {named}; running: {ports}"));
+    }
     if running.len() > 1 {
-        let ports = running.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(", ");
-        running.retain(|(port, _)| listen.is_some_and(|listen| listen.port() == *port));
-        if running.is_empty() {
-            bail!("several bentpipes are running, on ports {ports}: say which with --listen 127.0.0.1:PORT");
-        }
+        bail!("several bentpipes are running, on ports {ports}: say which with --listen 127.0.0.1:PORT");
     }
-    match running.pop() {
-        Some((_, path)) => Ok(path),
-        None => bail!("no bentpipe of yours is running; start one with: bentpipe"),
-    }
+    Ok(running.into_iter().next())
 }
 
 /// One request and its whole response over a socket. HTTP/1.0, so that the response ends with the connection.
 fn exchange(
-    socket: &std::path::Path,
+    socket: &Path,
     method: &Method,
     path: &str,
     content: &str,
@@ -144,18 +215,25 @@ fn exchange(
 mod tests {
     use super::*;
 
-    fn check(ports: &[u16], listen: &str, expected: Option<u16>) {
-        let running = ports.iter().map(|port| (*port, PathBuf::from(format!("{port}.sock")))).collect();
-        let listen = listen.parse().expect("an address");
-        let chosen = choose(running, Some(&listen)).ok();
-        assert_eq!(chosen, expected.map(|port| PathBuf::from(format!("{port}.sock"))), "{ports:?}");
+    fn check(ports: &[u16], named: &[u16], expected: Result<Option<u16>, &str>) {
+        let proxy = |port: &u16| Running { port: Some(*port), socket: PathBuf::from(format!("{port}.sock")) };
+        let chosen = choose(ports.iter().map(proxy).collect(), named);
+        let chosen =
+            chosen.map(|proxy| proxy.and_then(|proxy| proxy.port)).map_err(|error| error.to_string());
+        assert_eq!(chosen, expected.map_err(str::to_owned), "{named:?} of {ports:?}");
     }
 
     #[test]
-    fn the_only_proxy_is_meant_and_of_several_the_one_on_the_port() {
-        check(&[], "127.0.0.1:3128", None);
-        check(&[4000], "127.0.0.1:3128", Some(4000));
-        check(&[4000, 3128], "127.0.0.1:3128", Some(3128));
-        check(&[4000, 5000], "127.0.0.1:3128", None);
+    fn the_proxy_on_the_named_port_is_meant_or_the_only_one() {
+        let several =
+            "several bentpipes are running, on ports 3128, 4000: say which with --listen 127.0.0.1:PORT";
+        check(&[], &[], Ok(None));
+        check(&[], &[4000], Ok(None));
+        check(&[4000], &[], Ok(Some(4000)));
+        check(&[4000], &[4000], Ok(Some(4000)));
+        check(&[3128, 4000], &[4000], Ok(Some(4000)));
+        check(&[3128, 4000], &[], Err(several));
+        check(&[4100], &[4102], Err("no bentpipe of yours listens on port 4102; running: 4100"));
+        check(&[3128, 4000], &[1, 2], Err("no bentpipe of yours listens on port 1, 2; running: 3128, 4000"));
     }
 }

@@ -4,9 +4,12 @@
 use std::fmt;
 
 use bentpipe_store::Found;
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Uri};
-use rfc9111::{Decision, LifetimeSource, Presented, Situation};
+use rfc9111::{Decision, Failure, LifetimeSource, Presented, Situation, StoredResponse};
 use serde::{Deserialize, Serialize};
+
+const VALIDATE: &str = "ask the origin whether it still holds";
 
 /// A decision, told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,8 +21,19 @@ pub(crate) struct Explanation {
     because: String,
     /// The section that says so.
     section: String,
+    /// For a validation: what would be done if the origin could not be asked.
+    #[serde(default)]
+    if_unreachable: Option<Fallback>,
     /// Every stored response of the target, the one decided on marked.
     stored: Vec<Candidate>,
+}
+
+/// What would be done in place of a decision that could not be carried out, and why.
+#[derive(Debug, Serialize, Deserialize)]
+struct Fallback {
+    decision: String,
+    because: String,
+    section: String,
 }
 
 /// One stored response of the target.
@@ -44,12 +58,13 @@ pub(crate) fn explain(
     found: &Found,
     situation: &Situation,
 ) -> Explanation {
+    if target.scheme() == Some(&Scheme::HTTPS) {
+        return tunnel(target);
+    }
     let presented = Presented { method: &Method::GET, target, headers };
     let (chosen, decision, because) = match rfc9111::decide(&presented, &found.heads(), situation) {
         Decision::Reuse { stored, because } => (Some(stored), "serve the stored response", because),
-        Decision::Validate { stored, because } => {
-            (Some(stored), "ask the origin whether it still holds", because)
-        }
+        Decision::Validate { stored, because } => (Some(stored), VALIDATE, because),
         Decision::Forward(because) => (None, "forward to the origin", because),
         Decision::GatewayTimeout(because) => (None, "answer 504 (Gateway Timeout)", because),
     };
@@ -66,12 +81,39 @@ pub(crate) fn explain(
             matches_request: stored.head().nominated.matches(headers),
         }
     };
+    let validated = chosen.filter(|_| decision == VALIDATE).and_then(|at| found.get(at));
     Explanation {
         url: target.to_string(),
         decision: decision.to_owned(),
         because: because.to_string(),
         section: because.section().to_owned(),
+        if_unreachable: validated.map(|stored| fallback(&presented, stored.head(), situation)),
         stored: found.iter().enumerate().map(candidate).collect(),
+    }
+}
+
+/// What a client does with an https URL is open a tunnel, and what is asked for in it only the origin reads.
+fn tunnel(target: &Uri) -> Explanation {
+    Explanation {
+        url: target.to_string(),
+        decision: "open a tunnel to the origin".to_owned(),
+        because: "https travels in a CONNECT tunnel, encrypted from end to end: what is in it is not seen, and so never \
+                  cached."
+            .to_owned(),
+        section: "RFC 9110 §9.3.6".to_owned(),
+        if_unreachable: None,
+        stored: Vec::new(),
+    }
+}
+
+fn fallback(presented: &Presented<'_>, stored: &StoredResponse, situation: &Situation) -> Fallback {
+    let verdict = rfc9111::may_serve_stale(presented, stored, Failure::Unreachable, situation);
+    let decision = if verdict.is_ok() { "serve the stored response" } else { "answer with the error" };
+    let because = verdict.unwrap_or_else(|because| because);
+    Fallback {
+        decision: decision.to_owned(),
+        because: because.to_string(),
+        section: because.section().to_owned(),
     }
 }
 
@@ -90,6 +132,10 @@ impl fmt::Display for Explanation {
         writeln!(f, "GET {}", self.url)?;
         writeln!(f, "  decision   {}", self.decision)?;
         writeln!(f, "  because    {} ({})", self.because, self.section)?;
+        if let Some(Fallback { decision, because, section }) = &self.if_unreachable {
+            writeln!(f, "  otherwise  if the origin cannot be asked, {decision}")?;
+            writeln!(f, "             {because} ({section})")?;
+        }
         if self.stored.is_empty() {
             return writeln!(f, "  stored     nothing");
         }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bentpipe_store::{Stats, Store, Summary};
-use linkio::{ByteCount, LinkSpec, LinkState, SharedLink, SpecError};
+use linkio::{LinkSpec, LinkState, SharedLink, SpecError};
 use rfc9111::{CacheKey, Policy, Situation};
 
 use crate::clock::Clock;
@@ -28,12 +28,12 @@ pub(crate) struct Admin {
 impl Admin {
     /// The hold on a proxy made of these parts.
     pub(crate) fn new(link: SharedLink, store: Store, clock: Clock, config: &Config) -> Self {
-        Self { link: Some(link), store, clock, folder: config.cache.dir.clone() }
+        Self { link: Some(link), store, clock, folder: folder(config) }
     }
 
     /// The hold on a cache folder alone.
     pub(crate) fn of_folder(store: Store, clock: Clock, config: &Config) -> Self {
-        Self { link: None, store, clock, folder: config.cache.dir.clone() }
+        Self { link: None, store, clock, folder: folder(config) }
     }
 
     /// What the link is and does; none where there is only a cache folder.
@@ -72,6 +72,14 @@ impl Admin {
     /// Drops every stored response of `key`; says how many there were.
     pub(crate) fn purge(&self, key: &CacheKey) -> usize {
         self.store.invalidate(key)
+    }
+
+    /// Drops every stored response whose key begins with `prefix`; says how many there were.
+    pub(crate) fn purge_prefix(&self, prefix: &str) -> usize {
+        let mut keys: Vec<String> = self.list().into_iter().map(|stored| stored.key).collect();
+        keys.dedup();
+        let meant = keys.iter().filter(|key| key.starts_with(prefix));
+        meant.filter_map(|key| CacheKey::parse(key)).map(|key| self.purge(&key)).sum()
     }
 
     /// What would be decided now for a GET of `target` with `headers`, and why.
@@ -118,12 +126,17 @@ Stop it with Ctrl-C; what is in flight is finished. All options: bentpipe --help
             folder = self.folder.display(),
             objects = stats.objects,
             held = human(stats.bytes),
-            limit = ByteCount(stats.limit),
+            limit = human(stats.limit),
         )
     }
 }
 
-/// Bytes as people read them: three digits and a decimal unit.
+/// The folder as everyone calls it: whoever asks may stand elsewhere.
+fn folder(config: &Config) -> PathBuf {
+    std::path::absolute(&config.cache.dir).unwrap_or_else(|_| config.cache.dir.clone())
+}
+
+/// Bytes as people read them: at most three digits and a decimal unit.
 pub(crate) fn human(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut units = ["B", "kB", "MB", "GB", "TB"].iter();
@@ -133,7 +146,8 @@ pub(crate) fn human(bytes: u64) -> String {
         value /= 1000.0;
         unit = next;
     }
-    if *unit == "B" || value >= 99.95 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+    let number = if value >= 99.95 { format!("{value:.0}") } else { format!("{value:.1}") };
+    format!("{} {unit}", number.trim_end_matches(".0"))
 }
 
 #[cfg(test)]
@@ -141,11 +155,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_shown_with_three_digits() {
+    fn sizes_are_shown_with_at_most_three_digits() {
         assert_eq!(human(0), "0 B");
         assert_eq!(human(999), "999 B");
-        assert_eq!(human(1_000), "1.0 kB");
+        assert_eq!(human(1_000), "1 kB");
         assert_eq!(human(123_456), "123 kB");
-        assert_eq!(human(10_000_000_000), "10.0 GB");
+        assert_eq!(human(10_000_000_000), "10 GB");
+        assert_eq!(human(10_200), "10.2 kB");
+        assert_eq!(human(100_000), "100 kB");
+        assert_eq!(human(999_960), "1 MB");
     }
 }

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body::Body;
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::{Admin, api};
@@ -108,8 +111,16 @@ async fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Connections that are served at once; more wait in the system's queue.
+const MAX_CONNECTIONS: usize = 64;
+
+/// How long a client may take to send the head of a command, and as long for its content.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 async fn serve(listener: UnixListener, admin: Arc<Admin>) {
+    let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
+        let permit = limit.clone().acquire_owned().await;
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
@@ -119,11 +130,12 @@ async fn serve(listener: UnixListener, admin: Arc<Admin>) {
             let service = service_fn(|request| command(request, &admin));
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(10))
+                .header_read_timeout(PATIENCE)
                 .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = served.await {
                 tracing::debug!(%error, "a control connection ended");
             }
+            drop(permit);
         });
     }
 }
@@ -131,17 +143,63 @@ async fn serve(listener: UnixListener, admin: Arc<Admin>) {
 /// Bytes of a command's content.
 const MAX_CONTENT: usize = 64 * 1024;
 
-async fn command(
-    request: Request<Incoming>,
-    admin: &Admin,
-) -> Result<Response<Full<bytes::Bytes>>, std::convert::Infallible> {
+async fn command(request: Request<Incoming>, admin: &Admin) -> Result<Response<Full<Bytes>>, Late> {
     let (parts, body) = request.into_parts();
-    let (status, reply) = match Limited::new(body, MAX_CONTENT).collect().await {
-        Ok(content) => api::answer(admin, &parts.method, parts.uri.path(), &content.to_bytes()),
-        Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, serde_json::json!({ "error": "the content is too large" })),
+    let (status, reply) = match collect(body).await? {
+        Some(content) => api::answer(admin, &parts.method, parts.uri.path(), &content),
+        None => (StatusCode::PAYLOAD_TOO_LARGE, serde_json::json!({ "error": "the content is too large" })),
     };
     let mut response = Response::new(Full::new(api::content(&reply)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+/// A command's content did not arrive in time; its connection is dropped.
+#[derive(Debug, thiserror::Error)]
+#[error("the content of a command did not arrive in time")]
+struct Late;
+
+/// The content of a command; none if it is too large or breaks off.
+async fn collect(body: impl Body<Data = Bytes, Error: Into<BoxError>>) -> Result<Option<Bytes>, Late> {
+    let collected = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_CONTENT).collect()).await;
+    collected.map(|content| content.ok().map(Collected::to_bytes)).map_err(|_| Late)
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    struct Silent;
+
+    impl Body for Silent {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn content_that_does_not_arrive_is_not_waited_for() {
+        let begun = tokio::time::Instant::now();
+        assert!(matches!(collect(Silent).await, Err(Late)));
+        assert_eq!(begun.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test]
+    async fn content_is_limited() {
+        let full = |length| Full::new(Bytes::from(vec![b' '; length]));
+        assert_eq!(collect(full(MAX_CONTENT)).await.unwrap().map(|content| content.len()), Some(MAX_CONTENT));
+        assert!(collect(full(MAX_CONTENT + 1)).await.unwrap().is_none());
+    }
 }

@@ -18,7 +18,7 @@ use crate::respond::Refusal;
 pub(crate) struct Client {
     pub(crate) address: IpAddr,
     /// The request is an OPTIONS for the origin as a whole: sent on in asterisk-form (RFC 9112 §3.2.4).
-    pub(crate) bare_options: bool,
+    pub(crate) in_asterisk_form: bool,
 }
 
 /// The accounts that may use the proxy; when there is none, everyone may.

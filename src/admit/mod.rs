@@ -152,7 +152,7 @@ impl Admitted {
 
     /// Two of the fields for one hop are offered to the next one too, since we can keep what they promise:
     /// trailers (RFC 9110 §10.1.4) and a protocol to switch to (§7.8).
-    fn keep_connection_options(&self, forwarded: &mut HeaderMap) {
+    pub(crate) fn keep_connection_options(&self, forwarded: &mut HeaderMap) {
         if let Some(protocol) = self.upgrade() {
             forwarded.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             forwarded.insert(UPGRADE, protocol.clone());

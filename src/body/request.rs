@@ -28,6 +28,7 @@ pub(crate) struct Progress(Arc<AtomicU8>);
 const WAITING: u8 = 0;
 const WHOLE: u8 = 1;
 const TOO_LARGE: u8 = 2;
+const BROKEN: u8 = 3;
 
 impl Progress {
     fn new(state: u8) -> Self {
@@ -42,6 +43,11 @@ impl Progress {
     /// Whether the client sent more than is allowed.
     pub(crate) fn is_too_large(&self) -> bool {
         self.0.load(Ordering::Acquire) == TOO_LARGE
+    }
+
+    /// Whether the client broke off, or what it sent is not framed as it said.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.0.load(Ordering::Acquire) == BROKEN
     }
 
     fn set(&self, state: u8) {
@@ -158,7 +164,10 @@ impl HttpBody for RequestBody {
         let ended = frame.is_none() || incoming.is_end_stream();
         let counted = match frame {
             Some(Ok(frame)) => Some(this.count(&frame).map(|()| frame)),
-            Some(Err(error)) => Some(Err(BodyError::from(error))),
+            Some(Err(error)) => {
+                this.progress.set(BROKEN);
+                Some(Err(BodyError::from(error)))
+            }
             None => None,
         };
         if ended && !matches!(counted, Some(Err(_))) {

@@ -28,7 +28,8 @@ pub(crate) fn seal(exchange: Exchange, response: Response<Body>) -> Response<Sea
         let media_type = response.headers().get(http::header::CONTENT_TYPE);
         details.media_type = media_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
     });
-    response.map(|body| Sealed { ended: body.is_end_stream(), body, exchange, failed: None })
+    let is_head = exchange.is_head();
+    response.map(|body| Sealed { ended: is_head || body.is_end_stream(), body, exchange, failed: None })
 }
 
 /// Bytes of a status line with a reason phrase of usual length, and of the empty line after the fields.
@@ -78,7 +79,8 @@ impl HttpBody for Sealed {
 
 impl Drop for Sealed {
     fn drop(&mut self) {
-        if !self.ended {
+        // Where the length is known, hyper does not ask for an end behind the last byte.
+        if !self.ended && self.body.size_hint().exact() != Some(0) {
             self.exchange.note(|details| details.cut_short = true);
         }
     }

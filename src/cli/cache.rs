@@ -2,8 +2,9 @@
 //! its folder.
 
 use std::io::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::admin::client::Operator;
 use crate::admin::explain::Explanation;
 use crate::admin::human;
-use crate::config::Config;
+use crate::config::Loaded;
 
 /// See or change what is stored.
 #[derive(Clone, Debug, Subcommand)]
@@ -26,11 +27,18 @@ pub(crate) enum CacheCommand {
     Show {
         /// As it was asked for, such as `http://example.org/page`
         url: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Drop what is stored for a URL
     Purge {
-        /// As it was asked for, such as `http://example.org/page`
-        url: String,
+        /// As it was asked for, such as `http://example.org/page`, or its beginning and a star: 'http://example.org/*'
+        #[arg(required_unless_present = "all")]
+        url: Option<String>,
+        /// Drop everything
+        #[arg(long, conflicts_with = "url")]
+        all: bool,
     },
     /// Print how much is stored
     Stats {
@@ -53,9 +61,9 @@ pub(crate) struct Explain {
     json: bool,
 }
 
-/// Carries out `command`. `folder_named`: the cache folder was named, so that it is the one meant.
-pub(crate) fn run(command: CacheCommand, config: &Config, folder_named: bool) -> anyhow::Result<()> {
-    let operator = Operator::running_or_folder(config, folder_named)?;
+/// Carries out `command`.
+pub(crate) fn run(command: CacheCommand, loaded: &Loaded) -> anyhow::Result<()> {
+    let operator = Operator::running_or_folder(loaded)?;
     let mut out = std::io::stdout().lock();
     match command {
         CacheCommand::Ls { json } => {
@@ -68,37 +76,51 @@ pub(crate) fn run(command: CacheCommand, config: &Config, folder_named: bool) ->
                 writeln!(out, "{}", line(stored))?;
             }
         }
-        CacheCommand::Show { url } => {
-            let given = json!({ "url": url });
-            let explanation = operator.ask(&Method::POST, "/v1/explain", Some(&given))?;
-            let reply = operator.ask(&Method::GET, "/v1/cache/responses", None)?;
-            let normal =
-                rfc9111::CacheKey::parse(&url).context("expected a URL such as http://example.org/page")?;
-            for stored in responses(&reply).iter().filter(|stored| stored["key"] == normal.as_str()) {
-                writeln!(out, "{stored:#}")?;
-            }
-            write!(out, "{}", explanation_of(explanation)?)?;
-        }
-        CacheCommand::Purge { url } => {
-            let reply = operator.ask(&Method::POST, "/v1/cache/purge", Some(&json!({ "url": url })))?;
-            writeln!(out, "purged {} stored responses", reply["purged"])?;
-        }
+        CacheCommand::Show { url, json } => out.write_all(show(&operator, &url, json)?.as_bytes())?,
+        CacheCommand::Purge { url, all } => writeln!(out, "{}", purge(&operator, url.as_deref(), all)?)?,
         CacheCommand::Stats { json } => {
-            let reply = operator.ask(&Method::GET, "/v1/cache", None)?;
+            let mut reply = operator.ask(&Method::GET, "/v1/cache", None)?;
+            reply["proxy"] = operator.name().into();
             if json { writeln!(out, "{reply:#}")? } else { write!(out, "{}", figures(&reply))? }
         }
     }
     Ok(())
 }
 
+/// What is stored for `url`, and what would be done with it.
+fn show(operator: &Operator, url: &str, json: bool) -> anyhow::Result<String> {
+    let explanation = operator.ask(&Method::POST, "/v1/explain", Some(&json!({ "url": url })))?;
+    let reply = operator.ask(&Method::GET, "/v1/cache/responses", None)?;
+    let key = rfc9111::CacheKey::parse(url).context("expected a URL such as http://example.org/page")?;
+    let stored: Vec<_> = responses(&reply).iter().filter(|stored| stored["key"] == key.as_str()).collect();
+    if stored.is_empty() {
+        bail!("nothing is stored for {url}");
+    }
+    if json {
+        return Ok(format!("{:#}\n", json!({ "responses": stored, "explanation": explanation })));
+    }
+    let details: String = stored.into_iter().map(details).collect();
+    Ok(format!("{details}{}", explanation_of(explanation)?))
+}
+
+fn purge(operator: &Operator, url: Option<&str>, all: bool) -> anyhow::Result<String> {
+    let given = if all { json!({ "all": true }) } else { json!({ "url": url }) };
+    let reply = operator.ask(&Method::POST, "/v1/cache/purge", Some(&given))?;
+    match (reply["purged"].as_u64().unwrap_or(0), url) {
+        (0, Some(url)) => bail!("nothing was stored for {url}"),
+        (1, _) => Ok("purged 1 stored response".to_owned()),
+        (purged, _) => Ok(format!("purged {purged} stored responses")),
+    }
+}
+
 /// Prints the decision for a URL.
-pub(crate) fn explain(command: &Explain, config: &Config, folder_named: bool) -> anyhow::Result<()> {
+pub(crate) fn explain(command: &Explain, loaded: &Loaded) -> anyhow::Result<()> {
     let mut headers = Vec::with_capacity(command.headers.len());
     for field in &command.headers {
         let (name, value) = field.split_once(':').with_context(|| format!("not a field: {field}"))?;
         headers.push([name.trim(), value.trim()]);
     }
-    let operator = Operator::running_or_folder(config, folder_named)?;
+    let operator = Operator::running_or_folder(loaded)?;
     let given = json!({ "url": command.url, "headers": headers });
     let reply = operator.ask(&Method::POST, "/v1/explain", Some(&given))?;
     let mut out = std::io::stdout().lock();
@@ -118,15 +140,50 @@ fn responses(reply: &Value) -> &[Value] {
     reply["responses"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// One stored response: status, length, uses, media type, URL.
+/// One stored response: status, length, uses, media type, URL, and how much is there of one that is arriving.
 fn line(stored: &Value) -> String {
-    let length = stored["length"].as_u64().map_or_else(|| "arriving".to_owned(), human);
+    let arriving = arriving(stored).map_or_else(String::new, |arrived| format!("  (arriving: {arrived})"));
     format!(
-        "{status} {length:>9} {uses:>6} uses  {media_type:24} {url}",
+        "{status} {length:>9} {uses:>6} uses  {media_type:24} {url}{arriving}",
         status = stored["status"],
+        length = stored["length"].as_u64().map_or_else(|| "?".to_owned(), human),
         uses = stored["uses"].as_u64().unwrap_or(0),
         media_type = stored["media_type"].as_str().unwrap_or("-"),
         url = stored["key"].as_str().unwrap_or("?"),
+    )
+}
+
+/// How much has arrived of a response that is arriving. One without a length is, whatever else is said of it.
+fn arriving(stored: &Value) -> Option<String> {
+    let is_arriving = stored["arriving"].as_bool().unwrap_or_else(|| stored["length"].is_null());
+    is_arriving.then(|| {
+        let arrived = stored["arrived"].as_u64().map_or_else(|| "some".to_owned(), human);
+        match stored["length"].as_u64() {
+            Some(length) => format!("{arrived} of {}", human(length)),
+            None => format!("{arrived} so far"),
+        }
+    })
+}
+
+/// One stored response, a line for each thing that is known of it.
+fn details(stored: &Value) -> String {
+    let length = match (arriving(stored), stored["length"].as_u64()) {
+        (Some(arrived), _) => format!("{arrived}, still arriving"),
+        (None, Some(length)) if length < 1000 => human(length),
+        (None, Some(length)) => format!("{} ({length} bytes)", human(length)),
+        (None, None) => "unknown".to_owned(),
+    };
+    let stored_at =
+        stored["stored_at"].as_u64().and_then(|at| UNIX_EPOCH.checked_add(Duration::from_secs(at)));
+    let stored_at = stored_at.map(rfc9111::format_date);
+    format!(
+        "{url}\n  status     {status}\n  length     {length}\n  type       {media_type}\n  stored     {stored_at}\n  uses       \
+         {uses}\n",
+        url = stored["key"].as_str().unwrap_or("?"),
+        status = stored["status"],
+        media_type = stored["media_type"].as_str().unwrap_or("-"),
+        stored_at = stored_at.as_ref().and_then(|date| date.to_str().ok()).unwrap_or("?"),
+        uses = stored["uses"].as_u64().unwrap_or(0),
     )
 }
 
@@ -139,8 +196,9 @@ fn figures(reply: &Value) -> String {
         "yes"
     };
     format!(
-        "folder    {}\nheld      {} responses, {} of {}\narriving  {}\nstored    {} since start, {} evicted, {} found \
+        "proxy     {}\nfolder    {}\nheld      {} responses, {} of {}\narriving  {}\nstored    {} since start, {} evicted, {} found \
          damaged\nhits      {} since start\nstoring   {storing}\n",
+        reply["proxy"].as_str().unwrap_or("?"),
         reply["folder"].as_str().unwrap_or("?"),
         count("objects"),
         human(count("bytes")),
@@ -151,4 +209,37 @@ fn figures(reply: &Value) -> String {
         count("damaged"),
         count("hits"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_that_is_arriving_is_marked() {
+        let stored = json!({ "key": "http://a/", "status": 200, "length": 10_200, "uses": 2 });
+        assert_eq!(line(&stored), format!("200   10.2 kB      2 uses  {:24} http://a/", "-"));
+        let mut here = stored.clone();
+        (here["arriving"], here["arrived"]) = (true.into(), 5100.into());
+        assert!(line(&here).ends_with(" http://a/  (arriving: 5.1 kB of 10.2 kB)"), "{}", line(&here));
+        here["length"] = Value::Null;
+        assert!(line(&here).ends_with(" http://a/  (arriving: 5.1 kB so far)"), "{}", line(&here));
+    }
+
+    #[test]
+    fn a_stored_response_is_shown_line_by_line() {
+        let stored = json!({ "key": "http://a/", "status": 200, "length": 10_200, "media_type": "text/html",
+            "stored_at": 784_111_777, "uses": 2, "arriving": false });
+        let expected = [
+            "http://a/",
+            "  status     200",
+            "  length     10.2 kB (10200 bytes)",
+            "  type       text/html",
+            "  stored     Sun, 06 Nov 1994 08:49:37 GMT",
+            "  uses       2",
+        ];
+        assert_eq!(details(&stored).lines().collect::<Vec<_>>(), expected);
+        let text = details(&json!({ "stored_at": u64::MAX }));
+        assert!(text.contains("stored     ?"), "{text}");
+    }
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(command: ConfigCommand, flags: &Flags) -> ExitCode {
 }
 
 fn load(flags: &Flags) -> Result<Loaded, ConfigErrors> {
-    config::load(flags, config::environment)
+    config::load_here(flags)
 }
 
 fn checked(loaded: &Loaded) -> String {

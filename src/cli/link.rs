@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::admin::client::Operator;
 use crate::admin::human;
-use crate::config::Config;
+use crate::config::Loaded;
 
 /// See or change the link of the running proxy.
 #[derive(Clone, Debug, Subcommand)]
@@ -21,18 +21,20 @@ pub(crate) enum LinkCommand {
     },
     /// Change the link at once; nothing that is under way is lost
     Set {
-        /// Rates down and up, and the round trip: 512k, 512k/128k,rtt=600ms, unlimited
+        /// Bits per second down and up, and the round trip: 512k, 512k/128k,rtt=600ms, unlimited. A rate of 0 closes
+        /// its direction
         spec: String,
     },
 }
 
-/// Carries out `command` on the running proxy that `config` points to.
-pub(crate) fn run(command: LinkCommand, config: &Config) -> anyhow::Result<()> {
-    let proxy = Operator::running(config)?;
+/// Carries out `command` on the running proxy that is meant.
+pub(crate) fn run(command: LinkCommand, loaded: &Loaded) -> anyhow::Result<()> {
+    let proxy = Operator::running(loaded)?;
     let mut out = std::io::stdout().lock();
     match command {
         LinkCommand::Show { json } => {
-            let state = proxy.ask(&Method::GET, "/v1/link", None)?;
+            let mut state = proxy.ask(&Method::GET, "/v1/link", None)?;
+            state["proxy"] = proxy.name().into();
             if json { writeln!(out, "{state:#}")? } else { out.write_all(table(&state).as_bytes())? }
         }
         LinkCommand::Set { spec } => {
@@ -46,8 +48,9 @@ pub(crate) fn run(command: LinkCommand, config: &Config) -> anyhow::Result<()> {
 fn table(state: &Value) -> String {
     let bytes = |name: &str| human(state[name].as_u64().unwrap_or(0));
     format!(
-        "link      {}\ndown      {} crossed, {} queued\nup        {} crossed, {} queued\nflows     {} open\n\
+        "proxy     {}\nlink      {}\ndown      {} crossed, {} queued\nup        {} crossed, {} queued\nflows     {} open\n\
          Rates and bytes are payload: the HTTP, TLS and tunnel bytes of connections to origins.\n",
+        state["proxy"].as_str().unwrap_or("?"),
         state["spec"].as_str().unwrap_or("?"),
         bytes("down"),
         bytes("queued_down"),

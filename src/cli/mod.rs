@@ -8,14 +8,14 @@ mod link;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock::Clock;
-use crate::config::{self as settings, Config, Flags};
+use crate::config::{self as settings, Config, Flags, Loaded};
 use crate::serve::Proxy;
 
 /// A caching, rate-limiting forward HTTP proxy for the far end of a thin link.
@@ -49,32 +49,46 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    let Cli { command, flags } = Cli::parse();
+    let matches = command().get_matches();
+    let Cli { command, flags } = match Cli::from_arg_matches(&matches) {
+        Ok(parsed) => parsed,
+        Err(error) => error.format(&mut self::command()).exit(),
+    };
     match command {
-        None | Some(Command::Serve) => with_config(&flags, |config, _| serve(config)),
-        Some(Command::Link(command)) => with_config(&flags, |config, _| link::run(command, &config)),
-        Some(Command::Cache(command)) => {
-            with_config(&flags, |config, folder_named| cache::run(command, &config, folder_named))
-        }
-        Some(Command::Explain(command)) => {
-            with_config(&flags, |config, folder_named| cache::explain(&command, &config, folder_named))
-        }
+        None | Some(Command::Serve) => with_config(&flags, |loaded| serve(loaded.config)),
+        Some(Command::Link(command)) => with_config(&flags, |loaded| link::run(command, &loaded)),
+        Some(Command::Cache(command)) => with_config(&flags, |loaded| cache::run(command, &loaded)),
+        Some(Command::Explain(command)) => with_config(&flags, |loaded| cache::explain(&command, &loaded)),
         Some(Command::Config(command)) => config::run(command, &flags),
     }
 }
 
-/// Loads the configuration and runs a command with it, and with whether a cache folder was named. A wrong
-/// configuration exits with 2, a failure with 1.
-fn with_config(flags: &Flags, run: impl FnOnce(Config, bool) -> anyhow::Result<()>) -> ExitCode {
-    let loaded = match settings::load(flags, settings::environment) {
+/// The flags that say which proxy or folder a command is for.
+const WHICH: [&str; 5] = ["listen", "control", "cache-dir", "config", "set"];
+
+/// The whole command line. Every flag may stand with every command, since one file configures all of them; but the help
+/// of those that ask a running proxy shows only what tells it which.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let is_hidden = |arg: &&clap::Arg| arg.get_long().is_some_and(|flag| !WHICH.contains(&flag));
+    let global = command.get_arguments().filter(|arg| arg.is_global_set());
+    let hidden: Vec<_> = global.filter(is_hidden).map(|arg| arg.clone().hide(true)).collect();
+    // A subcommand that has an argument of its own is not given the one from above.
+    ["link", "cache", "explain"]
+        .into_iter()
+        .fold(command, |command, name| command.mut_subcommand(name, |asking| asking.args(hidden.clone())))
+}
+
+/// Loads the configuration and runs a command with it. A wrong configuration exits with 2, a failure with 1.
+fn with_config(flags: &Flags, run: impl FnOnce(Loaded) -> anyhow::Result<()>) -> ExitCode {
+    let loaded = match settings::load_here(flags) {
         Ok(loaded) => loaded,
         Err(errors) => {
             eprintln!("{errors}");
             return ExitCode::from(2);
         }
     };
-    let folder_named = !loaded.is_default("cache.dir");
-    match run(loaded.config, folder_named) {
+    match run(loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -119,12 +133,40 @@ fn serve(config: Config) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    fn help(line: &str) -> String {
+        command().try_get_matches_from(line.split(' ')).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn commands_that_ask_show_only_the_flags_that_say_whom() {
+        for asking in ["link", "link show", "link set", "cache", "cache purge", "explain"] {
+            let help = help(&format!("bentpipe {asking} --help"));
+            for flag in WHICH {
+                assert!(help.contains(&format!("--{flag} ")), "{asking}: {flag}: {help}");
+            }
+            assert!(!help.contains("--cache-size") && !help.contains("--link "), "{asking}: {help}");
+        }
+        for full in ["bentpipe --help", "bentpipe serve --help", "bentpipe config show --help"] {
+            assert!(help(full).contains("--cache-size"), "{full}");
+        }
+    }
+
+    #[test]
+    fn hidden_flags_count_wherever_they_stand() {
+        let flags = |line: &str| {
+            let matches = command().try_get_matches_from(line.split(' ')).unwrap();
+            Cli::from_arg_matches(&matches).unwrap().flags
+        };
+        let before = flags("bentpipe --link 56k --set log.level=warn link show");
+        assert_eq!(before, flags("bentpipe link show --link 56k --set log.level=warn"));
+        assert_eq!(before, flags("bentpipe link --link 56k show --set log.level=warn"));
+        assert_ne!(before, Flags::default());
     }
 }

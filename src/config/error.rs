@@ -60,14 +60,22 @@ pub enum ConfigError {
         reason: String,
     },
     /// No option has this key.
-    #[error("{place}: {key:?} is not an option{}", suggestion(*nearest))]
+    #[error("{place}: {key:?} is not an option{}", suggestion(nearest))]
     UnknownKey {
         /// Where the key stands.
         place: Source,
         /// The key as written.
         key: String,
-        /// The option or section whose name is most like it, if one is.
-        nearest: Option<&'static str>,
+        /// The options or the section that may be meant.
+        nearest: Vec<&'static str>,
+    },
+    /// An environment variable is named like an option's, and is none's.
+    #[error("{name} is not an option's variable{}", suggestion(nearest))]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+        /// The variables that may be meant.
+        nearest: Vec<String>,
     },
     /// The value of an option cannot be what was written.
     #[error("{place}: {key}{}: {reason}", equals(value.as_deref()))]
@@ -86,8 +94,13 @@ pub enum ConfigError {
     Usage(String),
 }
 
-fn suggestion(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |nearest| format!("; did you mean {nearest}?"))
+fn suggestion(nearest: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = nearest.iter().map(AsRef::as_ref).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [name] => format!("; did you mean {name}?"),
+        [names @ .., last] => format!("; did you mean {} or {last}?", names.join(", ")),
+    }
 }
 
 fn equals(value: Option<&str>) -> String {

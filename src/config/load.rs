@@ -1,17 +1,13 @@
-//! `load`: which of several given values counts, where it came from, and everything that is wrong with them.
-//!
-//! Default < file < environment < flag, option by option; a later list replaces an earlier one. Every value is
-//! checked, also one that another overrides: it would be wrong the day the other goes.
+//! `load`: where values are looked for, and in which order: default < file < environment < flag. What is made of them is
+//! `merge`'s.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::config::file::{self, Written};
-use crate::config::flags::GivenFlag;
-use crate::config::folders::Folders;
-use crate::config::options::{self, OPTIONS, OptionRow};
-use crate::config::{Config, ConfigError, ConfigErrors, Flags, Source};
+use crate::config::folders::{self, Folders};
+use crate::config::merge::Merging;
+use crate::config::nearest;
+use crate::config::options::OptionRow;
+use crate::config::{Config, ConfigErrors, Flags, Source};
 
 /// A configuration, and where it came from.
 #[derive(Debug)]
@@ -29,17 +25,42 @@ impl Loaded {
     pub(crate) fn is_default(&self, key: &str) -> bool {
         self.sources.iter().any(|(row, source)| row.key == key && *source == Source::Default)
     }
+
+    /// Whether the option `key` was given on the command line, and not by files or environment.
+    pub(crate) fn is_flag(&self, key: &str) -> bool {
+        self.sources.iter().any(|(row, source)| row.key == key && matches!(source, Source::Flag(_)))
+    }
 }
 
-/// Reads files, environment (`env`, usually [`environment`](super::environment)) and flags into one configuration.
+/// Reads files, the environment of this process and flags into one configuration.
 ///
 /// # Errors
-/// All that is wrong with any of them: a missing or unreadable file, TOML that is none, unknown keys, and
-/// values that cannot be what they are.
-pub(crate) fn load(flags: &Flags, env: impl Fn(&str) -> Option<String>) -> Result<Loaded, ConfigErrors> {
+/// As [`load`].
+pub(crate) fn load_here(flags: &Flags) -> Result<Loaded, ConfigErrors> {
+    load(flags, folders::environment, &folders::variables(nearest::PREFIX))
+}
+
+/// Reads files, environment and flags into one configuration. `env` is the value of a variable, `variables` the names
+/// of those that are set, in which misspelled ones are found.
+///
+/// # Errors
+/// All that is wrong with any of them: a missing or unreadable file, TOML that is none, unknown keys and variables,
+/// values that cannot be what they are, and those that contradict each other.
+pub(crate) fn load(
+    flags: &Flags,
+    env: impl Fn(&str) -> Option<String>,
+    variables: &[String],
+) -> Result<Loaded, ConfigErrors> {
     let folders = Folders::new(&env);
-    let files = folders.files();
-    load_from(flags, env, &folders, &files)
+    let mut errors: Vec<_> = nearest::unknown_variables(variables).collect();
+    match load_from(flags, env, &folders, &folders.files()) {
+        Ok(loaded) if errors.is_empty() => Ok(loaded),
+        Ok(_) => Err(ConfigErrors(errors)),
+        Err(ConfigErrors(mut others)) => {
+            others.append(&mut errors);
+            Err(ConfigErrors(others))
+        }
+    }
 }
 
 /// As [`load`], on a machine with no environment and no files of its own.
@@ -53,141 +74,19 @@ fn load_from(
     folders: &Folders,
     usual_files: &[PathBuf],
 ) -> Result<Loaded, ConfigErrors> {
-    let mut loading = Loading::new();
+    let mut merging = Merging::new();
     match &flags.file {
-        Some(path) => loading.file(path, true),
-        None => usual_files.iter().for_each(|path| loading.file(path, false)),
+        Some(path) => merging.file(path, true),
+        None => usual_files.iter().for_each(|path| merging.file(path, false)),
     }
-    loading.environment(env);
-    loading.flags(&flags.given);
-    loading.finish(folders)
-}
-
-/// The configuration so far.
-struct Loading {
-    loaded: Loaded,
-    errors: Vec<ConfigError>,
-}
-
-impl Loading {
-    fn new() -> Loading {
-        let sources = OPTIONS.iter().map(|row| (row, Source::Default)).collect();
-        let loaded = Loaded { config: Config::unsettled(), sources, files: Vec::new() };
-        Loading { loaded, errors: Vec::new() }
-    }
-
-    fn file(&mut self, path: &Path, required: bool) {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound && !required => return,
-            Err(error) => {
-                let (path, reason) = (path.to_owned(), error.to_string());
-                return self.errors.push(ConfigError::Unreadable { path, reason });
-            }
-        };
-        self.loaded.files.push(path.to_owned());
-        match file::entries(&text) {
-            Ok(entries) => {
-                for file::Entry { key, line, written } in entries {
-                    self.entry(key, Source::File { path: path.to_owned(), line }, written);
-                }
-            }
-            Err(errors) => self.errors.extend(errors.into_iter().map(|error| {
-                let file::SyntaxError { line, column, reason } = error;
-                ConfigError::Syntax { path: path.to_owned(), line, column, reason }
-            })),
-        }
-    }
-
-    fn entry(&mut self, key: String, place: Source, written: Written) {
-        let Some(row) = options::find(&key) else { return self.unknown(key, place) };
-        match written {
-            Written::One(text) => self.give(row, &split(row, &text), place),
-            Written::Many(texts) if row.list => self.give(row, &texts, place),
-            Written::Many(_) => self.refuse(row, place, None, "expected one value, not an array".to_owned()),
-            Written::Other(what) => self.refuse(row, place, None, format!("expected a text, not {what}")),
-        }
-    }
-
-    fn environment(&mut self, env: impl Fn(&str) -> Option<String>) {
-        for row in OPTIONS {
-            let name = row.variable();
-            // A variable that is set to nothing counts as not set, as the XDG specification has it for its own.
-            match env(&name).filter(|text| !text.is_empty()) {
-                None => {}
-                Some(text) if text.contains(char::REPLACEMENT_CHARACTER) => {
-                    self.refuse(row, Source::Environment(name), None, "expected text in UTF-8".to_owned());
-                }
-                Some(text) => self.give(row, &split(row, &text), Source::Environment(name)),
-            }
-        }
-    }
-
-    /// Flags of a list add up; of other options the last one counts, and all are checked.
-    fn flags(&mut self, given: &[GivenFlag]) {
-        let mut lists: Vec<(&'static OptionRow, Vec<String>, Source)> = Vec::new();
-        for GivenFlag { flag, key, value } in given {
-            let place = Source::Flag(flag.clone());
-            let Some(row) = options::find(key) else {
-                self.unknown(key.clone(), place);
-                continue;
-            };
-            let Some(text) = value else {
-                self.refuse(row, place, None, format!("expected {key}={}", row.value_name));
-                continue;
-            };
-            let texts = split(row, text);
-            match lists.iter_mut().find(|(known, ..)| known.key == row.key) {
-                Some((_, values, _)) => values.extend(texts),
-                None if row.list => lists.push((row, texts, place)),
-                None => self.give(row, &texts, place),
-            }
-        }
-        for (row, values, place) in lists {
-            self.give(row, &values, place);
-        }
-    }
-
-    fn give(&mut self, row: &'static OptionRow, values: &[String], place: Source) {
-        let values: Vec<&str> = values.iter().map(String::as_str).collect();
-        match (row.set)(&mut self.loaded.config, &values) {
-            Ok(()) => {
-                let known = self.loaded.sources.iter_mut().find(|(known, _)| known.key == row.key);
-                known.into_iter().for_each(|(_, source)| *source = place.clone());
-            }
-            Err(rejected) => self.refuse(row, place, rejected.value, rejected.reason),
-        }
-    }
-
-    fn refuse(&mut self, row: &'static OptionRow, place: Source, value: Option<String>, reason: String) {
-        let value = value.filter(|_| !row.secret);
-        self.errors.push(ConfigError::Value { place, key: row.key, value, reason });
-    }
-
-    fn unknown(&mut self, key: String, place: Source) {
-        let nearest = options::nearest(&key);
-        self.errors.push(ConfigError::UnknownKey { place, key, nearest });
-    }
-
-    fn finish(mut self, folders: &Folders) -> Result<Loaded, ConfigErrors> {
-        if !self.errors.is_empty() {
-            return Err(ConfigErrors(self.errors));
-        }
-        self.loaded.config.settle(folders);
-        Ok(self.loaded)
-    }
-}
-
-/// Outside of arrays, commas separate the values of a list. Nothing between two of them is no value.
-fn split(row: &OptionRow, text: &str) -> Vec<String> {
-    if !row.list {
-        return vec![text.to_owned()];
-    }
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    merging.environment(env);
+    merging.flags(&flags.given);
+    merging.finish(folders)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
     use linkio::ByteCount;
@@ -195,6 +94,9 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::config::ConfigError;
+    use crate::config::flags::GivenFlag;
+    use crate::config::options::OPTIONS;
 
     /// Where values are given in a test: the texts of files, variables and flags.
     #[derive(Default)]
@@ -300,7 +202,7 @@ mod tests {
     fn all_errors_are_told_at_once_with_their_places() {
         let given = Given {
             system: "[cache]\nsize = '10X'\nszie = '1G'\n[lnik]\nspec = '1M'\n",
-            user: "listen = []\n[timeouts]\nidle = 30\ndrain = ['1s']\n[log]\nlevel = { a = 1 }\n",
+            user: "link = '512k'\nlisten = []\n[timeouts]\nidle = 30\ndrain = ['1s']\n[log]\nlevel = { a = 1 }\n",
             env: &[("BENTPIPE_DESTINATIONS_ALLOW", "10.0.0.0/8,10.0.0.1/8")],
             flags: &["--set", "cachesize=1G", "--set", "log.format", "--access-log="],
         };
@@ -308,10 +210,11 @@ mod tests {
             r#"system.toml:2: cache.size = "10X": expected a size such as 10G or 500M"#,
             r#"system.toml:3: "cache.szie" is not an option; did you mean cache.size?"#,
             r#"system.toml:4: "lnik" is not an option; did you mean link?"#,
-            "user.toml:1: listen: expected at least one address",
-            r#"user.toml:3: timeouts.idle = "30": expected a time such as 30s, 5m or 1h30m"#,
-            "user.toml:4: timeouts.drain: expected one value, not an array",
-            "user.toml:6: log.level: expected a text, not a table",
+            r#"user.toml:1: "link" is not an option; did you mean link.spec?"#,
+            "user.toml:2: listen: expected at least one address",
+            r#"user.toml:4: timeouts.idle = "30": expected a time such as 30s, 5m or 1h30m"#,
+            "user.toml:5: timeouts.drain: expected one value, not an array",
+            "user.toml:7: log.level: expected a text, not a table",
             r#"BENTPIPE_DESTINATIONS_ALLOW: destinations.allow = "10.0.0.1/8": expected no bits beyond the prefix: 10.0.0.0/8 or 10.0.0.1"#,
             r#"--set: "cachesize" is not an option; did you mean cache.size?"#,
             "--set: log.format: expected log.format=FORMAT",
@@ -345,6 +248,18 @@ mod tests {
         let env = [("BENTPIPE_CACHE_DIR", "/caf\u{fffd}")];
         Given { env: &env, ..Given::default() }
             .check_errors(&["BENTPIPE_CACHE_DIR: cache.dir: expected text in UTF-8"]);
+    }
+
+    #[test]
+    fn a_misspelled_variable_is_an_error_beside_others() {
+        let flags = Flags::parse(["--cache-size", "much"]).unwrap();
+        let variables = ["BENTPIPE_LINK", "BENTPIPE_CACHE_SIZE"].map(str::to_owned);
+        let env = |name: &str| (name == "HOME").then(|| "/nonexistent".to_owned());
+        let errors = load(&flags, env, &variables).unwrap_err().to_string();
+        assert!(errors.contains("--cache-size: cache.size = \"much\""), "{errors}");
+        assert!(
+            errors.ends_with("BENTPIPE_LINK is not an option's variable; did you mean BENTPIPE_LINK_SPEC?")
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `Config`: every value bentpipe can be told, decided and checked, and nothing that was merely typed.
 //!
 //! This file owns the types and their defaults. It reads no text: the table of options (`options`) says how
-//! each value is written, `load` decides which of several given values counts, and `serve` hands the parts of
+//! each value is written, `load` and `merge` decide which of several given values counts, and `serve` hands the parts of
 //! a `Config` to the constructors that need them.
 
 mod destination;
@@ -10,6 +10,8 @@ mod file;
 mod flags;
 mod folders;
 mod load;
+mod merge;
+mod nearest;
 mod options;
 mod show;
 mod value;
@@ -26,8 +28,7 @@ pub use destination::AllowedDestination;
 pub use error::{ConfigError, ConfigErrors, Source};
 pub(crate) use flags::Flags;
 use folders::Folders;
-pub(crate) use folders::environment;
-pub(crate) use load::{Loaded, load};
+pub(crate) use load::{Loaded, load_here};
 pub(crate) use show::{example, reference, show, show_json};
 
 /// Everything bentpipe was told, checked.
@@ -60,7 +61,7 @@ pub struct CacheConfig {
     pub dir: PathBuf,
     /// The most bytes all stored responses together take.
     pub size: ByteCount,
-    /// The largest single body that is stored, in bytes.
+    /// The largest single body that is stored, in bytes; at most `size`.
     pub max_object: ByteCount,
 }
 
@@ -151,6 +152,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For the next byte of a tunnel, in either direction.
     pub tunnel_idle: Duration,
+    /// For an origin to answer while a stored response could be served in its place.
+    pub stale: Duration,
     /// For exchanges under way to finish after bentpipe was told to stop.
     pub drain: Duration,
     /// For an unused connection to an origin to be used again.
@@ -203,6 +206,7 @@ impl Config {
                 request_head: Duration::from_secs(60),
                 idle: Duration::from_secs(300),
                 tunnel_idle: Duration::from_secs(3600),
+                stale: Duration::from_secs(15),
                 drain: Duration::from_secs(30),
                 keep_alive: Duration::from_secs(60),
             },
@@ -210,8 +214,10 @@ impl Config {
         }
     }
 
-    /// Replaces what depends on the machine by the places `folders` knows.
+    /// Replaces what depends on the machine by the places `folders` knows, and what depends on other values by what
+    /// they leave of it.
     fn settle(&mut self, folders: &Folders) {
+        self.cache.max_object = self.cache.max_object.min(self.cache.size);
         folders.settle_cache(&mut self.cache.dir);
         if let AccessLog::File(path) = &mut self.log.access {
             folders.expand_home(path);
@@ -239,6 +245,16 @@ mod tests {
     fn a_password_is_not_in_debug_output() {
         let config = Config::from_flags(["--set", "admission.users=alice:sesame"]).unwrap();
         assert!(!format!("{config:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn no_object_may_be_larger_than_the_cache() {
+        let load = |flags: &[&str]| Config::from_flags(flags).map(|config| config.cache.max_object);
+        assert_eq!(load(&["--cache-size=5M"]), Ok(ByteCount(5_000_000)), "the default follows");
+        assert_eq!(load(&["--cache-size=5M", "--set=cache.max_object=5M"]), Ok(ByteCount(5_000_000)));
+        let error = load(&["--cache-size=5M", "--set=cache.max_object=6M"]).unwrap_err().to_string();
+        let expected = "--set: cache.max_object = \"6M\": larger than cache.size, which is 5M (--cache-size)";
+        assert_eq!(error, expected);
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         key: "listen",
         flag: Some("listen"),
         value_name: "ADDRESS:PORT",
-        help: "Addresses on which clients are served; port 0 takes a free one.",
+        help: "Addresses on which clients are served; a port alone is on 127.0.0.1, and port 0 takes a free one.",
         set: |config, given| match given {
             [] => Err(Rejected::all("expected at least one address")),
             _ => put_all(&mut config.listen, given, value::parse_listen),
@@ -97,7 +97,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     OptionRow {
         key: "cache.max_object",
         value_name: "BYTES",
-        help: "Largest single body that is stored, in bytes.",
+        help: "Largest single body that is stored, in bytes; at most cache.size.",
         set: |config, given| put(&mut config.cache.max_object, given, value::parse_size),
         get: |config| vec![config.cache.max_object.to_string()],
         ..VALUE
@@ -106,8 +106,8 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         key: "link.spec",
         flag: Some("link"),
         value_name: "RATES",
-        help: "The link to imitate, in bits per second and round trip time: 512k, 10M/2M (down/up), \
-               512k,rtt=600ms, unlimited.",
+        help: "The link to keep to or to imitate: payload bits per second in each direction and round trip time, \
+               as 512k, 10M/2M (down/up), 512k,rtt=600ms or unlimited; a rate of 0 closes its direction.",
         set: |config, given| put(&mut config.link, given, value::parse_link),
         get: |config| vec![config.link.to_string()],
         ..VALUE
@@ -234,6 +234,15 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..VALUE
     },
     OptionRow {
+        key: "timeouts.stale",
+        value_name: "TIME",
+        help: "For an origin to answer while a stored response could be served in its place; then the stored one \
+               is served.",
+        set: |config, given| put(&mut config.timeouts.stale, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.timeouts.stale)],
+        ..VALUE
+    },
+    OptionRow {
         key: "timeouts.drain",
         value_name: "TIME",
         help: "Longest wait, after bentpipe is told to stop, for exchanges under way; 0s is none.",
@@ -294,43 +303,9 @@ pub(super) fn find(key: &str) -> Option<&'static OptionRow> {
     OPTIONS.iter().find(|row| row.key == key)
 }
 
-/// The option or section whose name is most like `key`, unless none is much like it.
-pub(super) fn nearest(key: &str) -> Option<&'static str> {
-    let sections = OPTIONS.iter().filter_map(|row| row.key.split_once('.')).map(|(section, _)| section);
-    let names = OPTIONS.iter().map(|row| row.key).chain(sections);
-    let last_part = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
-    // `[cach] size` is near `cache.size`, and so is a bare `size`.
-    let distance = |name: &'static str| distance(key, name).min(distance(key, last_part(name)) + 1);
-    names
-        .map(|name| (distance(name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= name.len() / 3)
-        .map(|(_, name)| name)
-}
-
-/// How many letters must be put in, left out, replaced or swapped with their neighbour to make `b` of `a`.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
-    // Row i holds the distances of the first i letters of `a` to every beginning of `b`.
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            let swapped = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
-            row.push(replaced.min(swapped).min(rows[i - 1][j] + 1).min(row[j - 1] + 1));
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -346,28 +321,6 @@ mod tests {
     fn every_help_is_one_sentence_that_fits_a_table() {
         for row in OPTIONS {
             assert!(row.help.ends_with('.') && !row.help.contains(['|', '\n']), "{}", row.key);
-        }
-    }
-
-    #[test]
-    fn nearest_names() {
-        let check = |key, expected: Option<&str>| assert_eq!(nearest(key), expected, "{key}");
-        check("cache.szie", Some("cache.size"));
-        check("cache-size", Some("cache.size"));
-        check("cachesize", Some("cache.size"));
-        check("max_object", Some("cache.max_object"));
-        check("cach", Some("cache"));
-        check("tiemouts", Some("timeouts"));
-        check("Listen", Some("listen"));
-        check("tls.certificate", None);
-        check("", None);
-    }
-
-    proptest! {
-        #[test]
-        fn distances_are_symmetric_and_zero_for_equal_names(a in "[a-d.]{0,8}", b in "[a-d.]{0,8}") {
-            prop_assert_eq!(distance(&a, &b), distance(&b, &a));
-            prop_assert_eq!(distance(&a, &b) == 0, a == b);
         }
     }
 }

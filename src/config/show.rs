@@ -36,8 +36,12 @@ Every option can be given in four ways. Of several, the later in this list count
 4. its flag, or for any option `--set KEY=VALUE`.
 
 A list is an array in a file and separated by commas elsewhere; repeated flags add to it. A later list replaces an
-earlier one. Sizes are bytes: `64k`, `500M`, `10G` (decimal) or `8GiB` (binary). Rates are bits per second: `512k`, `10M`.
-Times carry their units: `300ms`, `30s`, `1h30m`. A path may begin with `~/`.
+earlier one. Sizes are bytes: `64k`, `500M`, `10G` (decimal) or `8GiB` (binary). Times carry their units: `300ms`, `30s`,
+`1h30m`. A path may begin with `~/`. What is no option is an error, also a variable that begins with `BENTPIPE_`.
+
+The rates of the link are bits per second, `512k`, `10M` or `10Mbit/s`, of payload: the HTTP, TLS and tunnel bytes of
+connections to origins, in each direction. `512k` holds for both directions, each on its own; `10M/2M` is down and up. A
+rate of 0 closes its direction: nothing crosses until it is changed.
 
 ";
 
@@ -233,7 +237,10 @@ mod tests {
     }
 
     fn cache() -> impl Strategy<Value = CacheConfig> {
-        (path(), size(), size()).prop_map(|(dir, size, max_object)| CacheConfig { dir, size, max_object })
+        (path(), size(), size()).prop_map(|(dir, one, other)| {
+            let (size, max_object) = (one.max(other), one.min(other));
+            CacheConfig { dir, size, max_object }
+        })
     }
 
     fn link() -> impl Strategy<Value = LinkSpec> {
@@ -279,12 +286,13 @@ mod tests {
     }
 
     fn timeouts() -> impl Strategy<Value = Timeouts> {
-        (time(), time(), time(), time(), time(), time()).prop_map(
-            |(connect, request_head, idle, tunnel_idle, drain, keep_alive)| Timeouts {
+        (time(), time(), time(), time(), time(), time(), time()).prop_map(
+            |(connect, request_head, idle, tunnel_idle, stale, drain, keep_alive)| Timeouts {
                 connect,
                 request_head,
                 idle,
                 tunnel_idle,
+                stale,
                 drain,
                 keep_alive,
             },

@@ -4,7 +4,7 @@
 //! An error of a reading function is the sentence that says what is right; the caller adds place and value.
 //! Deliberately not here: which option has which type (`options`), and lists (`options` splits them).
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,17 @@ const MOST_CONNECTIONS: usize = 1_000_000;
 /// The HTTP/1 parser takes no smaller buffer, and no honest head is larger than the upper end.
 const HEAD_SIZES: RangeInclusive<u64> = 8192..=16_000_000;
 
+/// Reads an address and port. Where the address is left out or called localhost it is this machine's own: a proxy is
+/// opened to a network only by an address that says so.
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected an address and port such as 127.0.0.1:3128 or [::1]:3128".to_owned())
+    let port = match text.rsplit_once(':') {
+        Some((host, port)) if host.is_empty() || host.eq_ignore_ascii_case("localhost") => port,
+        _ => text,
+    };
+    let number = port.parse().ok().filter(|_| !port.starts_with('+'));
+    let local = number.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let expected = "expected an address and port such as 127.0.0.1:3128 or [::1]:3128, or a port";
+    text.parse().ok().or(local).ok_or_else(|| expected.to_owned())
 }
 
 pub(super) fn parse_path(text: &str) -> Result<PathBuf, String> {
@@ -60,10 +69,7 @@ pub(super) fn print_body_size(size: &Option<ByteCount>) -> String {
 }
 
 pub(super) fn parse_link(text: &str) -> Result<LinkSpec, String> {
-    text.parse().map_err(|SpecError { message, span, .. }| match text.get(span) {
-        Some(part) if part != text => format!("{message} at {part:?}"),
-        _ => message,
-    })
+    text.parse().map_err(|error: SpecError| error.about_part())
 }
 
 pub(super) fn parse_port(text: &str) -> Result<u16, String> {
@@ -251,7 +257,9 @@ mod tests {
         let check = |written, printed| check(parse_link, ToString::to_string, written, printed);
         check("512k/128k,rtt=600ms", "512k/128k,rtt=600ms");
         check("unlimited", "unlimited");
-        check("512q", "expected a rate such as 512k, 10M or unlimited");
+        check("10Mbit/s", "10M");
+        check("512q", "expected a rate in bits per second such as 512k, 10M or unlimited");
+        check("off", "expected a rate: unlimited for no limit, 0 for a closed link");
         assert!(parse_link("512q,rtt=1s").unwrap_err().ends_with(" at \"512q\""));
     }
 
@@ -320,6 +328,21 @@ mod tests {
         assert!(parse_head_size("8191").is_err() && parse_head_size("8192").is_ok());
         assert!(parse_head_size("17M").is_err() && parse_head_size("16M").is_ok());
         assert!(parse_port("0").is_err() && parse_port("65536").is_err());
-        assert!(parse_listen("localhost:1").is_err() && parse_listen("[::1]:0").is_ok());
+    }
+
+    #[test]
+    fn addresses() {
+        let check = |written, printed| check(parse_listen, ToString::to_string, written, printed);
+        check("[::1]:0", "[::1]:0");
+        check("0.0.0.0:3128", "0.0.0.0:3128");
+        check("3128", "127.0.0.1:3128");
+        check(":3128", "127.0.0.1:3128");
+        check("localhost:3128", "127.0.0.1:3128");
+        check("proxy.example:3128", "expected an address and port");
+        check("[::1]", "expected an address and port");
+        check("127.0.0.1", "expected an address and port");
+        check("65536", "expected an address and port");
+        check("+1", "expected an address and port");
+        check(":", "expected an address and port");
     }
 }

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 use bentpipe_store::{Arrival, Collapse, Found, Lead};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use rfc9111::{Because, Decision, StoredResponse, Storing};
+use rfc9111::{Because, Decision, Failure, StoredResponse, Storing};
 
 use super::{Answer, Handler};
 use crate::admit::Admitted;
@@ -26,28 +27,22 @@ pub(super) struct Asked {
 }
 
 impl Handler {
-    /// Forwards the request because nothing stored may answer it.
+    /// Forwards the request because nothing stored may answer it; `reason` is the `fwd` token of RFC 9211 §2.2.
     pub(super) async fn fetch(
         &self,
         mut admitted: Admitted,
         found: &Found,
-        because: &Because,
+        reason: &'static str,
         exchange: &Exchange,
     ) -> Answer {
-        let mut forwarded = Forwarded::new(because.forward_reason());
-        exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
-        let lead = match self.join(&admitted).await {
-            Joined::Lead(lead) => Some(lead),
-            Joined::Alone => None,
-            Joined::Shared(response) => {
-                forwarded.collapsed = true;
-                exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
-                return Ok(response);
-            }
+        let mut forwarded = Forwarded::new(reason);
+        let lead = match self.join(&admitted, found, &mut forwarded, exchange).await {
+            Joined::Going(lead) => lead,
+            Joined::Answered(answer) => return answer,
         };
         let headers = admitted.forwarded_headers(self.admission.pseudonym());
-        let asked = self.ask(&mut admitted, headers, exchange).await;
-        self.settle(admitted, found, asked, forwarded, lead, exchange).await
+        let asked = self.ask_in_time(&mut admitted, found, headers, exchange).await;
+        self.settle(&admitted, found, asked, forwarded, lead, exchange).await
     }
 
     /// Sends the request with `headers` to its origin.
@@ -60,7 +55,7 @@ impl Handler {
         let origin =
             Origin::of(&admitted.target, 80).ok_or(Refusal::BadRequest("The target names no host."))?;
         let target = match admitted.target.path_and_query() {
-            _ if admitted.client.bare_options => Uri::from_static("*"),
+            _ if admitted.client.in_asterisk_form => Uri::from_static("*"),
             Some(path) => Uri::from(path.clone()),
             None => Uri::from_static("/"),
         };
@@ -70,6 +65,27 @@ impl Handler {
         let client = client_key(admitted.client.address);
         let response = self.upstream.send(request, &origin, client, exchange).await?;
         Ok(Asked { response, request_time, response_time: self.clock.now() })
+    }
+
+    /// As `ask`, but where a stored response could serve instead, an origin that takes too long counts as out of reach.
+    pub(super) async fn ask_in_time(
+        &self,
+        admitted: &mut Admitted,
+        found: &Found,
+        headers: HeaderMap,
+        exchange: &Exchange,
+    ) -> Result<Asked, Refusal> {
+        if self.stale(admitted, found, Failure::Unreachable).is_none() {
+            return self.ask(admitted, headers, exchange).await;
+        }
+        let asking = tokio::time::timeout(self.stale_patience, self.ask(admitted, headers, exchange)).await;
+        asking.unwrap_or_else(|_| {
+            let origin =
+                Origin::of(&admitted.target, 80).ok_or(Refusal::BadRequest("The target names no host."))?;
+            let refusal = Refusal::ResponseTimeout { origin: origin.to_string() };
+            self.upstream.outages().note(&origin, &refusal);
+            Err(refusal)
+        })
     }
 
     /// Takes the origin's response: invalidates what it makes untrue, stores it if it may be, and passes it on.
@@ -85,7 +101,6 @@ impl Handler {
         for key in rfc9111::invalidated(&admitted.method, status, &admitted.target, fields) {
             self.store.invalidate(&key);
         }
-        self.learn_from_head(admitted, &asked);
         let Asked { response, request_time, response_time } = asked;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(admitted, response, exchange);
@@ -94,91 +109,137 @@ impl Handler {
             rfc9111::may_store(&admitted.presented(), status, response.headers(), &self.situation());
         let response = respond::received(response, response_time, self.admission.pseudonym());
         let (parts, incoming) = response.into_parts();
-        let kept = match (storing, &admitted.key) {
-            (Storing::Store(_), Some(key)) => {
-                let head = StoredResponse::new(
-                    &admitted.presented(),
-                    status,
-                    &parts.headers,
-                    request_time,
-                    response_time,
-                );
-                self.store.insert(key.clone(), head, content_length(&parts.headers)).ok()
-            }
+        self.learn_from_head(admitted, status, &parts.headers, (request_time, response_time));
+        let head =
+            StoredResponse::new(&admitted.presented(), status, &parts.headers, request_time, response_time);
+        let may_share = rfc9111::freshness(&head, &self.situation()).is_fresh();
+        let length = if incoming.is_end_stream() { Some(0) } else { content_length(&parts.headers) };
+        let kept = match (&storing, &admitted.key) {
+            (Storing::Store(_), Some(key)) => self.store.insert(key.clone(), head, length).ok(),
             _ => None,
         };
         let body = if let Some((arrival, stored)) = kept {
-            if let Some(lead) = lead {
-                lead.shared();
-            }
             forwarded.stored = true;
             let body = stored.body(None);
-            tokio::spawn(keep(incoming, arrival, content_length(&parts.headers), self.drain.work()));
+            tokio::spawn(keep(incoming, arrival, length, self.drain.work()));
             Body::Stored(body)
         } else {
-            if let Some(lead) = lead {
-                lead.unshareable();
-            }
             Body::Origin(incoming)
         };
+        if let Some(lead) = lead {
+            match storing {
+                _ if forwarded.stored && may_share => lead.shared(),
+                Storing::Pass(because) if !is_lasting(&because) => lead.settle(),
+                _ => lead.unshareable(),
+            }
+        }
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
         Ok(Response::from_parts(parts, body))
     }
 
-    /// The 200 to a HEAD says whether the stored response to GET still holds (RFC 9111 §4.3.5).
-    fn learn_from_head(&self, admitted: &Admitted, asked: &Asked) {
+    /// The 200 to a HEAD says whether the latest stored response to GET still holds (RFC 9111 §4.3.5).
+    fn learn_from_head(
+        &self,
+        admitted: &Admitted,
+        status: StatusCode,
+        fields: &HeaderMap,
+        (request_time, response_time): (SystemTime, SystemTime),
+    ) {
         let Some(key) = admitted.key.as_ref().filter(|_| admitted.method == Method::HEAD) else { return };
-        if asked.response.status() != StatusCode::OK {
-            return;
-        }
         let found = self.store.lookup(key);
-        let mut matching = found.iter().filter(|stored| stored.head().nominated.matches(&admitted.headers));
-        let Some(stored) = matching.next() else { return };
-        let fields = asked.response.headers();
-        match rfc9111::freshen_by_head(stored.head(), fields, asked.request_time, asked.response_time) {
+        let matching = found.iter().filter(|stored| stored.head().nominated.matches(&admitted.headers));
+        let latest = matching.max_by_key(|stored| stored.head().date());
+        let Some(stored) = latest.filter(|stored| status == StatusCode::OK && !stored.is_arriving()) else {
+            return;
+        };
+        match rfc9111::freshen_by_head(stored.head(), fields, request_time, response_time) {
             Some(head) => drop(self.store.freshen(key, stored, head)),
             None => drop(self.store.invalidate(key)),
         }
     }
 
-    /// One fetch for many: waits for the head of a fetch of the same target that is already on its way.
-    async fn join(&self, admitted: &Admitted) -> Joined {
+    /// What to do before asking the origin: nothing if it was out of reach a moment ago and what is stored may serve,
+    /// and nothing while another request for the same target is waiting for its head.
+    pub(super) async fn join(
+        &self,
+        admitted: &Admitted,
+        found: &Found,
+        forwarded: &mut Forwarded,
+        exchange: &Exchange,
+    ) -> Joined {
+        let note = |forwarded: &Forwarded| {
+            exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
+        };
+        note(forwarded);
+        if self.outage(admitted).is_some()
+            && let Some(response) = self.serve_stale(admitted, found, Failure::Unreachable).await
+        {
+            forwarded.detail = Some("unreachable");
+            note(forwarded);
+            return Joined::Answered(Ok(response));
+        }
         let Some(key) = admitted.key.as_ref().filter(|_| admitted.is_shareable()) else {
-            return Joined::Alone;
+            return Joined::Going(None);
         };
         for _ in 0..TIMES_TO_WAIT {
             match self.store.wait_for_head(key) {
-                Collapse::Lead(lead) => return Joined::Lead(lead),
-                Collapse::Alone => return Joined::Alone,
+                Collapse::Lead(lead) => return Joined::Going(Some(lead)),
+                Collapse::Alone => return Joined::Going(None),
                 Collapse::Follow(head) => head.await,
             }
-            let found = self.lookup(admitted);
-            if let Decision::Reuse { stored, .. } = self.decide(admitted, &found)
-                && let Some(stored) = found.get(stored)
-                && let Some(response) = self.serve(admitted, stored, stored.head()).await
-            {
-                return Joined::Shared(response);
+            forwarded.collapsed = true;
+            if let Some(answer) = self.shared(admitted, forwarded).await {
+                note(forwarded);
+                return Joined::Answered(answer);
             }
-            if !found.is_empty() {
+            forwarded.collapsed = false;
+            if !self.lookup(admitted).is_empty() {
                 // Something came that does not suit this request, and the next may not either.
-                return Joined::Alone;
+                break;
             }
             // Nothing came: the leader left or failed, and another takes its place.
         }
-        Joined::Alone
+        Joined::Going(None)
+    }
+
+    /// What another request's fetch has brought for this one: a response, or the news that none can be had.
+    async fn shared(&self, admitted: &Admitted, forwarded: &mut Forwarded) -> Option<Answer> {
+        let found = self.lookup(admitted);
+        if let Decision::Reuse { stored, .. } = self.decide(admitted, &found)
+            && let Some(stored) = found.get(stored)
+            && let Ok(response) = self.serve(admitted, stored).await
+        {
+            return Some(Ok(response));
+        }
+        let refusal = self.outage(admitted)?;
+        forwarded.detail = Some("unreachable");
+        let stale = self.serve_stale(admitted, &found, Failure::Unreachable).await;
+        Some(stale.ok_or(refusal))
+    }
+
+    /// Why the origin could not be reached, if that was a moment ago.
+    fn outage(&self, admitted: &Admitted) -> Option<Refusal> {
+        self.upstream.outages().recent(&Origin::of(&admitted.target, 80)?)
     }
 }
 
 /// How often a request waits for another's fetch before it goes on its own: once, and once more if a leader left.
 const TIMES_TO_WAIT: usize = 2;
 
-enum Joined {
-    /// First to ask: others may wait for this fetch.
-    Lead(Lead),
-    /// Not to be shared.
-    Alone,
-    /// Answered by another request's fetch.
-    Shared(Response<Body>),
+/// How a request goes on that is to be forwarded.
+pub(super) enum Joined {
+    /// To the origin; first of several, or alone.
+    Going(Option<Lead>),
+    /// Not to the origin.
+    Answered(Answer),
+}
+
+/// Whether the next response for the same target will not be stored for the same reason.
+fn is_lasting(because: &Because) -> bool {
+    matches!(
+        because,
+        Because::ResponseNoStore | Because::Private | Because::VariesOnAnything | Because::NothingToReuse
+    )
 }
 
 /// Stores content as it arrives. When no client follows it any more it goes on only if little is missing: finishing

@@ -19,7 +19,7 @@ use crate::admit::{Admission, Admitted};
 use crate::body::{self, Body, Sealed};
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::exchange::{CacheStatus, Exchange, Forwarded, Reader};
+use crate::exchange::{CacheStatus, Exchange, Reader};
 use crate::respond::{self, Refusal};
 use crate::upstream::Upstream;
 
@@ -34,6 +34,8 @@ pub(crate) struct Handler {
     pub(crate) clock: Clock,
     pub(crate) policy: Policy,
     pub(crate) readers: Arc<[Box<dyn Reader>]>,
+    /// How long an origin may take to answer before a stored response is served in its place, where there is one.
+    pub(crate) stale_patience: Duration,
     /// How long a tunnel may rest.
     pub(crate) tunnel_idle: Duration,
     pub(crate) drain: Drain,
@@ -60,18 +62,20 @@ impl Handler {
         let decision = self.decide(&admitted, &found);
         match decision {
             Decision::Reuse { stored, .. } => self.reuse(admitted, &found, stored, exchange).await,
-            Decision::Validate { because, .. } => self.validate(admitted, &found, &because, exchange).await,
-            Decision::Forward(because) => self.fetch(admitted, &found, &because, exchange).await,
-            Decision::GatewayTimeout(because) => {
-                let forwarded = Forwarded::new(because.forward_reason());
-                exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
-                Err(Refusal::OnlyIfCached)
+            Decision::Validate { because, .. } => {
+                self.validate(admitted, &found, because.forward_reason(), exchange).await
             }
+            Decision::Forward(because) => {
+                self.fetch(admitted, &found, because.forward_reason(), exchange).await
+            }
+            Decision::GatewayTimeout(_) => Err(Refusal::OnlyIfCached),
         }
     }
 
+    /// What is stored for the target. A request for another protocol is not answered by anything stored.
     fn lookup(&self, admitted: &Admitted) -> Found {
-        admitted.key.as_ref().map_or_else(Found::default, |key| self.store.lookup(key))
+        let key = admitted.key.as_ref().filter(|_| admitted.upgrade().is_none());
+        key.map_or_else(Found::default, |key| self.store.lookup(key))
     }
 
     fn decide(&self, admitted: &Admitted, found: &Found) -> Decision {

@@ -24,62 +24,68 @@ impl Handler {
         stored: usize,
         exchange: &Exchange,
     ) -> Answer {
-        let Some(stored) = found.get(stored) else {
-            return self.fetch(admitted, found, &rfc9111::Because::NothingStored, exchange).await;
+        let served = match found.get(stored) {
+            Some(stored) => self.serve(&admitted, stored).await,
+            None => Err(Declined::Unreadable),
         };
-        match self.serve(&admitted, stored, stored.head()).await {
-            Some(response) => {
+        match served {
+            Ok(response) => {
                 exchange.note(|details| details.cache = CacheStatus::Hit);
                 Ok(response)
             }
-            // As good as nothing stored.
-            None => self.fetch(admitted, found, &rfc9111::Because::NothingStored, exchange).await,
+            Err(declined) => self.fetch(admitted, found, declined.forward_reason(), exchange).await,
         }
     }
 
-    /// The response to `admitted` made from `stored` under `head`, which may be fresher than the one stored with it.
-    /// None if its content cannot be read, or not yet, or if only the origin may answer.
+    /// The response to `admitted` made from `stored`.
+    ///
+    /// # Errors
+    /// Why only the origin can answer after all.
     pub(super) async fn serve(
         &self,
         admitted: &Admitted,
         stored: &Arc<Stored>,
-        head: &StoredResponse,
-    ) -> Option<Response<Body>> {
-        let presented = admitted.presented();
+    ) -> Result<Response<Body>, Declined> {
+        let (presented, head) = (admitted.presented(), stored.head());
         stored.note_use();
         match rfc9111::evaluate(&presented, head) {
             Precondition::Proceed => {}
             Precondition::NotModified => {
                 let headers = rfc9111::not_modified_headers(&head.headers);
-                return Some(self.respond(StatusCode::NOT_MODIFIED, headers, head, Body::Empty));
+                return Ok(self.respond(StatusCode::NOT_MODIFIED, headers, head, Body::Empty));
             }
             // "If-Match and If-Unmodified-Since are not applicable to a cache" (RFC 9111 §4.3.2): the origin decides.
-            Precondition::Failed => return None,
+            Precondition::Failed => return Err(Declined::Condition),
         }
         let mut headers = head.headers.clone();
         let Some(length) = stored.length() else {
-            return Some(self.respond(head.status, headers, head, whole(admitted, stored).await?));
+            return Ok(self.respond(head.status, headers, head, whole(admitted, stored).await?));
         };
         let (status, body) = match rfc9111::ranging(&presented, head, length) {
             Ranging::Whole => {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                if head.status != StatusCode::NO_CONTENT {
+                    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                }
                 (head.status, whole(admitted, stored).await?)
             }
             // What has not arrived yet is sooner fetched than waited for.
-            Ranging::Part(range) if stored.arrived() <= range.first => return None,
+            Ranging::Part(range) if stored.arrived() <= range.first => return Err(Declined::NotArrived),
             Ranging::Part(range) => {
                 headers.insert(CONTENT_RANGE, content_range(Some(range), length));
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length()));
                 (StatusCode::PARTIAL_CONTENT, Body::Stored(content(stored, Some(&range)).await?))
             }
             Ranging::Parts(ranges) if ranges.iter().any(|range| stored.arrived() <= range.first) => {
-                return None;
+                return Err(Declined::NotArrived);
             }
             Ranging::Parts(ranges) => {
                 let boundary = parts::boundary();
                 let body = several(stored, &ranges, length, &boundary, headers.get(CONTENT_TYPE)).await?;
                 let media_type = format!("multipart/byteranges; boundary={boundary}");
-                headers.insert(CONTENT_TYPE, HeaderValue::try_from(media_type).ok()?);
+                headers.insert(
+                    CONTENT_TYPE,
+                    HeaderValue::try_from(media_type).map_err(|_| Declined::Unreadable)?,
+                );
                 headers.remove(CONTENT_LENGTH);
                 (StatusCode::PARTIAL_CONTENT, Body::Parts(body))
             }
@@ -89,7 +95,7 @@ impl Handler {
                 (StatusCode::RANGE_NOT_SATISFIABLE, Body::Empty)
             }
         };
-        Some(self.respond(status, headers, head, body))
+        Ok(self.respond(status, headers, head, body))
     }
 
     fn respond(
@@ -108,10 +114,32 @@ impl Handler {
     }
 }
 
+/// Why a stored response that may be reused does not answer a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Declined {
+    /// A condition that only the origin can judge.
+    Condition,
+    /// A range that has not arrived yet.
+    NotArrived,
+    /// What the disk gave back was not what was written.
+    Unreadable,
+}
+
+impl Declined {
+    /// The `fwd` token of RFC 9211 §2.2.
+    pub(super) fn forward_reason(self) -> &'static str {
+        match self {
+            Self::Condition => "request",
+            Self::NotArrived => "partial",
+            Self::Unreadable => "miss",
+        }
+    }
+}
+
 /// The whole content, or none where the request is for the head only.
-async fn whole(admitted: &Admitted, stored: &Arc<Stored>) -> Option<Body> {
+async fn whole(admitted: &Admitted, stored: &Arc<Stored>) -> Result<Body, Declined> {
     if admitted.method == Method::HEAD {
-        Some(Body::Empty)
+        Ok(Body::Empty)
     } else {
         content(stored, None).await.map(Body::Stored)
     }
@@ -124,7 +152,7 @@ async fn several(
     length: u64,
     boundary: &str,
     content_type: Option<&HeaderValue>,
-) -> Option<Parts> {
+) -> Result<Parts, Declined> {
     let mut read = Vec::with_capacity(ranges.len());
     for range in ranges {
         read.push(Part {
@@ -133,16 +161,16 @@ async fn several(
             content_range: ContentRange { range: Some(*range), complete_length: Some(length) },
         });
     }
-    Some(Parts::new(read, boundary, content_type.and_then(|value| value.to_str().ok())))
+    Ok(Parts::new(read, boundary, content_type.and_then(|value| value.to_str().ok())))
 }
 
 /// The content of `stored`, once its first bytes are known to be good.
-async fn content(stored: &Arc<Stored>, range: Option<&ByteRange>) -> Option<StoredBody> {
+async fn content(stored: &Arc<Stored>, range: Option<&ByteRange>) -> Result<StoredBody, Declined> {
     match stored.body(range.map(|range| range.first..=range.last)).verified().await {
-        Ok(body) => Some(body),
+        Ok(body) => Ok(body),
         Err(error) => {
             tracing::warn!(%error, "a stored response could not be read");
-            None
+            Err(Declined::Unreadable)
         }
     }
 }

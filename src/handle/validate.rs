@@ -1,11 +1,14 @@
 //! Validation (RFC 9111 §4.3): ask the origin whether what is stored still holds; freshen it, replace it, or, where
 //! the origin cannot be asked, serve it stale (§4.2.4, RFC 5861 §4).
 
-use bentpipe_store::{Found, Lead};
-use http::{HeaderMap, Method, Response, StatusCode};
-use rfc9111::{Because, Failure, Presented};
+use std::sync::Arc;
 
-use super::fetch::Asked;
+use bentpipe_store::{Found, Lead, Stored};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use rfc9111::{Failure, Presented};
+
+use super::fetch::{Asked, Joined};
 use super::{Answer, Handler};
 use crate::admit::Admitted;
 use crate::body::Body;
@@ -13,23 +16,27 @@ use crate::exchange::{CacheStatus, Exchange, Forwarded};
 use crate::respond::{self, Refusal};
 
 impl Handler {
-    /// Validates what was found with the origin and answers with what comes of it.
+    /// Validates what was found with the origin and answers with what comes of it; `reason` is the `fwd` token of
+    /// RFC 9211 §2.2.
     pub(super) async fn validate(
         &self,
         mut admitted: Admitted,
         found: &Found,
-        because: &Because,
+        reason: &'static str,
         exchange: &Exchange,
     ) -> Answer {
-        let mut forwarded = Forwarded::new(because.forward_reason());
-        exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
+        let mut forwarded = Forwarded::new(reason);
+        let lead = match self.join(&admitted, found, &mut forwarded, exchange).await {
+            Joined::Going(lead) => lead,
+            Joined::Answered(answer) => return answer,
+        };
         let headers = self.conditional_headers(&admitted, found);
-        match self.ask(&mut admitted, headers, exchange).await {
+        match self.ask_in_time(&mut admitted, found, headers, exchange).await {
             Ok(asked) if asked.response.status() == StatusCode::NOT_MODIFIED => {
                 forwarded.status = Some(StatusCode::NOT_MODIFIED);
-                self.not_modified(admitted, found, asked, forwarded, exchange).await
+                self.not_modified(admitted, found, asked, forwarded, lead, exchange).await
             }
-            asked => self.settle(admitted, found, asked, forwarded, None, exchange).await,
+            asked => self.settle(&admitted, found, asked, forwarded, lead, exchange).await,
         }
     }
 
@@ -37,7 +44,9 @@ impl Handler {
     fn conditional_headers(&self, admitted: &Admitted, found: &Found) -> HeaderMap {
         let headers = admitted.forwarded_headers(self.admission.pseudonym());
         let presented = Presented { method: &admitted.method, target: &admitted.target, headers: &headers };
-        rfc9111::conditional_request(&presented, &found.heads())
+        let mut conditional = rfc9111::conditional_request(&presented, &found.heads());
+        admitted.keep_connection_options(&mut conditional);
+        conditional
     }
 
     /// A 304: what it confirms is freshened and served (§4.3.4); one that confirms only what the client holds goes
@@ -48,30 +57,41 @@ impl Handler {
         found: &Found,
         asked: Asked,
         forwarded: Forwarded,
+        lead: Option<Lead>,
         exchange: &Exchange,
     ) -> Answer {
         let confirmed = rfc9111::select_validated(&found.heads(), asked.response.headers());
         let Some(stored) = confirmed.and_then(|stored| found.get(stored)) else {
             if rfc9111::confirms_client(&admitted.presented(), asked.response.headers()) {
-                return self.receive(&admitted, asked, forwarded, None, exchange);
+                return self.receive(&admitted, asked, forwarded, lead, exchange);
             }
-            // Nothing here is what the origin means, and the client holds nothing: ask without conditions.
+            // Nothing that either of us holds is what the origin means: ask for the whole.
+            for name in CONDITIONS {
+                admitted.headers.remove(name);
+            }
             let headers = admitted.forwarded_headers(self.admission.pseudonym());
-            let asked = self.ask(&mut admitted, headers, exchange).await?;
-            return self.receive(&admitted, asked, Forwarded::new(forwarded.reason), None, exchange);
+            let asked = self.ask_in_time(&mut admitted, found, headers, exchange).await;
+            let forwarded = Forwarded::new(forwarded.reason);
+            return self.settle(&admitted, found, asked, forwarded, lead, exchange).await;
         };
         let received = respond::received(asked.response, asked.response_time, self.admission.pseudonym());
         let (request_time, response_time) = (asked.request_time, asked.response_time);
         let mut head = rfc9111::freshen(stored.head(), received.headers(), request_time, response_time);
         head.renominate(&admitted.presented());
+        let may_share = rfc9111::freshness(&head, &self.situation()).is_fresh();
         let stored = match &admitted.key {
             Some(key) => self.store.freshen(key, stored, head),
             None => stored.clone(),
         };
+        match lead {
+            Some(lead) if may_share => lead.shared(),
+            Some(lead) => lead.unshareable(),
+            None => {}
+        }
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
-        match self.serve(&admitted, &stored, stored.head()).await {
-            Some(response) => Ok(response),
-            None => self.fetch(admitted, found, &Because::NothingStored, exchange).await,
+        match self.serve(&admitted, &stored).await {
+            Ok(response) => Ok(response),
+            Err(declined) => self.fetch(admitted, found, declined.forward_reason(), exchange).await,
         }
     }
 
@@ -79,7 +99,7 @@ impl Handler {
     /// response although it is stale.
     pub(super) async fn settle(
         &self,
-        admitted: Admitted,
+        admitted: &Admitted,
         found: &Found,
         asked: Result<Asked, Refusal>,
         mut forwarded: Forwarded,
@@ -94,7 +114,7 @@ impl Handler {
             _ => None,
         };
         if let Some(failure) = failure
-            && let Some(response) = self.serve_stale(&admitted, found, failure).await
+            && let Some(response) = self.serve_stale(admitted, found, failure).await
         {
             match failure {
                 Failure::Unreachable => forwarded.detail = Some("unreachable"),
@@ -103,16 +123,27 @@ impl Handler {
             exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
             return Ok(response);
         }
-        self.receive(&admitted, asked?, forwarded, lead, exchange)
+        self.receive(admitted, asked?, forwarded, lead, exchange)
     }
 
-    /// The latest stored response that may be served although it is stale, if there is one.
-    async fn serve_stale(
+    /// The response made from what is stored, although the origin should have been asked.
+    pub(super) async fn serve_stale(
         &self,
         admitted: &Admitted,
         found: &Found,
         failure: Failure,
     ) -> Option<Response<Body>> {
+        let stored = self.stale(admitted, found, failure)?;
+        self.serve(admitted, stored).await.ok()
+    }
+
+    /// The latest stored response that may be served although the origin should have been asked, if there is one.
+    pub(super) fn stale<'a>(
+        &self,
+        admitted: &Admitted,
+        found: &'a Found,
+        failure: Failure,
+    ) -> Option<&'a Arc<Stored>> {
         if !matches!(admitted.method, Method::GET | Method::HEAD) || found.is_empty() {
             return None;
         }
@@ -121,7 +152,9 @@ impl Handler {
             stored.head().nominated.matches(presented.headers)
                 && rfc9111::may_serve_stale(&presented, stored.head(), failure, &situation).is_ok()
         });
-        let latest = allowed.max_by_key(|stored| stored.head().date())?;
-        self.serve(admitted, latest, latest.head()).await
+        allowed.max_by_key(|stored| stored.head().date())
     }
 }
+
+/// The client's own conditions, which decide between 304 and 200 (RFC 9110 §13).
+const CONDITIONS: [HeaderName; 2] = [IF_NONE_MATCH, IF_MODIFIED_SINCE];

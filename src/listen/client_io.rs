@@ -36,6 +36,9 @@ pub(crate) struct Activity {
     answering: AtomicBool,
     /// Whether the request just read was an OPTIONS for a target without a path.
     bare_options: AtomicBool,
+    /// Whether the connection was handed over to a tunnel or another protocol: from then on its bytes are nobody's
+    /// business.
+    handed_over: AtomicBool,
 }
 
 /// An exchange that is going on; over when dropped.
@@ -51,8 +54,17 @@ impl Activity {
 
     /// Whether the request that was just read is an OPTIONS whose target has no path, not even a slash, which hyper's
     /// URIs do not tell apart and RFC 9112 §3.2.4 does.
-    pub(crate) fn is_bare_options(&self) -> bool {
-        self.bare_options.load(Ordering::Acquire)
+    pub(crate) fn take_bare_options(&self) -> bool {
+        self.bare_options.swap(false, Ordering::AcqRel)
+    }
+
+    /// Hands the connection over: no manners of HTTP apply to it any more.
+    pub(crate) fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Release);
+    }
+
+    fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Acquire)
     }
 
     /// Looks at the first bytes of what may be a request.
@@ -171,6 +183,10 @@ impl<T> ClientIo<T> {
             self.stall.stop();
             return written;
         }
+        if self.activity.is_handed_over() {
+            // A tunnel has its own limit.
+            return Poll::Pending;
+        }
         self.stall.poll(self.idle, cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -184,7 +200,7 @@ impl<T> ClientIo<T> {
     /// If `buf` is hyper's own empty answer to something it could not read, puts ours in its place. It is hyper's
     /// own if it begins where no exchange is going on and all that exchanges wrote has been flushed.
     fn replace(&mut self, buf: &[u8]) -> bool {
-        if self.activity.answering.load(Ordering::Acquire) {
+        if self.activity.answering.load(Ordering::Acquire) || self.activity.is_handed_over() {
             return false;
         }
         let Some(status) = buf.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else {
@@ -221,7 +237,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
             }
             this.ended = true;
         }
-        if this.activity.is_busy() {
+        if this.activity.is_busy() && !this.activity.is_handed_over() {
             ready!(this.grace.poll(HALF_CLOSE_GRACE, cx));
         }
         Poll::Ready(Ok(()))
@@ -293,6 +309,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
         let this = self.get_mut();
         ready!(this.poll_own_answer(cx))?;
         ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+        if this.activity.is_handed_over() {
+            // A tunnel whose origin has ended goes on in the other direction.
+            return Poll::Ready(Ok(()));
+        }
         this.poll_linger(cx).map(Ok)
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -74,13 +74,26 @@ impl Server {
     ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
         // Begun before the first await, so that the socket knows of the request before it is polled again.
         let in_flight = activity.begin();
-        let client = Client { address, bare_options: activity.is_bare_options() };
+        let in_asterisk_form = activity.take_bare_options() && is_for_the_origin(&request);
+        let client = Client { address, in_asterisk_form };
         let handler = self.handler.clone();
+        let activity = activity.clone();
+        let is_connect = request.method() == Method::CONNECT;
         async move {
             let response = handler.handle(request, client).await;
+            let status = response.status();
+            if status == StatusCode::SWITCHING_PROTOCOLS || (is_connect && status.is_success()) {
+                activity.hand_over();
+            }
             Ok(response.map(|body| Timed::new(body, in_flight)))
         }
     }
+}
+
+/// Whether `request` can be the OPTIONS for an origin as a whole that the socket saw. What the socket sees are bytes,
+/// and requests may come several in a row.
+fn is_for_the_origin(request: &Request<Incoming>) -> bool {
+    request.method() == Method::OPTIONS && request.uri().path() == "/" && request.uri().query().is_none()
 }
 
 /// The parser takes no smaller buffer.

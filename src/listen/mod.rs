@@ -17,10 +17,14 @@ use connection::Server;
 /// queue, where they cost nothing.
 pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, limit: Arc<Semaphore>) {
     loop {
-        let Ok(permit) = limit.clone().acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async {
+            let permit = limit.clone().acquire_owned().await;
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            biased;
             () = server.leaving() => return,
+            next = next => next,
         };
         match accepted {
             Ok((stream, peer)) => {

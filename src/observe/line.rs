@@ -9,21 +9,24 @@ use serde_json::json;
 use crate::exchange::{CacheStatus, Details, Forwarded, Record};
 
 /// Appends the line of Squid's native format for `record`, with its line feed:
-/// `time elapsed client code/status bytes method URL user hierarchy/peer type`. Time is seconds since 1970 with three
-/// decimals, elapsed milliseconds; bytes are those of the response, head included, or of a tunnel.
+/// `time elapsed client code/status bytes method URL user hierarchy/peer type`. Time is that of the line, in seconds
+/// since 1970 with three decimals; elapsed is milliseconds; bytes are those of the response, head included, or of a tunnel.
 pub(crate) fn native(line: &mut String, record: &Record) {
     let details = record.details();
-    let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let duration = record.duration();
+    let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default() + duration;
     let status = details.status.map_or(0, |status| status.as_u16());
+    // A client that left before it had an answer has no status.
+    let cut_short = details.cut_short || status == 0;
     let _ = write!(
         line,
         "{}.{:03} {:>6} {} {}{}/{status:03} {} {} {} ",
         at.as_secs(),
         at.subsec_millis(),
-        record.duration().as_millis(),
+        duration.as_millis(),
         record.client,
         result(&details, status),
-        if details.cut_short { "_ABORTED" } else { "" },
+        if cut_short { "_ABORTED" } else { "" },
         record.client_bytes(),
         record.method,
         NoSpace(&record.target.to_string()),
@@ -89,7 +92,7 @@ pub(crate) fn json(line: &mut String, record: &Record) {
     let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let object = json!({
         "time": at.as_secs_f64(),
-        "duration_ms": record.duration().as_secs_f64() * 1000.0,
+        "duration_ms": record.duration().as_micros() as f64 / 1000.0,
         "client": record.client,
         "user": details.user.as_deref(),
         "method": record.method.as_str(),
@@ -102,7 +105,7 @@ pub(crate) fn json(line: &mut String, record: &Record) {
         "link_down": record.link_down(),
         "link_up": record.link_up(),
         "peer": details.peer.map(|peer| peer.to_string()),
-        "cut_short": details.cut_short,
+        "cut_short": details.cut_short || details.status.is_none(),
     });
     let _ = writeln!(line, "{object}");
 }

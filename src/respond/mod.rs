@@ -5,7 +5,7 @@ pub(crate) mod refusal;
 
 use std::time::SystemTime;
 
-use http::header::{AGE, CONNECTION, DATE, UPGRADE};
+use http::header::{AGE, CONNECTION, CONTENT_LENGTH, DATE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
 pub(crate) use refusal::Refusal;
@@ -29,11 +29,30 @@ pub(crate) fn received<B>(response: Response<B>, now: SystemTime, pseudonym: &st
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, protocol);
     }
+    restore_length(parts.status, &mut parts.headers);
     if !parts.headers.contains_key(DATE) {
         parts.headers.insert(DATE, date(now));
     }
     parts.version = Version::HTTP_11;
     Response::from_parts(parts, body)
+}
+
+/// One Content-Length with one value, or none. "If a message is received ... with a Content-Length header field value
+/// that is a list of identical members, the recipient MUST either reject the message or replace" it with the one
+/// (RFC 9110 §8.6); and "a server MUST NOT send a Content-Length header field in any response with a status code of ...
+/// 204 (No Content)".
+fn restore_length(status: StatusCode, headers: &mut HeaderMap) {
+    if status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
+        return;
+    }
+    let listed = |value: &&HeaderValue| !value.as_bytes().iter().all(u8::is_ascii_digit);
+    let Some(value) = headers.get(CONTENT_LENGTH).filter(listed) else { return };
+    let first = value.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    match HeaderValue::from_bytes(first) {
+        Ok(one) => headers.insert(CONTENT_LENGTH, one),
+        Err(_) => headers.remove(CONTENT_LENGTH),
+    };
 }
 
 /// Says in Cache-Status what this cache did (RFC 9211): ours is the last member, the one closest to the client.
@@ -95,6 +114,12 @@ mod tests {
             ("via", b"1.1 bentpipe-1".as_slice()),
         ];
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn a_listed_length_becomes_one() {
+        let finished = received(response(&[("content-length", "5, 5")]), SystemTime::UNIX_EPOCH, "b");
+        assert_eq!(finished.headers()[CONTENT_LENGTH], "5");
     }
 
     #[test]

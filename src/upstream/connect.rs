@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::Uri;
 use linkio::{ClientKey, LinkedIo, SharedLink};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use super::destination::{Forbidden, Purpose, Rules};
 use crate::respond::Refusal;
@@ -49,12 +50,17 @@ pub(crate) struct Connector {
     link: SharedLink,
     rules: Rules,
     timeout: Duration,
+    /// Name lookups wait on threads of their own that file reads need, too: a dead name server must not take them all.
+    lookups: Semaphore,
 }
+
+/// Name lookups under way at once.
+const LOOKUPS: usize = 64;
 
 impl Connector {
     /// A connector that gives up on an origin after `timeout`, the link's own time included.
     pub(crate) fn new(link: SharedLink, rules: Rules, timeout: Duration) -> Self {
-        Self { link, rules, timeout }
+        Self { link, rules, timeout, lookups: Semaphore::new(LOOKUPS) }
     }
 
     /// The link that everything dialled here crosses.
@@ -88,6 +94,7 @@ impl Connector {
         let resolved: Vec<SocketAddr> = if let Ok(ip) = origin.host.parse::<IpAddr>() {
             vec![SocketAddr::new(ip, origin.port)]
         } else {
+            let _turn = self.lookups.acquire().await;
             let found = tokio::net::lookup_host((&*origin.host, origin.port)).await;
             found.map_err(|error| lookup_failed(&error, host()))?.collect()
         };

@@ -74,14 +74,18 @@ fn canonical(ip: IpAddr) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
     match (first, second, third, fourth, fifth, sixth) {
-        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => embedded(seventh, eighth),
+        // IPv4-mapped (RFC 4291), NAT64 (RFC 6052), IPv4-translated (RFC 2765).
+        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) | (0, 0, 0, 0, 0xffff, 0) => {
+            embedded(seventh, eighth)
+        }
         (0, 0, 0, 0, 0, 0) if seventh != 0 => embedded(seventh, eighth),
         (0x2002, ..) => embedded(second, third),
         _ => ip,
     }
 }
 
-/// Addresses that are nobody's on the internet: the IANA special-purpose registries, and multicast.
+/// Addresses that are not a public server's: those of the IANA special-purpose registries that lead to this machine or
+/// this network, and multicast. Documentation networks lead nowhere by themselves and are left alone.
 fn is_special(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => is_special_v4(v4),
@@ -106,8 +110,7 @@ fn is_special_v4(ip: Ipv4Addr) -> bool {
 
 fn is_special_v6(ip: Ipv6Addr) -> bool {
     let [first, second, ..] = ip.segments();
-    ip.is_unspecified()
-        || ip.is_loopback()
+    ip.segments().iter().take(6).all(|segment| *segment == 0) // unspecified, loopback, the old IPv4-compatible
         || first & 0xffc0 == 0xfe80                 // link-local
         || first & 0xffc0 == 0xfec0                 // site-local, long deprecated, still routed by some
         || first & 0xfe00 == 0xfc00                 // unique local
@@ -154,6 +157,8 @@ mod tests {
             "[::ffff:10.0.0.1]:80",
             "[64:ff9b::7f00:1]:80",
             "[2002:7f00:1::]:80",
+            "[::ffff:0:127.0.0.1]:80",
+            "[::2]:80",
             "[::127.0.0.1]:80",
             "[ff02::1]:80",
         ] {

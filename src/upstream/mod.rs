@@ -4,6 +4,7 @@
 
 pub(crate) mod connect;
 pub(crate) mod destination;
+pub(crate) mod outage;
 pub(crate) mod pool;
 pub(crate) mod tunnel;
 
@@ -13,18 +14,21 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use linkio::{ClientKey, Meter};
+use tokio::task::AbortHandle;
 
 use crate::body::request::Gate;
 use crate::body::{OriginBody, RequestBody};
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
 use connect::{Connector, Origin};
+use outage::Outages;
 use pool::{Connection, Pool};
 
 /// The way to the origins.
 pub(crate) struct Upstream {
     connector: Arc<Connector>,
     pool: Arc<Pool>,
+    outages: Outages,
     /// How long an exchange may make no progress at all.
     idle: Duration,
 }
@@ -41,7 +45,12 @@ impl Upstream {
     /// that makes no progress for `idle`.
     pub(crate) fn new(connector: Connector, keep_alive: Duration, idle: Duration) -> Self {
         let connector = Arc::new(connector);
-        Self { pool: Arc::new(Pool::new(connector.clone(), keep_alive)), connector, idle }
+        Self { pool: Pool::new(connector.clone(), keep_alive), connector, outages: Outages::default(), idle }
+    }
+
+    /// Origins that could not be reached a moment ago.
+    pub(crate) fn outages(&self) -> &Outages {
+        &self.outages
     }
 
     /// The dialler, for tunnels.
@@ -56,6 +65,22 @@ impl Upstream {
     /// # Errors
     /// A `Refusal` that says what went wrong between here and the origin.
     pub(crate) async fn send(
+        &self,
+        request: Request<RequestBody>,
+        origin: &Origin,
+        client: ClientKey,
+        exchange: &Exchange,
+    ) -> Result<Response<OriginBody>, Refusal> {
+        let sent = self.send_twice(request, origin, client, exchange).await;
+        match &sent {
+            Ok(_) => self.outages.clear(origin),
+            Err(refusal) if refusal.is_unreachable() => self.outages.note(origin, refusal),
+            Err(_) => {}
+        }
+        sent
+    }
+
+    async fn send_twice(
         &self,
         request: Request<RequestBody>,
         origin: &Origin,
@@ -84,7 +109,7 @@ impl Upstream {
         exchange.note(|details| details.peer = Some(connection.peer));
         let progress = request.body().progress();
         let spare = connection.reused.then(|| spare(&request)).flatten();
-        let gate = expects_continue(&request).then(|| self.gate(&mut request));
+        let expectation = expects_continue(&request).then(|| self.expect(&mut request));
         let waiting = Waiting { meter: connection.meter.clone(), idle: self.idle };
         let sent = tokio::select! {
             sent = connection.sender.try_send_request(request) => sent,
@@ -100,6 +125,7 @@ impl Upstream {
                 return Ok(response.map(|incoming| OriginBody::new(incoming, self.idle, Box::new(|| ()))));
             }
             Ok(response) => {
+                let gate = expectation.map(Expectation::answered);
                 let end = End {
                     pool: self.pool.clone(),
                     origin: origin.clone(),
@@ -114,15 +140,20 @@ impl Upstream {
         };
         let unsent = error.take_message().map(Box::new);
         let silent = crossing.nothing_came();
-        let refusal =
-            if progress.is_too_large() { Refusal::ContentTooLarge } else { lost(error.error(), origin) };
+        let refusal = if progress.is_too_large() {
+            Refusal::ContentTooLarge
+        } else if progress.is_broken() {
+            Refusal::BadRequest("The request's content broke off, or is not framed as its fields say.")
+        } else {
+            lost(error.error(), origin)
+        };
         let again = unsent.or(spare.filter(|_| silent));
         Err(Failed { refusal, again })
     }
 
     /// Holds the content back until the origin asks for it, or for a second beyond the round trip: an origin that
     /// knows nothing of 100 (Continue) must not make the client wait for ever.
-    fn gate(&self, request: &mut Request<RequestBody>) -> Arc<Gate> {
+    fn expect(&self, request: &mut Request<RequestBody>) -> Expectation {
         let gate = Arc::new(request.body_mut().shut());
         let (opened, waited) = (Arc::downgrade(&gate), Arc::downgrade(&gate));
         hyper::ext::on_informational(request, move |response| {
@@ -133,13 +164,28 @@ impl Upstream {
             }
         });
         let patience = Duration::from_secs(1) + self.connector.link().spec().rtt * 2;
-        tokio::spawn(async move {
+        let timer = tokio::spawn(async move {
             tokio::time::sleep(patience).await;
             if let Some(gate) = waited.upgrade() {
                 gate.open();
             }
         });
-        gate
+        Expectation { gate, timer: timer.abort_handle() }
+    }
+}
+
+/// A client that waits for the origin's 100 (Continue) before it sends its content (RFC 9110 §10.1.1).
+struct Expectation {
+    gate: Arc<Gate>,
+    timer: AbortHandle,
+}
+
+impl Expectation {
+    /// The final response is here: content not asked for by now is not wanted, and what the client sends next may be
+    /// another request.
+    fn answered(self) -> Arc<Gate> {
+        self.timer.abort();
+        self.gate
     }
 }
 

@@ -37,8 +37,9 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Slots {
     by_origin: HashMap<Origin, Slot>,
+    /// Idle connections of all origins together.
+    idle: usize,
     next_waiter: u64,
-    swept: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -46,20 +47,35 @@ struct Slot {
     /// The one used last is on top.
     idle: Vec<(Connection, Instant)>,
     waiting: VecDeque<Waiter>,
+    /// Dials under way; never fewer than there are waiters.
+    dialling: usize,
 }
 
 struct Waiter {
     id: u64,
+    client: ClientKey,
     wants: oneshot::Sender<Result<Connection, Refusal>>,
 }
 
-/// Idle connections kept per origin; more are closed as they come back.
+/// Idle connections kept per origin, and in all; more are closed as they come back.
 const MAX_IDLE: usize = 32;
+const MAX_IDLE_TOTAL: usize = 512;
 
 impl Pool {
-    /// A pool that dials with `connector` and keeps an idle connection for `keep_alive`.
-    pub(crate) fn new(connector: Arc<Connector>, keep_alive: Duration) -> Self {
-        Self { connector, keep_alive, slots: Mutex::default() }
+    /// A pool that dials with `connector` and keeps an idle connection for `keep_alive`. Runs a task that closes what
+    /// was kept long enough; it ends with the pool.
+    pub(crate) fn new(connector: Arc<Connector>, keep_alive: Duration) -> Arc<Self> {
+        let pool = Arc::new(Self { connector, keep_alive, slots: Mutex::default() });
+        let swept = Arc::downgrade(&pool);
+        tokio::spawn(async move {
+            let mut rounds = tokio::time::interval((keep_alive / 2).max(Duration::from_millis(500)));
+            loop {
+                rounds.tick().await;
+                let Some(pool) = swept.upgrade() else { return };
+                pool.lock().sweep(keep_alive);
+            }
+        });
+        pool
     }
 
     /// An idle connection to `origin`, or else the first that becomes available.
@@ -68,27 +84,51 @@ impl Pool {
         origin: &Origin,
         client: ClientKey,
     ) -> Result<Connection, Refusal> {
-        while let Some(mut connection) = self.take_idle(origin) {
-            // The request before has had its whole response; what remains is the task's own next step.
-            if connection.sender.ready().await.is_ok() {
+        loop {
+            let mut connection = match self.take_idle(origin) {
+                Some(connection) => connection,
+                None => self.wait(origin, client).await?,
+            };
+            // A connection used before has had its whole response; what remains is its task's own next step. If it
+            // ended instead, there is another. One just dialled is used whatever becomes of it.
+            if connection.sender.ready().await.is_ok() || !connection.reused {
                 connection.meter.assign(client);
                 return Ok(connection);
             }
         }
+    }
+
+    /// Queues for a connection, and dials one. Every waiter has a dial under way for it, its own or another's, so that
+    /// each is served or told why not within the time a dial may take.
+    async fn wait(self: &Arc<Self>, origin: &Origin, client: ClientKey) -> Result<Connection, Refusal> {
         let (wants, got) = oneshot::channel();
-        let id = self.enqueue(origin, wants);
-        let (pool, dialled) = (self.clone(), origin.clone());
-        tokio::spawn(async move { pool.dial(dialled, client, id).await });
-        let connection = got.await.unwrap_or_else(|_| Err(terminated(origin)))?;
-        connection.meter.assign(client);
-        Ok(connection)
+        let id = self.lock().enqueue(origin, client, wants);
+        self.spawn_dial(origin.clone(), client, id);
+        got.await.unwrap_or_else(|_| Err(terminated(origin)))
+    }
+
+    fn spawn_dial(self: &Arc<Self>, origin: Origin, client: ClientKey, id: u64) {
+        let pool = self.clone();
+        tokio::spawn(async move {
+            match pool.fresh(&origin, client).await {
+                Ok(connection) => pool.give(&origin, connection, true),
+                Err(refusal) => pool.fail(&origin, id, refusal),
+            }
+        });
     }
 
     /// A connection dialled for this request alone.
     pub(crate) async fn fresh(&self, origin: &Origin, client: ClientKey) -> Result<Connection, Refusal> {
         let (io, peer) = self.connector.connect(origin, Purpose::Request, client).await?;
         let meter = io.meter();
-        let handshake = http1::Builder::new().max_buf_size(MAX_RESPONSE_HEAD).handshake(TokioIo::new(io));
+        let handshake = http1::Builder::new()
+            .max_buf_size(MAX_RESPONSE_HEAD)
+            .max_headers(MAX_RESPONSE_FIELDS)
+            // "A proxy MUST remove any such whitespace from a response message" (RFC 9112 §5.1) and "replace each
+            // received obs-fold" (§5.2): hyper does both once it accepts them.
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .handshake(TokioIo::new(io));
         let (sender, connection) = handshake.await.map_err(|_| terminated(origin))?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
@@ -101,15 +141,16 @@ impl Pool {
     /// Takes a connection back whose response has arrived whole: the longest waiting request gets it.
     pub(crate) fn give_back(&self, origin: &Origin, mut connection: Connection) {
         connection.reused = true;
-        self.give(origin, connection);
+        if !connection.sender.is_closed() {
+            self.give(origin, connection, false);
+        }
     }
 
-    fn give(&self, origin: &Origin, mut connection: Connection) {
-        if connection.sender.is_closed() {
-            return;
-        }
+    fn give(&self, origin: &Origin, mut connection: Connection, dialled: bool) {
         let mut slots = self.lock();
+        let has_room = slots.idle < MAX_IDLE_TOTAL;
         let slot = slots.by_origin.entry(origin.clone()).or_default();
+        slot.dialling -= usize::from(dialled);
         while let Some(waiter) = slot.waiting.pop_front() {
             match waiter.wants.send(Ok(connection)) {
                 Ok(()) => return,
@@ -117,41 +158,46 @@ impl Pool {
                 Err(Err(_)) => return,
             }
         }
-        if slot.idle.len() < MAX_IDLE {
+        if slot.idle.len() < MAX_IDLE && has_room {
             slot.idle.push((connection, Instant::now()));
-        }
-        slots.sweep(self.keep_alive);
-    }
-
-    async fn dial(&self, origin: Origin, client: ClientKey, id: u64) {
-        match self.fresh(&origin, client).await {
-            Ok(connection) => self.give(&origin, connection),
-            Err(refusal) => {
-                let waiter = self.lock().withdraw(&origin, id);
-                if let Some(waiter) = waiter {
-                    let _ = waiter.wants.send(Err(refusal));
-                }
-            }
+            slots.idle += 1;
         }
     }
 
-    fn enqueue(&self, origin: &Origin, wants: oneshot::Sender<Result<Connection, Refusal>>) -> u64 {
+    /// A dial failed: the request that started it is told why. If that one was served meanwhile with a connection that
+    /// another waits for, the other gets a dial in exchange.
+    fn fail(self: &Arc<Self>, origin: &Origin, id: u64, refusal: Refusal) {
         let mut slots = self.lock();
-        let id = slots.next_waiter;
-        slots.next_waiter += 1;
-        slots.by_origin.entry(origin.clone()).or_default().waiting.push_back(Waiter { id, wants });
-        id
+        let Some(slot) = slots.by_origin.get_mut(origin) else { return };
+        slot.dialling -= 1;
+        slot.waiting.retain(|waiter| !waiter.wants.is_closed());
+        if let Some(at) = slot.waiting.iter().position(|waiter| waiter.id == id) {
+            if let Some(waiter) = slot.waiting.remove(at) {
+                let _ = waiter.wants.send(Err(refusal));
+            }
+        } else if let Some((id, client)) = slot.without_dial() {
+            slot.dialling += 1;
+            drop(slots);
+            self.spawn_dial(origin.clone(), client, id);
+            return;
+        }
+        slots.forget_if_empty(origin);
     }
 
     fn take_idle(&self, origin: &Origin) -> Option<Connection> {
         let mut slots = self.lock();
         let slot = slots.by_origin.get_mut(origin)?;
+        let before = slot.idle.len();
+        let mut taken = None;
         while let Some((connection, since)) = slot.idle.pop() {
             if !connection.sender.is_closed() && since.elapsed() < self.keep_alive {
-                return Some(connection);
+                taken = Some(connection);
+                break;
             }
         }
-        None
+        let removed = before - slot.idle.len();
+        slots.idle -= removed;
+        taken
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {
@@ -159,29 +205,54 @@ impl Pool {
     }
 }
 
-impl Slots {
-    fn withdraw(&mut self, origin: &Origin, id: u64) -> Option<Waiter> {
-        let waiting = &mut self.by_origin.get_mut(origin)?.waiting;
-        let at = waiting.iter().position(|waiter| waiter.id == id)?;
-        waiting.remove(at)
+impl Slot {
+    /// A waiter beyond those that the dials under way will serve.
+    fn without_dial(&self) -> Option<(u64, ClientKey)> {
+        let waiter = self.waiting.get(self.dialling)?;
+        Some((waiter.id, waiter.client))
     }
 
-    /// Drops what is closed or idle for too long, and origins nobody asks for; at most every few seconds.
+    fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.waiting.is_empty() && self.dialling == 0
+    }
+}
+
+impl Slots {
+    fn enqueue(
+        &mut self,
+        origin: &Origin,
+        client: ClientKey,
+        wants: oneshot::Sender<Result<Connection, Refusal>>,
+    ) -> u64 {
+        let id = self.next_waiter;
+        self.next_waiter += 1;
+        let slot = self.by_origin.entry(origin.clone()).or_default();
+        slot.waiting.push_back(Waiter { id, client, wants });
+        slot.dialling += 1;
+        id
+    }
+
+    /// Drops what is closed or idle for too long, and origins nobody asks for.
     fn sweep(&mut self, keep_alive: Duration) {
         let now = Instant::now();
-        if self.swept.is_some_and(|swept| now.duration_since(swept) < Duration::from_secs(10)) {
-            return;
-        }
-        self.swept = Some(now);
         self.by_origin.retain(|_, slot| {
             slot.idle.retain(|(connection, since)| {
                 !connection.sender.is_closed() && now.duration_since(*since) < keep_alive
             });
-            slot.waiting.retain(|waiter| !waiter.wants.is_closed());
-            !slot.idle.is_empty() || !slot.waiting.is_empty()
+            !slot.is_empty()
         });
+        self.idle = self.by_origin.values().map(|slot| slot.idle.len()).sum();
+    }
+
+    fn forget_if_empty(&mut self, origin: &Origin) {
+        if self.by_origin.get(origin).is_some_and(Slot::is_empty) {
+            self.by_origin.remove(origin);
+        }
     }
 }
+
+/// Fields of an origin's response head that are read before it is refused.
+const MAX_RESPONSE_FIELDS: usize = 300;
 
 /// Bytes of an origin's response head that are read before it is refused as not HTTP.
 const MAX_RESPONSE_HEAD: usize = 256 * 1024;

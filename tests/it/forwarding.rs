@@ -23,6 +23,90 @@ async fn options_for_the_whole_origin_goes_on_in_asterisk_form() {
 }
 
 #[tokio::test]
+async fn a_request_behind_an_options_keeps_its_own_target() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    origin.always("OPTIONS", "*", Reply::new(204));
+    origin.on("GET", "/page", Reply::new(200).field("cache-control", "max-age=60").body("page"));
+    let mut client = proxy.connect().await;
+    let options = Request::new("OPTIONS", &format!("http://{}", origin.address()));
+    let both = [options.to_bytes(), Request::new("GET", &origin.url("/page")).to_bytes()].concat();
+    client.send(&both).await.expect("sent");
+    assert_eq!(client.receive("OPTIONS").await.expect("a response").status, 204);
+    assert_eq!(client.receive("GET").await.expect("a response").text(), "page");
+    assert_eq!(origin.requests()[1].target, "/page");
+}
+
+#[tokio::test]
+async fn transfer_encoding_beside_content_length_ends_the_connection() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    origin.on("POST", "/", Reply::new(200));
+    let smuggling = Request::new("POST", &origin.url("/"))
+        .field("content-length", "4")
+        .field("transfer-encoding", "chunked")
+        .body("5\r\nhello\r\n0\r\n\r\nGET http://elsewhere/ HTTP/1.1\r\nhost: elsewhere\r\n\r\n");
+    let mut client = proxy.connect().await;
+    client.send(&smuggling.to_bytes()).await.expect("sent");
+    assert_eq!(client.receive("POST").await.expect("a response").status, 200);
+    assert!(client.receive_rest().await.expect("the end").is_empty(), "nothing behind it is answered");
+    let arrived = origin.requests().remove(0);
+    assert_eq!((arrived.body.as_slice(), arrived.fields.has("content-length")), (b"hello".as_slice(), false));
+}
+
+#[tokio::test]
+async fn what_follows_an_unwanted_upload_is_the_next_request() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    let gate = Gate::closed();
+    origin.on("PUT", "/no", Reply::new(401).body("denied").hold_after(3, &gate).before_contents());
+    let mut client = proxy.connect().await;
+    let expecting =
+        Request::new("PUT", &origin.url("/no")).field("expect", "100-continue").field("content-length", "50");
+    client.send(&expecting.to_bytes()).await.expect("sent");
+    client.receive_head().await.expect("a final head");
+    // Longer than the patience for an origin that knows nothing of 100 (Continue).
+    tokio::time::timeout(Duration::from_millis(1500), std::future::pending::<()>())
+        .await
+        .expect_err("time passes");
+    client.send(&[b'x'; 50]).await.expect("sent");
+    gate.open();
+    assert_eq!(client.receive_exactly(6).await.expect("the contents"), b"denied");
+    assert!(origin.traffic()[0].read < 400, "none of it reached the origin");
+}
+
+#[tokio::test]
+async fn a_listed_content_length_becomes_one() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    for (path, caching) in [("/stored", "max-age=60"), ("/passed", "no-store")] {
+        let raw = format!("HTTP/1.1 200 OK\r\ncache-control: {caching}\r\ncontent-length: 5, 5\r\n\r\nhello");
+        origin.on("GET", path, Reply::raw(raw));
+        let response = proxy.get(&origin.url(path)).await;
+        assert_eq!(
+            (response.text().as_str(), response.field("content-length")),
+            ("hello", Some("5")),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_protocol_switch_is_not_answered_from_the_cache() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    origin.on(
+        "GET",
+        "/chat",
+        Reply::new(200).field("cache-control", "max-age=0").field("etag", "\"v\"").body("page"),
+    );
+    assert_eq!(proxy.get(&origin.url("/chat")).await.text(), "page");
+    origin.on("GET", "/chat", Reply::upgrade("websocket"));
+    let handshake = Request::new("GET", &origin.url("/chat"))
+        .field("connection", "upgrade")
+        .field("upgrade", "websocket");
+    let mut client = proxy.connect().await;
+    client.send(&handshake.to_bytes()).await.expect("sent");
+    let head = client.receive_head().await.expect("a head");
+    assert!(head.start_line.starts_with("HTTP/1.1 101"), "{}", head.start_line);
+}
+
+#[tokio::test]
 async fn max_forwards_ends_here_at_zero() {
     let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
     origin.always("OPTIONS", "/", Reply::new(204));

@@ -10,6 +10,7 @@ use testkit::client::{self, Client, Request, Response};
 /// A running proxy and what it stands on.
 pub(crate) struct Running {
     proxy: Proxy,
+    pub(crate) clock: Clock,
     pub(crate) folder: TempDir,
 }
 
@@ -25,8 +26,9 @@ pub(crate) async fn start_in(folder: TempDir, flags: &[&str]) -> Running {
     let fixed = ["--listen", "127.0.0.1:0", "--cache-dir", &path, "--control", &control];
     let open = ["--allow-destination", "127.0.0.1:1-65535"];
     let config = Config::from_flags(fixed.iter().chain(&open).chain(flags)).expect("flags");
-    let proxy = Proxy::start(config, Clock::manual()).await.expect("a proxy");
-    Running { proxy, folder }
+    let clock = Clock::manual();
+    let proxy = Proxy::start(config, clock.clone()).await.expect("a proxy");
+    Running { proxy, clock, folder }
 }
 
 impl Running {

@@ -38,6 +38,75 @@ async fn many_clients_of_one_cold_object_cause_one_fetch_and_stream_while_it_arr
 }
 
 #[tokio::test]
+async fn when_the_first_of_many_leaves_another_takes_its_place() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    let gate = Gate::closed();
+    let slow = || {
+        Reply::new(200).field("cache-control", "max-age=60").body("hello").interim(103, Default::default())
+    };
+    origin.on("GET", "/late", Reply::raw(Vec::new()).hold_after(0, &gate));
+    origin.always("GET", "/late", slow());
+    let mut leader = proxy.connect().await;
+    leader.send(&Request::new("GET", &origin.url("/late")).to_bytes()).await.expect("sent");
+    origin.wait_for_requests(1).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..30 {
+        let (address, url) = (proxy.address(), origin.url("/late"));
+        clients.spawn(async move { testkit::client::get(address, &url).await.expect("a response").text() });
+    }
+    drop(leader);
+    assert!(clients.join_all().await.iter().all(|text| text == "hello"));
+    assert!(origin.request_count() <= 3, "{} requests", origin.request_count());
+}
+
+#[tokio::test]
+async fn a_dead_link_does_not_hold_back_what_is_stored() {
+    let origin = Origin::start().await.expect("an origin");
+    let proxy = start(&["--set", "timeouts.stale=300ms"]).await;
+    origin.on(
+        "GET",
+        "/a",
+        Reply::new(200).field("cache-control", "max-age=0").field("etag", "\"v\"").body("held"),
+    );
+    origin.on("GET", "/b", Reply::new(200).field("cache-control", "max-age=60").body("also held"));
+    for path in ["/a", "/b"] {
+        assert_eq!(proxy.get(&origin.url(path)).await.status, 200);
+    }
+    crate::control::ask(&proxy, "PUT", "/v1/link", r#"{"spec": "0"}"#).await;
+    proxy.clock.advance(Duration::from_secs(5));
+    let stale = proxy.get(&origin.url("/a")).await;
+    let said = "bentpipe; fwd=stale; detail=unreachable";
+    assert_eq!((stale.text().as_str(), stale.field("cache-status")), ("held", Some(said)));
+    // What was learnt serves the next request at once: the origin is not even asked. A reload, too, gets what there is.
+    let asked = origin.request_count();
+    assert_eq!(proxy.get(&origin.url("/a")).await.text(), "held");
+    let reload = Request::new("GET", &origin.url("/b")).field("cache-control", "no-cache");
+    assert_eq!(proxy.request(&reload).await.text(), "also held");
+    assert_eq!(origin.request_count(), asked);
+}
+
+#[tokio::test]
+async fn an_origin_that_hangs_up_at_once_keeps_nobody_waiting() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let hanging_up = tokio::spawn(async move {
+        loop {
+            drop(listener.accept().await.expect("a connection"));
+        }
+    });
+    let proxy = start(&[]).await;
+    let mut clients = JoinSet::new();
+    for number in 0..200 {
+        let (address, url) = (proxy.address(), format!("{url}{number}"));
+        clients.spawn(async move { testkit::client::get(address, &url).await.expect("a response").status });
+    }
+    let answered =
+        tokio::time::timeout(Duration::from_secs(30), clients.join_all()).await.expect("an answer for each");
+    assert!(answered.iter().all(|status| *status == 502), "{answered:?}");
+    hanging_up.abort();
+}
+
+#[tokio::test]
 async fn a_client_that_reads_nothing_holds_up_nobody() {
     let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
     let body = vec![b'x'; 20_000_000];

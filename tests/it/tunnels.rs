@@ -33,6 +33,38 @@ async fn a_tunnel_carries_bytes_both_ways_and_passes_half_close_on() {
 }
 
 #[tokio::test]
+async fn http_inside_a_tunnel_is_left_alone() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    origin.on("GET", "/inside", Reply::new(404).body("as it was sent"));
+    let mut client = proxy.connect().await;
+    assert_eq!(client.tunnel(&origin.address().to_string()).await.expect("an answer").status, 200);
+    client.send(&Request::new("GET", "/inside").field("host", "inside").to_bytes()).await.expect("sent");
+    let response = client.receive("GET").await.expect("a response");
+    assert_eq!((response.status, response.text().as_str()), (404, "as it was sent"));
+    assert!(response.field("cache-status").is_none());
+}
+
+#[tokio::test]
+async fn a_tunnel_goes_on_upwards_after_the_origin_has_ended() {
+    let proxy = start(&["--link", "unlimited/8M"]).await;
+    let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let authority = server.local_addr().expect("an address").to_string();
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = server.accept().await.expect("a connection");
+        stream.shutdown().await.expect("half-closed");
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).await.expect("the client's end");
+        received.len()
+    });
+    let mut client = proxy.connect().await;
+    assert_eq!(client.tunnel(&authority).await.expect("an answer").status, 200);
+    assert!(client.receive_rest().await.expect("the origin's end").is_empty());
+    client.send(&vec![b'u'; 500_000]).await.expect("sent");
+    client.finish().await.expect("half-closed");
+    assert_eq!(serving.await.expect("the server"), 500_000);
+}
+
+#[tokio::test]
 async fn a_websocket_handshake_switches_both_sides() {
     let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
     origin.on("GET", "/chat", Reply::upgrade("websocket").field("sec-websocket-accept", "x"));

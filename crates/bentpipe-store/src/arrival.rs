@@ -32,7 +32,8 @@ impl Arrival {
 
     /// Takes the next bytes of the body and shows them to the followers. Waits only for the disk; a body that will not
     /// be stored any more (see [`Arrival::refusal`]) waits for its slowest follower instead, so that memory is
-    /// bounded. May be dropped while it waits: the bytes are taken.
+    /// bounded; a follower that holds others up for 10 s without getting on is cut off ([`Error::TooSlow`]). May be
+    /// dropped while it waits: the bytes are taken.
     ///
     /// # Errors
     /// [`Error::Length`] when there are more bytes than Content-Length declared. Drop the arrival then.
@@ -59,7 +60,10 @@ impl Arrival {
             }
             complete => {
                 let (shelf, holding) = (Arc::clone(&self.shelf), Arc::clone(&self.holding));
-                let kept = tokio::task::spawn_blocking(move || shelf.keep_content(&holding, complete));
+                // What somebody has asked for is likely to be asked for again.
+                let is_wanted = self.spool.was_followed();
+                let keep = move || shelf.keep_content(&holding, complete, is_wanted);
+                let kept = tokio::task::spawn_blocking(keep);
                 kept.await.map_err(std::io::Error::other)?
             }
         }

@@ -1,6 +1,6 @@
 //! The body of a stored response as a client's response body.
 //!
-//! Owns the way back from memory, disk or a spool to frames. It sends no byte that was not verified: content is read
+//! Owns the way back from memory, disk or a spool to frames; what is read whole stays in memory for the next. It sends no byte that was not verified: content is read
 //! in whole blocks of 64 KiB, each checked against its record before any part of it leaves. What a mismatch means
 //! depends on when it is met: [`StoredBody::verified`] meets it before the head is sent, later it breaks the body off.
 
@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::blocks::Stretch;
 use crate::error::Error;
 use crate::follower::Follower;
+use crate::hot;
 use crate::record::Kept;
 use crate::stored::{Holding, Place};
 
@@ -70,11 +71,12 @@ impl StoredBody {
     }
 
     /// Reads and verifies the first part of a body that comes from the disk, before anything of it is sent. A body
-    /// that comes from memory or is still arriving is returned as it is.
+    /// that comes from memory or is still arriving is returned as it is, unless it is known to break off.
     ///
     /// # Errors
     /// [`Error::Damaged`] when the file is missing or not what was stored: the stored response is dropped, so looking
-    /// again is a miss. Else what the disk said.
+    /// again is a miss. [`Error::CutShort`] when the body arrived only in part and that is too little. Else what the
+    /// disk said.
     pub async fn verified(mut self) -> Result<Self, Error> {
         if let From::Content(reader) = &mut self.source
             && self.ahead.is_none()
@@ -82,14 +84,21 @@ impl StoredBody {
         {
             self.ahead = Some(poll_fn(|cx| reader.poll_chunk(cx)).await?);
         }
+        if matches!(&self.source, From::Spool(follower) if follower.is_broken_off()) {
+            return Err(Error::CutShort);
+        }
         Ok(self)
     }
 
     fn of_kept(holding: &Arc<Holding>, kept: Arc<Kept>, position: u64, until: u64) -> From {
-        match &*kept {
+        let in_memory = match &*kept {
+            Kept::Inline(bytes) => Some(bytes.clone()),
+            Kept::Content(print) => holding.home().hot.get(print),
+        };
+        match in_memory {
             // The bounds are within the bytes, whose length is a usize.
-            Kept::Inline(bytes) => From::Memory(bytes.slice(position as usize..until as usize)),
-            Kept::Content(_) => {
+            Some(bytes) => From::Memory(bytes.slice(position as usize..until as usize)),
+            None => {
                 let holding = Arc::clone(holding);
                 From::Content(Box::new(Reader { holding, kept, position, until, file: None, reading: None }))
             }
@@ -190,5 +199,8 @@ fn read(holding: &Holding, kept: &Kept, file: Option<Arc<File>>, position: u64, 
     let stretch = Stretch::at(position, until, print.length, &print.sums).ok_or(Error::Damaged)?;
     // Whatever reading says, these bytes will not be had from here: a bad sector is damage as much as a wrong byte.
     let bytes = stretch.read(&file, position, until).map_err(|_| Error::Damaged)?;
+    if bytes.len() as u64 == print.length && print.length <= hot::LARGEST {
+        holding.warm(print, bytes.clone());
+    }
     Ok((file, bytes))
 }

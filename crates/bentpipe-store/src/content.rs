@@ -36,8 +36,8 @@ pub(crate) struct Content {
 
 /// Where the bytes of a complete body are before they are content.
 pub(crate) enum Source {
-    /// In memory, in order.
-    Memory(Vec<Bytes>),
+    /// In memory.
+    Memory(Bytes),
     /// In a temporary file of this folder.
     File(Temporary),
 }
@@ -93,7 +93,7 @@ impl Content {
     pub(crate) fn place(&self, source: Source, digest: &Digest, refer: impl FnOnce()) -> io::Result<()> {
         let _stripe = lock(self.stripe(digest));
         match source {
-            Source::Memory(chunks) => self.write(&chunks)?,
+            Source::Memory(body) => self.write(&body)?,
             Source::File(temporary) => self.rename(temporary, digest)?,
         }
         lock(&self.unsynced).push(*digest);
@@ -167,12 +167,7 @@ impl Content {
         path
     }
 
-    fn write(&self, chunks: &[Bytes]) -> io::Result<()> {
-        let length = chunks.iter().map(Bytes::len).sum();
-        let body = chunks.iter().fold(Vec::with_capacity(length), |mut body, chunk| {
-            body.extend_from_slice(chunk);
-            body
-        });
+    fn write(&self, body: &Bytes) -> io::Result<()> {
         cacache::write_hash_sync(&self.folder, body).map(drop).map_err(to_io)
     }
 
@@ -293,8 +288,8 @@ mod tests {
         let (temporary, mut file) = content.temporary().unwrap();
         io::Write::write_all(&mut file, b"spooled").unwrap();
         content.place(Source::File(temporary), &digest(b"spooled"), || ()).unwrap();
-        let chunks = vec![Bytes::from_static(b"in "), Bytes::from_static(b"memory")];
-        content.place(Source::Memory(chunks), &digest(b"in memory"), || ()).unwrap();
+        let body = Bytes::from_static(b"in memory");
+        content.place(Source::Memory(body), &digest(b"in memory"), || ()).unwrap();
         for body in ["spooled", "in memory"] {
             let integrity = Integrity::from(body);
             assert_eq!(cacache::read_hash_sync(folder.path(), &integrity).unwrap(), body.as_bytes());
@@ -307,7 +302,7 @@ mod tests {
     fn a_recovery_finds_every_content_file() {
         let (_folder, content) = content();
         let digest = digest(b"body");
-        content.place(Source::Memory(vec![Bytes::from_static(b"body")]), &digest, || ()).unwrap();
+        content.place(Source::Memory(Bytes::from_static(b"body")), &digest, || ()).unwrap();
         let found: Vec<Digest> = (0..=255).flat_map(|first| content.beginning_with(first)).collect();
         assert_eq!(found, [digest]);
         content.remove(&digest, || false);

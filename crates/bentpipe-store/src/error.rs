@@ -41,10 +41,35 @@ pub enum Error {
     /// The fetch ended before the body was complete; what was delivered is a prefix of it.
     #[error("the body was cut short")]
     CutShort,
+    /// The reader held up the others of a body that is not stored, and was cut off.
+    #[error("the reader held others up for too long")]
+    TooSlow,
     /// The bytes on the disk are not the ones that were stored. The stored response is dropped.
     #[error("the stored body is missing or damaged")]
     Damaged,
     /// The disk or the file system said no.
+    ///
+    /// The text names the cause, for those who print only that; so it is not a source, or a chain would say it twice.
     #[error("the cache folder cannot be used: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_named_once() {
+        let error = Error::from(io::Error::from_raw_os_error(17));
+        assert_eq!(error.to_string(), "the cache folder cannot be used: File exists (os error 17)");
+        assert!(error.source().is_none());
+    }
 }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Frame;
@@ -15,7 +15,8 @@ use tokio::task::JoinHandle;
 
 use crate::blocks::Stretch;
 use crate::error::Error;
-use crate::spool::{End, Following, Spool, State};
+use crate::seats::ENDED;
+use crate::spool::{End, Spool, State};
 
 /// A reader of one spool.
 pub(crate) struct Follower {
@@ -31,7 +32,7 @@ pub(crate) struct Follower {
 impl Follower {
     /// Follows `spool` from byte `position` on; up to the byte before `until`, or to the end and its trailers.
     pub(crate) fn new(spool: Arc<Spool>, position: u64, until: Option<u64>) -> Self {
-        let seat = spool.state().sit_down(position);
+        let seat = spool.state().seats.sit_down(position);
         Self { spool, seat, position, until, reading: None, finished: false }
     }
 
@@ -53,6 +54,12 @@ impl Follower {
         matches!(state.end, Some(End::Complete(None))) && self.position >= state.arrived
     }
 
+    /// Whether the body is known to break off before all of it is delivered.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        let state = self.spool.state();
+        matches!(state.end, Some(End::Cut)) && self.until.is_none_or(|until| until > state.arrived)
+    }
+
     /// The next chunk; after the last one the trailers, if any.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if self.finished {
@@ -64,6 +71,9 @@ impl Follower {
         let spool = Arc::clone(&self.spool);
         let mut state = spool.state();
         let until = self.until.unwrap_or(u64::MAX);
+        if state.seats.is_cut_off(self.seat) {
+            return self.finish(&mut state, Some(Err(Error::TooSlow)));
+        }
         if self.position >= until {
             return self.finish(&mut state, None);
         }
@@ -81,7 +91,7 @@ impl Follower {
         }
         match &state.end {
             None => {
-                state.wake_later(self.seat, cx.waker());
+                state.seats.wake_later(self.seat, cx.waker());
                 Poll::Pending
             }
             Some(End::Cut) => self.finish(&mut state, Some(Err(Error::CutShort))),
@@ -102,6 +112,9 @@ impl Follower {
         self.reading = None;
         let spool = Arc::clone(&self.spool);
         let mut state = spool.state();
+        if state.seats.is_cut_off(self.seat) {
+            return self.finish(&mut state, Some(Err(Error::TooSlow)));
+        }
         match read.map_err(io::Error::other).flatten() {
             Ok(bytes) => {
                 self.advance(&mut state, bytes.len());
@@ -123,7 +136,7 @@ impl Follower {
 
     fn advance(&mut self, state: &mut State, bytes: usize) {
         self.position += bytes as u64;
-        state.move_on(self.seat, self.position);
+        state.seats.move_on(self.seat, self.position);
         self.spool.follower_moved(state);
     }
 
@@ -134,7 +147,7 @@ impl Follower {
         last: Option<Result<Frame<Bytes>, Error>>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.finished = true;
-        state.move_on(self.seat, u64::MAX);
+        state.seats.move_on(self.seat, ENDED);
         self.spool.follower_moved(state);
         Poll::Ready(last)
     }
@@ -143,41 +156,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         let mut state = self.spool.state();
-        if let Some(seat) = state.followers.get_mut(self.seat) {
-            *seat = None;
-        }
+        state.seats.leave(self.seat);
         self.spool.follower_moved(&mut state);
-    }
-}
-
-impl State {
-    /// A seat for a follower which needs the bytes from `position` on.
-    fn sit_down(&mut self, position: u64) -> usize {
-        let following = Some(Following { position, waker: None });
-        match self.followers.iter().position(Option::is_none) {
-            Some(seat) => {
-                self.followers[seat] = following;
-                seat
-            }
-            None => {
-                self.followers.push(following);
-                self.followers.len() - 1
-            }
-        }
-    }
-
-    fn move_on(&mut self, seat: usize, position: u64) {
-        if let Some(Some(following)) = self.followers.get_mut(seat) {
-            following.position = position;
-        }
-    }
-
-    fn wake_later(&mut self, seat: usize, waker: &Waker) {
-        if let Some(Some(following)) = self.followers.get_mut(seat) {
-            match &mut following.waker {
-                Some(known) => known.clone_from(waker),
-                none => *none = Some(waker.clone()),
-            }
-        }
     }
 }

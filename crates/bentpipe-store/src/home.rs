@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::blocks::Digest;
 use crate::content::Content;
+use crate::hot::Hot;
 use crate::locked::lock;
 use crate::stored::Holding;
 
@@ -23,6 +24,8 @@ const REST: Duration = Duration::from_secs(10);
 pub(crate) struct Home {
     /// The content files.
     pub(crate) content: Content,
+    /// Bodies in memory.
+    pub(crate) hot: Hot,
     /// Rung when a note must not wait for the keeper's next round.
     pub(crate) bell: Notify,
     /// The disk's health.
@@ -51,6 +54,7 @@ impl Home {
     pub(crate) fn new(content: Content) -> Self {
         Self {
             content,
+            hot: Hot::new(),
             bell: Notify::new(),
             health: Health::default(),
             counts: Counts::default(),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::blocks::{Fingerprint, Fingerprinter};
 use crate::content::{Content, Source, Temporary};
+use crate::head::contiguous;
 
 /// Writes one body to a temporary file.
 pub(crate) struct Pen {
@@ -74,9 +75,10 @@ impl Complete {
     pub(crate) fn into_source(self) -> (Source, Fingerprint) {
         match self {
             Self::Memory(chunks) => {
+                let body = contiguous(|| chunks.iter().map(|chunk| &**chunk));
                 let mut fingerprinter = Fingerprinter::new();
-                chunks.iter().for_each(|chunk| fingerprinter.update(chunk));
-                (Source::Memory(chunks), fingerprinter.finish())
+                fingerprinter.update(&body);
+                (Source::Memory(body), fingerprinter.finish())
             }
             Self::File(source, fingerprint) => (source, fingerprint),
         }

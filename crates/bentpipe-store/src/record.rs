@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::blocks::{BLOCK, Digest, Fingerprint};
+use crate::head::contiguous;
 
 /// Changes when a frame of the old form can no longer be read. Another version is an empty cache.
 const VERSION: u8 = 1;
@@ -174,8 +175,10 @@ impl<'a> Head<'a> {
     /// The head this is the form of; `None` when its parts make no sense.
     pub(crate) fn restore(&self) -> Option<StoredResponse> {
         let mut headers = HeaderMap::with_capacity(self.fields.len());
+        let mut values = contiguous(|| self.fields.iter().map(|(_, value)| *value));
         for (name, value) in &self.fields {
-            headers.append(to_name(name)?, HeaderValue::from_bytes(value).ok()?);
+            let value = HeaderValue::from_maybe_shared(values.split_to(value.len())).ok()?;
+            headers.append(to_name(name)?, value);
         }
         let nominated: Option<Vec<_>> = (self.nominated.iter())
             .map(|(name, value)| Some((to_name(name)?, value.map(<[u8]>::to_vec))))

@@ -12,11 +12,13 @@ use bytes::Bytes;
 use rfc9111::{CacheKey, StoredResponse};
 
 use crate::blocks::Digest;
+use crate::content::Source;
 use crate::error::Error;
+use crate::head::{contiguous, pack};
 use crate::home::Home;
 use crate::index::Index;
 use crate::journal::Journal;
-use crate::ledger::{Ledger, Priority, Size};
+use crate::ledger::{Ledger, Priority, Removed, Size};
 use crate::locked::{lock, read, write};
 use crate::pen::Complete;
 use crate::record::{Change, Head, Kept, Record, Restored};
@@ -84,7 +86,7 @@ impl Shelf {
     pub(crate) fn arrive(&self, key: CacheKey, head: StoredResponse, place: Place) -> Arc<Stored> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let holding = Arc::new(Holding::new(id, key, Arc::clone(&self.home), place, 0));
-        let stored = Arc::new(Stored::new(head, Arc::clone(&holding)));
+        let stored = Arc::new(Stored::new(pack(head), Arc::clone(&holding)));
         self.index.change(&holding.key, |responses| responses.push(Arc::clone(&stored)));
         stored
     }
@@ -99,35 +101,47 @@ impl Shelf {
     /// # Errors
     /// When it left the index while it arrived, or the store was closed.
     pub(crate) fn keep_inline(&self, holding: &Arc<Holding>, chunks: &[Bytes]) -> Result<(), Error> {
-        let kept = Kept::Inline(chunks.concat().into());
+        let kept = Kept::Inline(contiguous(|| chunks.iter().map(|chunk| &**chunk)));
         self.enter(holding, &kept);
         self.keep(holding, kept)
     }
 
-    /// Makes a complete body content and keeps it. Waits for the disk.
+    /// Makes a complete body content and keeps it; in memory too, if it `is_wanted` and short enough. Waits for the
+    /// disk.
     ///
     /// # Errors
     /// As for [`Shelf::keep_inline`], and what the disk said.
-    pub(crate) fn keep_content(&self, holding: &Arc<Holding>, complete: Complete) -> Result<(), Error> {
+    pub(crate) fn keep_content(
+        &self,
+        holding: &Arc<Holding>,
+        complete: Complete,
+        is_wanted: bool,
+    ) -> Result<(), Error> {
         let _keeping = read(&self.keeping);
         if !self.is_open() {
             return Err(Error::Closed);
         }
         let (source, fingerprint) = complete.into_source();
+        let hot = match &source {
+            Source::Memory(body) if is_wanted => Some((body.clone(), fingerprint.clone())),
+            _ => None,
+        };
         let digest = fingerprint.digest;
         let kept = Kept::Content(fingerprint);
         let placed = self.home.content.place(source, &digest, || self.enter(holding, &kept));
         self.home.health.note("storing a body", placed)?;
         let outcome = self.keep(holding, kept);
-        if outcome.is_err() {
-            self.remove_orphan(&digest);
+        match (&outcome, hot) {
+            (Ok(()), Some((body, print))) => holding.warm(&print, body),
+            (Ok(()), None) => {}
+            (Err(_), _) => self.remove_orphan(&digest),
         }
         outcome
     }
 
     /// Gives a stored response a new head (RFC 9111 §3.2, §4.3.4). One that is no longer stored stays so.
     pub(crate) fn freshen(&self, key: &CacheKey, old: &Stored, head: StoredResponse) -> Arc<Stored> {
-        let fresh = Arc::new(Stored::new(head, Arc::clone(old.holding())));
+        let fresh = Arc::new(Stored::new(pack(head), Arc::clone(old.holding())));
         let id = old.holding().id;
         self.index.change(key, |responses| {
             let Some(place) = find(responses, id) else { return };
@@ -140,7 +154,8 @@ impl Shelf {
         fresh
     }
 
-    /// Drops everything stored under `key`; returns how many that were.
+    /// Drops everything stored under `key`; returns how many that were. What a kill must not bring back is with the
+    /// operating system then: the origin has changed it, or somebody wants it gone.
     pub(crate) fn invalidate(&self, key: &CacheKey) -> usize {
         if !self.is_open() {
             return 0;
@@ -152,6 +167,9 @@ impl Shelf {
         });
         let orphans: Vec<_> = dropped.iter().filter_map(|stored| self.strike(stored.holding().id)).collect();
         self.home.note_orphans(orphans);
+        if !dropped.is_empty() {
+            self.write_down();
+        }
         dropped.len()
     }
 
@@ -167,7 +185,14 @@ impl Shelf {
 
     /// Strikes a stored response out of the ledger; returns the content nobody refers to any more.
     pub(crate) fn strike(&self, id: u64) -> Option<Digest> {
-        lock(&self.ledger).remove(id)?.orphan
+        let removed = lock(&self.ledger).remove(id)?;
+        self.struck(&removed)
+    }
+
+    /// Lets what the ledger has struck out go from memory; returns the content nobody refers to any more.
+    pub(crate) fn struck(&self, removed: &Removed<Arc<Holding>>) -> Option<Digest> {
+        removed.what.strike_out();
+        removed.orphan.inspect(|digest| self.home.hot.remove(digest))
     }
 
     /// Unlinks content, unless it is referred to again. Waits for the disk.
@@ -178,6 +203,14 @@ impl Shelf {
     /// Notes a change for the journal; returns the bytes it takes there.
     pub(crate) fn append(&self, change: &Change<'_>) -> Option<u64> {
         self.journal.as_ref()?.append(change)
+    }
+
+    /// Writes the journal now. What cannot be written stays for the keeper's next flush.
+    fn write_down(&self) {
+        // That so few bytes went through does not say that a failing disk has recovered.
+        if let Some(Err(error)) = self.journal.as_ref().map(Journal::flush) {
+            drop(self.home.health.note::<()>("writing the index", Err(error)));
+        }
     }
 
     fn append_drop(&self, holding: &Holding) {

@@ -6,23 +6,26 @@
 //!
 //! Memory is bounded whatever followers do: the writer waits while too much is not yet on disk. Where there is no disk
 //! to rely on (it failed, or the body outgrew what may be stored) the spool passes bytes on: nothing more is written,
-//! and the writer waits for the slowest follower instead.
+//! and the writer waits for the slowest follower instead, though not for ever while others are held up by it.
 
 use std::fs::File;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
 use crate::blocks::BLOCK;
 use crate::error::Error;
 use crate::home::Home;
 use crate::locked::lock;
 use crate::pen::{Complete, Pen};
+use crate::seats::Seats;
 use crate::window::Window;
 
 /// A body whose chunks cost no more than this never touches a temporary file; also what the window keeps behind the
@@ -50,7 +53,7 @@ pub(crate) struct State {
     pub(crate) arrived: u64,
     pub(crate) end: Option<End>,
     pub(crate) disk: Disk,
-    pub(crate) followers: Vec<Option<Following>>,
+    pub(crate) seats: Seats,
     /// Why the body will not be stored, once it will not.
     refused: Option<Refused>,
     desk: Desk,
@@ -73,12 +76,6 @@ pub(crate) struct Disk {
     pub(crate) written: u64,
     /// The checksums of the blocks that are whole in the file.
     pub(crate) sums: Vec<u64>,
-}
-
-/// One follower: the next byte it needs, and whom to wake when there is more.
-pub(crate) struct Following {
-    pub(crate) position: u64,
-    pub(crate) waker: Option<Waker>,
 }
 
 #[derive(Clone, Copy)]
@@ -104,7 +101,7 @@ impl Spool {
             arrived: 0,
             end: None,
             disk: Disk::default(),
-            followers: Vec::new(),
+            seats: Seats::default(),
             refused: None,
             desk: Desk::Idle(None),
             counted: 0,
@@ -125,10 +122,21 @@ impl Spool {
         loop {
             let mut moved = std::pin::pin!(self.moved.notified());
             moved.as_mut().enable();
-            if self.state().has_room() {
-                return Ok(());
+            let patience = {
+                let state = self.state();
+                if state.has_room() {
+                    return Ok(());
+                }
+                state.patience()
+            };
+            match patience {
+                Some(patience) => {
+                    let since = Instant::now();
+                    drop(timeout(patience, moved).await);
+                    self.charge(since.elapsed());
+                }
+                None => moved.await,
             }
-            moved.await;
         }
     }
 
@@ -196,7 +204,12 @@ impl Spool {
 
     /// How many followers there are.
     pub(crate) fn followers(&self) -> usize {
-        self.state().followers.iter().flatten().count()
+        self.state().seats.count()
+    }
+
+    /// Whether anybody has followed it.
+    pub(crate) fn was_followed(&self) -> bool {
+        self.state().seats.were_taken()
     }
 
     /// Waits until there is no follower.
@@ -222,7 +235,7 @@ impl Spool {
             state.trim();
             self.moved.notify_waiters();
         }
-        if state.followers.iter().all(Option::is_none) {
+        if state.seats.count() == 0 {
             self.gone.notify_waiters();
         }
     }
@@ -243,7 +256,7 @@ impl Spool {
             state.refused.get_or_insert(Refused::TooLarge);
         }
         state.trim();
-        let wakers = state.wakers();
+        let wakers = state.seats.wakers();
         let outgrown = state.has_outgrown_memory();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
@@ -259,10 +272,20 @@ impl Spool {
             return;
         }
         state.end = Some(end);
-        let wakers = state.wakers();
+        let wakers = state.seats.wakers();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         self.moved.notify_waiters();
+    }
+
+    /// The writer has waited for `waited` while followers held others up.
+    fn charge(&self, waited: Duration) {
+        let mut state = self.state();
+        let arrived = state.arrived;
+        let wakers = state.seats.charge(arrived, waited);
+        self.follower_moved(&mut state);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Sends the pen to the blocking pool if at least `batch` bytes wait for it and it is here.
@@ -361,6 +384,11 @@ impl State {
         }
     }
 
+    /// How long the writer may wait for followers; `None` when it waits for the disk, or as long as it takes.
+    fn patience(&self) -> Option<Duration> {
+        self.refused.and_then(|_| self.seats.patience(self.arrived))
+    }
+
     fn has_outgrown_memory(&self) -> bool {
         self.disk.written > 0 || self.window.cost() > WINDOW
     }
@@ -373,15 +401,9 @@ impl State {
     fn trim(&mut self) {
         let readable = self.disk.written - self.disk.written % BLOCK;
         let needed = match self.refused {
-            Some(_) => {
-                self.followers.iter().flatten().map(|follower| follower.position).min().unwrap_or(u64::MAX)
-            }
+            Some(_) => self.seats.slowest(),
             None => 0,
         };
         self.window.trim(|end, cost| end <= needed || (end <= readable && cost > WINDOW));
-    }
-
-    fn wakers(&mut self) -> Vec<Waker> {
-        self.followers.iter_mut().flatten().filter_map(|follower| follower.waker.take()).collect()
     }
 }

@@ -83,6 +83,10 @@ pub struct Summary {
     pub status: u16,
     /// The complete length of the body in bytes, if known.
     pub length: Option<u64>,
+    /// Whether bytes of the body are still to come.
+    pub arriving: bool,
+    /// How many bytes of the body are held.
+    pub arrived: u64,
     /// The Content-Type as received.
     pub media_type: Option<String>,
     /// When the response was received or last freshened; written as seconds since 1970.
@@ -171,7 +175,8 @@ impl Store {
     }
 
     /// Drops every stored response of `key` (RFC 9111 §4.4, or a purge) and returns how many that were. Who reads one
-    /// reads on; one that is arriving will not be kept.
+    /// reads on; one that is arriving will not be kept. It is written down by then: a process that is killed right
+    /// after this does not bring them back. (A power cut may, within the 5 s between two syncs.)
     pub fn invalidate(&self, key: &CacheKey) -> usize {
         self.inner.shelf.invalidate(key)
     }
@@ -209,8 +214,8 @@ impl Store {
         list
     }
 
-    /// Writes down everything that is stored, takes no more, and lets another process have the folder. Bodies that are still arriving are served to their
-    /// followers and not kept.
+    /// Writes down everything that is stored, takes no more, and lets another process have the folder. Bodies that are
+    /// still arriving are served to their followers and not kept.
     pub async fn close(&self) {
         let inner = Arc::clone(&self.inner);
         let closed = tokio::task::spawn_blocking(move || {
@@ -248,6 +253,8 @@ fn summary(stored: &Arc<Stored>) -> Summary {
         key: stored.holding().key.as_str().to_owned(),
         status: head.status.as_u16(),
         length: stored.length(),
+        arriving: stored.is_arriving(),
+        arrived: stored.arrived(),
         media_type: media_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         stored_at: head.response_time,
         uses: stored.holding().uses(),

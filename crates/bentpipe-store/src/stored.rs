@@ -8,9 +8,11 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use rfc9111::{CacheKey, StoredResponse};
 use smallvec::SmallVec;
 
+use crate::blocks::Fingerprint;
 use crate::body::StoredBody;
 use crate::home::Home;
 use crate::locked::lock;
@@ -43,6 +45,7 @@ pub(crate) struct Holding {
     uses: AtomicU64,
     used_since: AtomicBool,
     damaged: AtomicBool,
+    struck_out: AtomicBool,
 }
 
 /// Where a body is now.
@@ -152,6 +155,7 @@ impl Holding {
             uses: AtomicU64::new(uses),
             used_since: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            struck_out: AtomicBool::new(false),
         }
     }
 
@@ -197,6 +201,21 @@ impl Holding {
         }
         tracing::warn!(key = self.key.as_str(), "stored body damaged or missing; dropped");
         self.home.note_damaged(Arc::clone(self));
+    }
+
+    /// Keeps the whole, verified body in memory for the next reader.
+    pub(crate) fn warm(&self, print: &Fingerprint, body: Bytes) {
+        let hot = &self.home.hot;
+        hot.put(print, body);
+        // Struck out before the body was put there, its removal may have come too early to see it.
+        if self.struck_out.load(Ordering::Acquire) {
+            hot.remove(&print.digest);
+        }
+    }
+
+    /// It is in no ledger any more. To be called before its content leaves memory.
+    pub(crate) fn strike_out(&self) {
+        self.struck_out.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_damaged(&self) -> bool {

@@ -105,7 +105,7 @@ impl Sweep {
         };
         for removed in &evicted {
             shelf.drop_from_index(&removed.what);
-            orphans.extend(removed.orphan);
+            orphans.extend(shelf.struck(removed));
         }
         shelf.home.counts.evicted.fetch_add(evicted.len() as u64, Ordering::Relaxed);
         evicted.len()

@@ -1,7 +1,7 @@
 //! Rates and sizes as a user types them and as bentpipe prints them.
 //!
 //! Owns `BitRate` and `ByteCount`. k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti of 1024; nothing is rounded,
-//! and what is printed reads back as the same value.
+//! and what is printed reads back as the same value. Rates are bits, however they are spelled, and never bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,13 @@ use std::str::FromStr;
 use crate::units::{self, QuantityError, Unit};
 
 const RATE: &str =
-    "a rate such as 512k, 1.5M or 9600: bits per second, whole, with k, M or G for powers of 1000";
+    "a rate such as 512k, 1.5Mbit/s or 9600: bits per second, whole, with k, M or G for powers of 1000";
 const SIZE: &str = "a size such as 500M, 10G or 10GiB: whole bytes, with k, M, G or T for powers of 1000";
 
 const RATE_UNITS: &[Unit] = &[("", 1), ("k", 1_000), ("M", 1_000_000), ("G", 1_000_000_000)];
+const TYPED_RATE_UNITS: &[Unit] = &[("", 1), ("k", 1_000), ("m", 1_000_000), ("g", 1_000_000_000)];
+/// What may stand behind a rate, longer names before those they end with.
+const BITS_PER_SECOND: [&str; 5] = ["bits/s", "bit/s", "bits", "bit", "bps"];
 const SIZE_UNITS: &[Unit] =
     &[("", 1), ("k", 1_000), ("M", 1_000_000), ("G", 1_000_000_000), ("T", 1_000_000_000_000)];
 const BINARY_UNITS: &[Unit] = &[("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30), ("Ti", 1 << 40)];
@@ -53,10 +56,12 @@ impl BitRate {
 impl FromStr for BitRate {
     type Err = QuantityError;
 
-    /// Reads `512k`, `10M`, `1.5M`, `9600`, `512kbit/s`; k, M and G are decimal.
+    /// Reads `512k`, `10M`, `1.5M`, `9600`, `512kbit/s`, `10Mbps`, in letters of either case; k, M and G are decimal.
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        let number = text.strip_suffix("bit/s").unwrap_or(text);
-        units::parse(number, RATE_UNITS, RATE).map(Self).map_err(|error| error.about(text))
+        // `Bps` is how bytes per second are written: taken for bits it would be wrong by eight.
+        let bits = if text.ends_with("Bps") { text.to_owned() } else { text.to_ascii_lowercase() };
+        let number = BITS_PER_SECOND.iter().find_map(|unit| bits.strip_suffix(unit)).unwrap_or(&bits);
+        units::parse(number, TYPED_RATE_UNITS, RATE).map(Self).map_err(|error| error.about(text))
     }
 }
 
@@ -122,9 +127,15 @@ mod tests {
         assert_eq!(rate("1.5M"), Some(1_500_000));
         assert_eq!(rate("9600"), Some(9600));
         assert_eq!(rate("9600bit/s"), Some(9600));
-        assert_eq!(rate("512kbit/s"), Some(512_000));
         assert_eq!(rate("1G"), Some(1_000_000_000));
-        for wrong in ["", "k", "512q", "512K", "10m", "1.5", "-1", "bit/s", "512 k", "512kB"] {
+        for same in ["512K", "512kbit", "512KBIT/S", "512kbps", "512Kbps", "512kbits/s", "512KBPS", "512000"]
+        {
+            assert_eq!(rate(same), Some(512_000), "{same}");
+        }
+        for same in ["10m", "10Mbit/s", "10Mbps", "10mbit", "0.01G"] {
+            assert_eq!(rate(same), Some(10_000_000), "{same}");
+        }
+        for wrong in ["", "k", "512q", "1.5", "-1", "bit/s", "bps", "512 k", "512kB", "512kB/s", "512kBps"] {
             assert_eq!(rate(wrong), None, "{wrong}");
         }
     }

@@ -5,8 +5,8 @@
 //! ```text
 //! spec  = rates *( "," option )
 //! rates = rate [ "/" rate ]        one for both directions, or down/up
-//! rate  = "unlimited" / bits per second such as 512k; 0 closes the direction
-//! option = "rtt=" time             600ms, 1.5s, 250us
+//! rate  = "unlimited" / bits per second such as 512k or 10Mbit/s; 0 closes the direction
+//! option = "rtt=" time             600ms, 1.5s, 250us, 1m30s
 //! ```
 
 use std::error::Error;
@@ -19,7 +19,18 @@ use crate::rate::BitRate;
 use crate::units::{self, Unit};
 
 const UNLIMITED: &str = "unlimited";
+const EXPECTED_RATE: &str = "expected a rate in bits per second such as 512k, 10M or unlimited";
+const EXPECTED_OPTION: &str = "expected an option such as rtt=600ms";
+const EXPECTED_TIME: &str = "expected a time such as rtt=600ms or rtt=1.5s, in h, m, s, ms, us or ns";
 const TIME_UNITS: &[Unit] = &[("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+const TYPED_TIME_UNITS: &[Unit] = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
 
 /// A link's rates and round-trip time. The default is no limit and no delay.
 ///
@@ -50,10 +61,22 @@ pub struct SpecError {
     input: String,
 }
 
+impl SpecError {
+    /// What was expected and, where the input has more parts than the wrong one, at which: the error for a place that
+    /// shows the input itself.
+    pub fn about_part(&self) -> String {
+        match self.input.get(self.span.clone()) {
+            Some(part) if !part.is_empty() && part != self.input.trim() => {
+                format!("{} at {part:?}", self.message)
+            }
+            _ => self.message.clone(),
+        }
+    }
+}
+
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = self.input.get(self.span.clone()).unwrap_or_default();
-        write!(f, "{:?}: {} at {part:?}", self.input, self.message)
+        write!(f, "{:?}: {}", self.input, self.about_part())
     }
 }
 
@@ -96,31 +119,45 @@ impl fmt::Display for LinkSpec {
 }
 
 fn rates(input: &str, part: &str) -> Result<LinkSpec, SpecError> {
-    let (down, up) = match part.split_once('/') {
-        Some((down, up)) => (rate(input, down)?, rate(input, up)?),
-        None => {
-            let both = rate(input, part)?;
-            (both, both)
-        }
+    let (down, up) = match sides(part)[..] {
+        [both] => (both, both),
+        [down, up] if !down.trim().is_empty() && !up.trim().is_empty() => (down, up),
+        _ => return Err(wrong(input, part, "expected one rate, or two as down/up such as 512k/128k")),
     };
-    Ok(LinkSpec { down, up, rtt: Duration::ZERO })
+    Ok(LinkSpec { down: rate(input, down)?, up: rate(input, up)?, rtt: Duration::ZERO })
+}
+
+/// The rates of `part`, which slashes divide, but not the slash of `bit/s`.
+fn sides(part: &str) -> Vec<&str> {
+    let (mut sides, mut start) = (Vec::new(), 0);
+    for (at, slash) in part.match_indices('/') {
+        let behind = &part[at + slash.len()..];
+        if !behind.split('/').next().is_some_and(|side| side.trim_end().eq_ignore_ascii_case("s")) {
+            sides.push(&part[start..at]);
+            start = at + slash.len();
+        }
+    }
+    sides.push(&part[start..]);
+    sides
 }
 
 fn rate(input: &str, part: &str) -> Result<Option<BitRate>, SpecError> {
-    match part.trim() {
-        UNLIMITED => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_| wrong(input, part, "expected a rate such as 512k, 10M or unlimited")),
+    let text = part.trim();
+    if text.eq_ignore_ascii_case(UNLIMITED) {
+        return Ok(None);
     }
+    // Whether a link that is "off" carries nothing or everything is not ours to guess.
+    if ["off", "none", "no", "max"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
+        return Err(wrong(input, part, "expected a rate: unlimited for no limit, 0 for a closed link"));
+    }
+    text.parse().map(Some).map_err(|_| wrong(input, part, EXPECTED_RATE))
 }
 
 fn option(input: &str, part: &str) -> Result<Duration, SpecError> {
-    let expected = "expected an option such as rtt=600ms, in s, ms or us";
-    let time = part.trim().strip_prefix("rtt=").ok_or_else(|| wrong(input, part, expected))?;
-    let nanos = units::parse(time, TIME_UNITS, expected).map_err(|_| wrong(input, part, expected))?;
-    Ok(Duration::from_nanos(nanos))
+    let option = part.trim().split_once('=').filter(|(name, _)| name.trim_end().eq_ignore_ascii_case("rtt"));
+    let (_, time) = option.ok_or_else(|| wrong(input, part, EXPECTED_OPTION))?;
+    let nanos = units::parse_sum(time.trim(), TYPED_TIME_UNITS);
+    nanos.map(Duration::from_nanos).ok_or_else(|| wrong(input, part, EXPECTED_TIME))
 }
 
 /// The error about `part`, which is a piece of `input` itself, so that its place is where it points to.
@@ -155,20 +192,35 @@ mod tests {
         check("0", "0");
         check("56k,rtt=250us", "56k,rtt=250us");
         check("56k,rtt=0s", "56k");
+        check("512kbit/s", "512k");
+        check("10Mbit/s/512Kbit/S,rtt=1m", "10M/512k,rtt=60s");
+        check("10mbps / 512kbps", "10M/512k");
+        check("Unlimited,RTT=1s500ms", "unlimited,rtt=1.5s");
         assert_eq!(LinkSpec::default().to_string(), "unlimited");
     }
 
     #[test]
     fn an_error_names_the_wrong_part() {
         let error = |text: &str| text.parse::<LinkSpec>().unwrap_err();
-        let expected = "\"512q\": expected a rate such as 512k, 10M or unlimited at \"512q\"";
+        let expected = format!("\"512q\": {EXPECTED_RATE}");
         assert_eq!(error("512q").to_string(), expected);
+        assert_eq!(error("512k/128q").to_string(), format!("\"512k/128q\": {EXPECTED_RATE} at \"128q\""));
         assert_eq!(error("512k/ 128q").span, 6..10);
         assert_eq!(error("512k,rtt=600").span, 5..12);
         assert_eq!(error("512k,rtt=1s,rtt=2s").message, "expected rtt only once");
         assert_eq!(error("").span, 0..0);
         assert_eq!(error("512k,").span, 5..5);
-        assert_eq!(error("1M/1M/1M").span, 3..8);
+        assert_eq!(error("512k,").message, EXPECTED_OPTION);
+        assert_eq!(
+            error("512k,delay=1s").to_string(),
+            format!("\"512k,delay=1s\": {EXPECTED_OPTION} at \"delay=1s\"")
+        );
+        assert!(error("512k,rtt=600").to_string().contains("in h, m, s, ms, us or ns at \"rtt=600\""));
+        let sides = "expected one rate, or two as down/up such as 512k/128k";
+        assert_eq!(error("64k/").to_string(), format!("\"64k/\": {sides}"));
+        assert_eq!(error("64k/,rtt=1s").to_string(), format!("\"64k/,rtt=1s\": {sides} at \"64k/\""));
+        assert_eq!(error("1M/1M/1M").message, sides);
+        assert!(error("off").message.contains("unlimited"));
     }
 
     proptest! {

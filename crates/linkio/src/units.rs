@@ -1,7 +1,7 @@
 //! Decimal numbers with a unit, exactly: the shared grammar of rates, sizes and times.
 //!
-//! Owns `number["."fraction]unit` in both directions and the error that says what would have been right. It knows
-//! no unit itself and never rounds: what is not a whole number of the smallest unit is refused.
+//! Owns `number["."fraction]unit` in both directions, sums of such, and the error that says what would have been
+//! right. It knows no unit itself and never rounds: what is not a whole number of the smallest unit is refused.
 
 use std::error::Error;
 use std::fmt;
@@ -39,6 +39,22 @@ pub(crate) type Unit = (&'static str, u64);
 /// Reads `text` as a number with one of `units`; `expected` completes the error's sentence.
 pub(crate) fn parse(text: &str, units: &[Unit], expected: &'static str) -> Result<u64, QuantityError> {
     exact(text, units).ok_or_else(|| QuantityError { input: text.to_owned(), expected })
+}
+
+/// Reads a sum such as `1h30m`: each number with its unit, larger units first. `units` ascend, and none is empty.
+pub(crate) fn parse_sum(text: &str, units: &[Unit]) -> Option<u64> {
+    let (mut total, mut units, mut rest) = (0_u64, units, text);
+    while !rest.is_empty() {
+        let letters = rest.find(|c: char| c.is_ascii_alphabetic())?;
+        let behind = |c: char| !c.is_ascii_alphabetic();
+        let end = rest[letters..].find(behind).map_or(rest.len(), |length| letters + length);
+        let (part, behind) = rest.split_at(end);
+        total = total.checked_add(exact(part, units)?)?;
+        let used = units.iter().position(|(name, _)| *name == &part[letters..])?;
+        units = &units[..used];
+        rest = behind;
+    }
+    (!text.is_empty()).then_some(total)
 }
 
 /// Prints `value` in the largest of `units` (ascending) that needs at most three decimals.
@@ -112,6 +128,19 @@ mod tests {
             "१",
         ] {
             assert!(parse(text, UNITS, "x").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sums_go_from_large_to_small() {
+        const TIMES: &[Unit] = &[("ms", 1), ("s", 1000), ("m", 60_000)];
+        for (text, value) in
+            [("5ms", 5), ("1m", 60_000), ("1m30s", 90_000), ("1.5s", 1500), ("1m1ms", 60_001)]
+        {
+            assert_eq!(parse_sum(text, TIMES), Some(value), "{text}");
+        }
+        for text in ["", "5", "s", "1s1m", "1s1s", "1m30", "1ms5", "1 s", "1s é", "99999999999999999999m"] {
+            assert_eq!(parse_sum(text, TIMES), None, "{text}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::directives::{CacheControl, MaxStale};
 use crate::freshness::{Freshness, freshness_by};
 use crate::request::{Presented, Situation};
 use crate::stored::StoredResponse;
-use crate::storing::forbids_keeping;
+use crate::storing::{forbids_keeping, has_content};
 
 /// How the origin failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +40,16 @@ pub fn may_serve_stale(
     if let Some(because) = forbids_reuse(&response, stored.status) {
         return Err(because);
     }
-    if request.no_cache {
+    if has_content(presented.headers) {
+        return Err(Because::RequestContent);
+    }
+    // §5.2.1: request directives "are advisory; a cache MAY implement them, but is not required to". A client that would
+    // rather have a newer response, as on a reload, is not served by having none.
+    let disconnected = failure == Failure::Unreachable;
+    if request.no_cache && !disconnected {
         return Err(Because::RequestNoCache);
     }
-    let refused = client_refuses(&request, &freshness);
+    let refused = client_refuses(&request, &freshness).filter(|_| !disconnected);
     if freshness.is_fresh() {
         return refused.map_or(Ok(Because::Fresh(freshness)), Err);
     }
@@ -161,13 +167,27 @@ mod tests {
     }
 
     #[test]
-    fn the_client_may_refuse() {
-        check("cache-control: no-cache", "cache-control: max-age=60", 0, "refuse RFC 9111 §5.2.1.4");
-        check("pragma: no-cache", "cache-control: max-age=60", 0, "refuse RFC 9111 §5.2.1.4");
-        check("cache-control: max-age=99", "cache-control: max-age=60", 0, "refuse RFC 9111 §5.2.1.1");
-        check("cache-control: max-age=100", "cache-control: max-age=60", 0, "serve RFC 9111 §4.2.4");
-        check("cache-control: min-fresh=1", "cache-control: max-age=60", 0, "refuse RFC 9111 §5.2.1.3");
+    fn the_client_may_refuse_what_an_error_would_bring() {
+        let response = "cache-control: max-age=60, stale-if-error=10";
+        check("cache-control: no-cache", response, 503, "refuse RFC 9111 §5.2.1.4");
+        check("pragma: no-cache", response, 503, "refuse RFC 9111 §5.2.1.4");
+        check("cache-control: max-age=99", response, 503, "refuse RFC 9111 §5.2.1.1");
+        check("cache-control: min-fresh=1", response, 503, "refuse RFC 9111 §5.2.1.3");
         check("cache-control: max-stale=39", "cache-control: max-age=60", 0, "refuse RFC 9111 §5.2.1.2");
+    }
+
+    #[test]
+    fn a_reload_is_served_what_there_is_while_disconnected_5_2_1() {
+        for request in [
+            "cache-control: no-cache",
+            "pragma: no-cache",
+            "cache-control: max-age=0",
+            "cache-control: min-fresh=1",
+        ] {
+            check(request, "cache-control: max-age=60", 0, "serve RFC 9111 §4.2.4");
+            check_at(30, request, "cache-control: max-age=60", 0, "serve RFC 9111 §4.2");
+        }
+        check("content-length: 3", "cache-control: max-age=60", 0, "refuse RFC 9110 §9.3.1");
     }
 
     #[test]

@@ -1,0 +1,158 @@
+//! `Merging`: which of several given values counts, where it came from, and everything that is wrong with them.
+//!
+//! Option by option the one given last counts; a later list replaces an earlier one. Every value is checked, also one
+//! that another overrides: it would be wrong the day the other goes.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::config::file::{self, Written};
+use crate::config::flags::GivenFlag;
+use crate::config::folders::Folders;
+use crate::config::load::Loaded;
+use crate::config::nearest;
+use crate::config::options::{self, OPTIONS, OptionRow};
+use crate::config::{Config, ConfigError, ConfigErrors, Source};
+
+/// The configuration so far.
+pub(super) struct Merging {
+    loaded: Loaded,
+    errors: Vec<ConfigError>,
+}
+
+impl Merging {
+    pub(super) fn new() -> Merging {
+        let sources = OPTIONS.iter().map(|row| (row, Source::Default)).collect();
+        let loaded = Loaded { config: Config::unsettled(), sources, files: Vec::new() };
+        Merging { loaded, errors: Vec::new() }
+    }
+
+    pub(super) fn file(&mut self, path: &Path, required: bool) {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && !required => return,
+            Err(error) => {
+                let (path, reason) = (path.to_owned(), error.to_string());
+                return self.errors.push(ConfigError::Unreadable { path, reason });
+            }
+        };
+        self.loaded.files.push(path.to_owned());
+        match file::entries(&text) {
+            Ok(entries) => {
+                for file::Entry { key, line, written } in entries {
+                    self.entry(key, Source::File { path: path.to_owned(), line }, written);
+                }
+            }
+            Err(errors) => self.errors.extend(errors.into_iter().map(|error| {
+                let file::SyntaxError { line, column, reason } = error;
+                ConfigError::Syntax { path: path.to_owned(), line, column, reason }
+            })),
+        }
+    }
+
+    fn entry(&mut self, key: String, place: Source, written: Written) {
+        let Some(row) = options::find(&key) else {
+            return self.unknown(key, place, matches!(written, Written::Other(_)));
+        };
+        match written {
+            Written::One(text) => self.give(row, &split(row, &text), place),
+            Written::Many(texts) if row.list => self.give(row, &texts, place),
+            Written::Many(_) => self.refuse(row, place, None, "expected one value, not an array".to_owned()),
+            Written::Other(what) => self.refuse(row, place, None, format!("expected a text, not {what}")),
+        }
+    }
+
+    pub(super) fn environment(&mut self, env: impl Fn(&str) -> Option<String>) {
+        for row in OPTIONS {
+            let name = row.variable();
+            // A variable that is set to nothing counts as not set, as the XDG specification has it for its own.
+            match env(&name).filter(|text| !text.is_empty()) {
+                None => {}
+                Some(text) if text.contains(char::REPLACEMENT_CHARACTER) => {
+                    self.refuse(row, Source::Environment(name), None, "expected text in UTF-8".to_owned());
+                }
+                Some(text) => self.give(row, &split(row, &text), Source::Environment(name)),
+            }
+        }
+    }
+
+    /// Flags of a list add up; of other options the last one counts, and all are checked.
+    pub(super) fn flags(&mut self, given: &[GivenFlag]) {
+        let mut lists: Vec<(&'static OptionRow, Vec<String>, Source)> = Vec::new();
+        for GivenFlag { flag, key, value } in given {
+            let place = Source::Flag(flag.clone());
+            let Some(row) = options::find(key) else {
+                self.unknown(key.clone(), place, false);
+                continue;
+            };
+            let Some(text) = value else {
+                self.refuse(row, place, None, format!("expected {key}={}", row.value_name));
+                continue;
+            };
+            let texts = split(row, text);
+            match lists.iter_mut().find(|(known, ..)| known.key == row.key) {
+                Some((_, values, _)) => values.extend(texts),
+                None if row.list => lists.push((row, texts, place)),
+                None => self.give(row, &texts, place),
+            }
+        }
+        for (row, values, place) in lists {
+            self.give(row, &values, place);
+        }
+    }
+
+    fn give(&mut self, row: &'static OptionRow, values: &[String], place: Source) {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        match (row.set)(&mut self.loaded.config, &values) {
+            Ok(()) => {
+                let known = self.loaded.sources.iter_mut().find(|(known, _)| known.key == row.key);
+                known.into_iter().for_each(|(_, source)| *source = place.clone());
+            }
+            Err(rejected) => self.refuse(row, place, rejected.value, rejected.reason),
+        }
+    }
+
+    fn refuse(&mut self, row: &'static OptionRow, place: Source, value: Option<String>, reason: String) {
+        let value = value.filter(|_| !row.secret);
+        self.errors.push(ConfigError::Value { place, key: row.key, value, reason });
+    }
+
+    fn unknown(&mut self, key: String, place: Source, is_section: bool) {
+        let nearest = if is_section { nearest::section(&key) } else { nearest::options(&key) };
+        self.errors.push(ConfigError::UnknownKey { place, key, nearest });
+    }
+
+    /// Refuses an object size that was given and cannot be: the default alone gives way to a smaller cache.
+    fn agree(&mut self) {
+        let cache = &self.loaded.config.cache;
+        let source = |key| self.loaded.sources.iter().find(|(row, _)| row.key == key);
+        let (Some((row, place)), Some((_, size_place))) = (source("cache.max_object"), source("cache.size"))
+        else {
+            return;
+        };
+        if cache.max_object > cache.size && *place != Source::Default {
+            let reason = format!("larger than cache.size, which is {} ({size_place})", cache.size);
+            self.refuse(row, place.clone(), Some(cache.max_object.to_string()), reason);
+        }
+    }
+
+    pub(super) fn finish(mut self, folders: &Folders) -> Result<Loaded, ConfigErrors> {
+        if self.errors.is_empty() {
+            self.agree();
+        }
+        if !self.errors.is_empty() {
+            return Err(ConfigErrors(self.errors));
+        }
+        self.loaded.config.settle(folders);
+        Ok(self.loaded)
+    }
+}
+
+/// Outside of arrays, commas separate the values of a list. Nothing between two of them is no value.
+fn split(row: &OptionRow, text: &str) -> Vec<String> {
+    if !row.list {
+        return vec![text.to_owned()];
+    }
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
