@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::{Method, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
 /// Someone who is told of every exchange when it is over. Must not wait.
@@ -51,7 +51,7 @@ pub(crate) struct Details {
     /// The address dialled, where a request or tunnel crossed the link.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) cache: CacheStatus,
-    pub(crate) media_type: Option<String>,
+    pub(crate) media_type: Option<HeaderValue>,
     /// The RFC 9209 error token of a response that bentpipe made itself.
     pub(crate) error: Option<&'static str>,
     /// Whether the response broke off before its end.

@@ -94,11 +94,11 @@ impl Operator {
         Ok(Self::Folder { admin, store, runtime })
     }
 
-    /// Who is asked, for people.
+    /// Who is asked, for people: where the proxy is.
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Proxy(Running { port: Some(port), .. }) => format!("the one on port {port}"),
-            Self::Proxy(Running { socket, .. }) => format!("the one at {}", socket.display()),
+            Self::Proxy(Running { port: Some(port), .. }) => format!("on port {port}"),
+            Self::Proxy(Running { socket, .. }) => format!("at {}", socket.display()),
             Self::Folder { .. } => "none is running; this is its folder".to_owned(),
         }
     }

@@ -25,8 +25,7 @@ pub(crate) fn seal(exchange: Exchange, response: Response<Body>) -> Response<Sea
     exchange.sent(STATUS_LINE + head.sum::<usize>() as u64);
     exchange.note(|details| {
         details.status = Some(response.status());
-        let media_type = response.headers().get(http::header::CONTENT_TYPE);
-        details.media_type = media_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        details.media_type = response.headers().get(http::header::CONTENT_TYPE).cloned();
     });
     let is_head = exchange.is_head();
     response.map(|body| Sealed { ended: is_head || body.is_end_stream(), body, exchange, failed: None })

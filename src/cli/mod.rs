@@ -63,20 +63,32 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The flags that say which proxy or folder a command is for.
-const WHICH: [&str; 5] = ["listen", "control", "cache-dir", "config", "set"];
+/// The flags that say which proxy or folder a command is for, and what they say then.
+const WHICH: [(&str, Option<&str>); 5] = [
+    ("listen", Some("The running proxy that listens on this port; needed where several run")),
+    ("control", Some("The running proxy that takes commands at this socket")),
+    ("cache-dir", Some("The cache in this folder, of a running proxy or of a stopped one")),
+    ("config", None),
+    ("set", None),
+];
 
 /// The whole command line. Every flag may stand with every command, since one file configures all of them; but the help
 /// of those that ask a running proxy shows only what tells it which.
 fn command() -> clap::Command {
+    let asking = |arg: &clap::Arg| {
+        let which = WHICH.iter().find(|(flag, _)| arg.get_long() == Some(flag));
+        match which {
+            Some((_, Some(help))) => arg.clone().help(*help),
+            Some((_, None)) => arg.clone(),
+            None => arg.clone().hide(true),
+        }
+    };
     let command = Cli::command();
-    let is_hidden = |arg: &&clap::Arg| arg.get_long().is_some_and(|flag| !WHICH.contains(&flag));
-    let global = command.get_arguments().filter(|arg| arg.is_global_set());
-    let hidden: Vec<_> = global.filter(is_hidden).map(|arg| arg.clone().hide(true)).collect();
+    let flags: Vec<_> = command.get_arguments().filter(|arg| arg.is_global_set()).map(asking).collect();
     // A subcommand that has an argument of its own is not given the one from above.
     ["link", "cache", "explain"]
         .into_iter()
-        .fold(command, |command, name| command.mut_subcommand(name, |asking| asking.args(hidden.clone())))
+        .fold(command, |command, name| command.mut_subcommand(name, |asking| asking.args(flags.clone())))
 }
 
 /// Loads the configuration and runs a command with it. A wrong configuration exits with 2, a failure with 1.
@@ -148,7 +160,7 @@ mod tests {
     fn commands_that_ask_show_only_the_flags_that_say_whom() {
         for asking in ["link", "link show", "link set", "cache", "cache purge", "explain"] {
             let help = help(&format!("bentpipe {asking} --help"));
-            for flag in WHICH {
+            for (flag, _) in WHICH {
                 assert!(help.contains(&format!("--{flag} ")), "{asking}: {flag}: {help}");
             }
             assert!(!help.contains("--cache-size") && !help.contains("--link "), "{asking}: {help}");

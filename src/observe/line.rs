@@ -32,13 +32,17 @@ pub(crate) fn native(line: &mut String, record: &Record) {
         NoSpace(&record.target.to_string()),
     );
     let user = details.user.as_deref().unwrap_or("-");
-    let media_type = details.media_type.as_deref().unwrap_or("-");
+    let media_type = media_type(&details).unwrap_or("-");
     // A field of this format ends at the next space.
     let media_type = media_type.split([';', ' ']).next().unwrap_or("-");
     let _ = match details.peer {
         Some(peer) => writeln!(line, "{} HIER_DIRECT/{} {}", NoSpace(user), peer.ip(), NoSpace(media_type)),
         None => writeln!(line, "{} HIER_NONE/- {}", NoSpace(user), NoSpace(media_type)),
     };
+}
+
+fn media_type(details: &Details) -> Option<&str> {
+    details.media_type.as_ref()?.to_str().ok()
 }
 
 /// Squid's result code for what the cache did.
@@ -100,7 +104,7 @@ pub(crate) fn json(line: &mut String, record: &Record) {
         "status": details.status.map(|status| status.as_u16()),
         "cache_status": details.cache.to_string(),
         "error": details.error,
-        "media_type": details.media_type,
+        "media_type": media_type(&details),
         "client_bytes": record.client_bytes(),
         "link_down": record.link_down(),
         "link_up": record.link_up(),

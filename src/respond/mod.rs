@@ -57,7 +57,11 @@ fn restore_length(status: StatusCode, headers: &mut HeaderMap) {
 
 /// Says in Cache-Status what this cache did (RFC 9211): ours is the last member, the one closest to the client.
 pub(crate) fn finish(response: &mut Response<Body>, status: &CacheStatus) {
-    if let Ok(value) = HeaderValue::try_from(status.to_string()) {
+    let value = match status {
+        CacheStatus::Hit => Ok(HeaderValue::from_static("bentpipe; hit")),
+        other => HeaderValue::try_from(other.to_string()),
+    };
+    if let Ok(value) = value {
         response.headers_mut().append(&CACHE_STATUS, value);
     }
 }
