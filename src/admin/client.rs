@@ -37,10 +37,7 @@ impl Operator {
     /// If none runs, or if it cannot be told which is meant.
     pub(crate) fn running(loaded: &Loaded) -> anyhow::Result<Self> {
         let running = match &loaded.config.control {
-            Control::Path(path) => Some(
-                Running::at(path)
-                    .with_context(|| format!("no bentpipe of yours takes commands at {}", path.display()))?,
-            ),
+            Control::Path(path) => Some(Running::at(path).with_context(|| nobody_at(path))?),
             Control::Off => bail!("control.socket is off: there is no way to ask a running bentpipe"),
             Control::Auto => choose(sockets(), &named_ports(loaded))?,
         };
@@ -58,16 +55,25 @@ impl Operator {
         let folder_decides =
             !loaded.is_default("cache.dir") && (loaded.is_flag("cache.dir") || !loaded.is_flag("listen"));
         let running = match &config.control {
-            Control::Path(path) => {
-                Running::at(path).filter(|proxy| !folder_decides || proxy.has_folder(&config.cache.dir))
-            }
+            Control::Path(path) => match Running::at(path) {
+                None if loaded.is_flag("control.socket") => bail!(nobody_at(path)),
+                running => running.filter(|proxy| !folder_decides || proxy.has_folder(&config.cache.dir)),
+            },
             Control::Off => None,
             Control::Auto if folder_decides => {
                 sockets().into_iter().find(|proxy| proxy.has_folder(&config.cache.dir))
             }
             Control::Auto => choose(sockets(), &named_ports(loaded))?,
         };
-        running.map_or_else(|| Self::folder(config), |proxy| Ok(Self::Proxy(proxy)))
+        match running {
+            Some(proxy) => Ok(Self::Proxy(proxy)),
+            None if loaded.is_flag("listen") && !folder_decides => {
+                bail!(
+                    "no bentpipe of yours is running; without --listen the cache folder itself is looked at"
+                )
+            }
+            None => Self::folder(config),
+        }
     }
 
     fn folder(config: &Config) -> anyhow::Result<Self> {
@@ -145,6 +151,10 @@ impl Running {
         exchange(&self.socket, method, path, content)
             .with_context(|| format!("asking the bentpipe at {}", self.socket.display()))
     }
+}
+
+fn nobody_at(socket: &Path) -> String {
+    format!("no bentpipe of yours takes commands at {}", socket.display())
 }
 
 /// This user's proxies that take commands, by port.

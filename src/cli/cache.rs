@@ -33,7 +33,7 @@ pub(crate) enum CacheCommand {
     },
     /// Drop what is stored for a URL
     Purge {
-        /// As it was asked for, such as `http://example.org/page`, or its beginning and a star: 'http://example.org/*'
+        /// As it was asked for, such as `http://example.org/page`, or its beginning and a star, `http://example.org/*`
         #[arg(required_unless_present = "all")]
         url: Option<String>,
         /// Drop everything
@@ -219,7 +219,7 @@ mod tests {
     fn a_response_that_is_arriving_is_marked() {
         let stored = json!({ "key": "http://a/", "status": 200, "length": 10_200, "uses": 2 });
         assert_eq!(line(&stored), format!("200   10.2 kB      2 uses  {:24} http://a/", "-"));
-        let mut here = stored.clone();
+        let mut here = stored;
         (here["arriving"], here["arrived"]) = (true.into(), 5100.into());
         assert!(line(&here).ends_with(" http://a/  (arriving: 5.1 kB of 10.2 kB)"), "{}", line(&here));
         here["length"] = Value::Null;

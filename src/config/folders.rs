@@ -55,9 +55,9 @@ impl Folders {
     }
 }
 
-/// A variable of the process, for [`load`](super::load()). What is not UTF-8 arrives with replacement
+/// A variable of the process, for [`load`](super::load::load). What is not UTF-8 arrives with replacement
 /// characters, which `load` refuses: a path that is nearly the right one would be worse than an error.
-pub(crate) fn environment(name: &str) -> Option<String> {
+pub(super) fn environment(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 

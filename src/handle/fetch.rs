@@ -3,13 +3,14 @@
 
 use std::time::SystemTime;
 
-use bentpipe_store::{Arrival, Collapse, Found, Lead};
+use bentpipe_store::{Arrival, Found, Lead};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use rfc9111::{Because, Decision, Failure, StoredResponse, Storing};
+use rfc9111::{Because, Failure, StoredResponse, Storing};
 
+use super::join::Joined;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
 use crate::body::{Body, OriginBody, RequestBody};
@@ -157,81 +158,6 @@ impl Handler {
             None => drop(self.store.invalidate(key)),
         }
     }
-
-    /// What to do before asking the origin: nothing if it was out of reach a moment ago and what is stored may serve,
-    /// and nothing while another request for the same target is waiting for its head.
-    pub(super) async fn join(
-        &self,
-        admitted: &Admitted,
-        found: &Found,
-        forwarded: &mut Forwarded,
-        exchange: &Exchange,
-    ) -> Joined {
-        let note = |forwarded: &Forwarded| {
-            exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
-        };
-        note(forwarded);
-        if self.outage(admitted).is_some()
-            && let Some(response) = self.serve_stale(admitted, found, Failure::Unreachable).await
-        {
-            forwarded.detail = Some("unreachable");
-            note(forwarded);
-            return Joined::Answered(Ok(response));
-        }
-        let Some(key) = admitted.key.as_ref().filter(|_| admitted.is_shareable()) else {
-            return Joined::Going(None);
-        };
-        for _ in 0..TIMES_TO_WAIT {
-            match self.store.wait_for_head(key) {
-                Collapse::Lead(lead) => return Joined::Going(Some(lead)),
-                Collapse::Alone => return Joined::Going(None),
-                Collapse::Follow(head) => head.await,
-            }
-            forwarded.collapsed = true;
-            if let Some(answer) = self.shared(admitted, forwarded).await {
-                note(forwarded);
-                return Joined::Answered(answer);
-            }
-            forwarded.collapsed = false;
-            if !self.lookup(admitted).is_empty() {
-                // Something came that does not suit this request, and the next may not either.
-                break;
-            }
-            // Nothing came: the leader left or failed, and another takes its place.
-        }
-        Joined::Going(None)
-    }
-
-    /// What another request's fetch has brought for this one: a response, or the news that none can be had.
-    async fn shared(&self, admitted: &Admitted, forwarded: &mut Forwarded) -> Option<Answer> {
-        let found = self.lookup(admitted);
-        if let Decision::Reuse { stored, .. } = self.decide(admitted, &found)
-            && let Some(stored) = found.get(stored)
-            && let Ok(response) = self.serve(admitted, stored).await
-        {
-            return Some(Ok(response));
-        }
-        let refusal = self.outage(admitted)?;
-        forwarded.detail = Some("unreachable");
-        let stale = self.serve_stale(admitted, &found, Failure::Unreachable).await;
-        Some(stale.ok_or(refusal))
-    }
-
-    /// Why the origin could not be reached, if that was a moment ago.
-    fn outage(&self, admitted: &Admitted) -> Option<Refusal> {
-        self.upstream.outages().recent(&Origin::of(&admitted.target, 80)?)
-    }
-}
-
-/// How often a request waits for another's fetch before it goes on its own: once, and once more if a leader left.
-const TIMES_TO_WAIT: usize = 2;
-
-/// How a request goes on that is to be forwarded.
-pub(super) enum Joined {
-    /// To the origin; first of several, or alone.
-    Going(Option<Lead>),
-    /// Not to the origin.
-    Answered(Answer),
 }
 
 /// Whether the next response for the same target will not be stored for the same reason.

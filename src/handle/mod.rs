@@ -2,6 +2,7 @@
 //! the files beside this one; how a decision is reached is rfc9111's, where things are kept is the store's.
 
 mod fetch;
+mod join;
 mod reuse;
 mod tunnel;
 mod validate;

@@ -8,7 +8,8 @@ use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use rfc9111::{Failure, Presented};
 
-use super::fetch::{Asked, Joined};
+use super::fetch::Asked;
+use super::join::Joined;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
 use crate::body::Body;

@@ -14,7 +14,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::client_io::{Activity, ClientIo, Timed};
+use super::activity::{Activity, Timed};
+use super::client_io::ClientIo;
 use crate::admit::client::Client;
 use crate::body::Sealed;
 use crate::config::Config;

@@ -1,6 +1,7 @@
 //! Accepting connections: the loop, the limit on how many are open, and patience when the system has no more
 //! descriptors. What a connection says is `connection`'s affair.
 
+pub(crate) mod activity;
 pub(crate) mod client_io;
 pub(crate) mod connection;
 

@@ -89,6 +89,10 @@ fn commands_reach_the_proxy_that_is_meant() {
     for command in [&["link", "show"][..], &["link", "set", "1M"]] {
         assert!(home.fail(command, 1).contains("no bentpipe of yours is running"));
     }
+    assert!(home.fail(&["--listen", "1", "cache", "ls"], 1).contains("no bentpipe of yours is running"));
+    let nowhere = home.folder("nowhere.sock");
+    let error = home.fail(&["--control", &nowhere, "cache", "ls"], 1);
+    assert_eq!(error, format!("bentpipe: no bentpipe of yours takes commands at {nowhere}"));
     let one = home.serve("one", &["--link", "64k"]);
     let shown = home.run(&["link", "show"]);
     assert!(shown.contains(&format!("proxy     on port {}\nlink      64k", one.port())), "{shown}");

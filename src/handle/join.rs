@@ -1,0 +1,88 @@
+//! Before the origin is asked: what was learnt a moment ago, and who else is asking the same. One fetch serves many, and
+//! one outage is found out once. How a shared response arrives is the store's affair.
+
+use bentpipe_store::{Collapse, Found, Lead};
+use rfc9111::{Decision, Failure};
+
+use super::{Answer, Handler};
+use crate::admit::Admitted;
+use crate::exchange::{CacheStatus, Exchange, Forwarded};
+use crate::respond::Refusal;
+use crate::upstream::connect::Origin;
+
+/// How often a request waits for another's fetch before it goes on its own: once, and once more if a leader left.
+const TIMES_TO_WAIT: usize = 2;
+
+/// How a request goes on that is to be forwarded.
+pub(super) enum Joined {
+    /// To the origin; first of several, or alone.
+    Going(Option<Lead>),
+    /// Not to the origin.
+    Answered(Answer),
+}
+
+impl Handler {
+    /// What to do before asking the origin: nothing if it was out of reach a moment ago and what is stored may serve,
+    /// and nothing while another request for the same target is waiting for its head.
+    pub(super) async fn join(
+        &self,
+        admitted: &Admitted,
+        found: &Found,
+        forwarded: &mut Forwarded,
+        exchange: &Exchange,
+    ) -> Joined {
+        let note = |forwarded: &Forwarded| {
+            exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
+        };
+        note(forwarded);
+        if self.outage(admitted).is_some()
+            && let Some(response) = self.serve_stale(admitted, found, Failure::Unreachable).await
+        {
+            forwarded.detail = Some("unreachable");
+            note(forwarded);
+            return Joined::Answered(Ok(response));
+        }
+        let Some(key) = admitted.key.as_ref().filter(|_| admitted.is_shareable()) else {
+            return Joined::Going(None);
+        };
+        for _ in 0..TIMES_TO_WAIT {
+            match self.store.wait_for_head(key) {
+                Collapse::Lead(lead) => return Joined::Going(Some(lead)),
+                Collapse::Alone => return Joined::Going(None),
+                Collapse::Follow(head) => head.await,
+            }
+            forwarded.collapsed = true;
+            if let Some(answer) = self.shared(admitted, forwarded).await {
+                note(forwarded);
+                return Joined::Answered(answer);
+            }
+            forwarded.collapsed = false;
+            if !self.lookup(admitted).is_empty() {
+                // Something came that does not suit this request, and the next may not either.
+                break;
+            }
+            // Nothing came: the leader left or failed, and another takes its place.
+        }
+        Joined::Going(None)
+    }
+
+    /// What another request's fetch has brought for this one: a response, or the news that none can be had.
+    async fn shared(&self, admitted: &Admitted, forwarded: &mut Forwarded) -> Option<Answer> {
+        let found = self.lookup(admitted);
+        if let Decision::Reuse { stored, .. } = self.decide(admitted, &found)
+            && let Some(stored) = found.get(stored)
+            && let Ok(response) = self.serve(admitted, stored).await
+        {
+            return Some(Ok(response));
+        }
+        let refusal = self.outage(admitted)?;
+        forwarded.detail = Some("unreachable");
+        let stale = self.serve_stale(admitted, &found, Failure::Unreachable).await;
+        Some(stale.ok_or(refusal))
+    }
+
+    /// Why the origin could not be reached, if that was a moment ago.
+    fn outage(&self, admitted: &Admitted) -> Option<Refusal> {
+        self.upstream.outages().recent(&Origin::of(&admitted.target, 80)?)
+    }
+}
