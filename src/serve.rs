@@ -48,8 +48,16 @@ impl Proxy {
         let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
         let folder = config.cache.dir.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&folder, limits)).await?;
-        let store = opened.with_context(|| {
-            format!("cache.dir = {:?} (one proxy a folder: --cache-dir)", config.cache.dir.display())
+        let store = opened.map_err(|error| {
+            let option = format!("cache.dir = {:?}", config.cache.dir.display());
+            match error {
+                bentpipe_store::Error::Locked => {
+                    anyhow::anyhow!(
+                        "{option}: in use by another bentpipe; give this one its own with --cache-dir FOLDER"
+                    )
+                }
+                error => anyhow::Error::new(error).context(option),
+            }
         })?;
         let log = AccessLog::open(&config.log).context("log.access")?;
         let readers: Arc<[Box<dyn Reader>]> =

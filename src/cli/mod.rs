@@ -7,6 +7,7 @@ mod link;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -123,7 +124,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
     tracing_subscriber::registry().with(format).with(filter).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         // Before the listeners: who starts us may send the signal as soon as the port answers.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -140,7 +141,10 @@ fn serve(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
         Ok(())
-    })
+    });
+    // A name server that does not answer keeps a thread; nothing is worth waiting for it.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
 }
 
 #[cfg(test)]

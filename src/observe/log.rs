@@ -34,7 +34,12 @@ impl AccessLog {
         let destination: Box<dyn Write + Send> = match &config.access {
             Destination::Off => return Ok(None),
             Destination::Stdout => Box::new(io::stdout()),
-            Destination::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+            Destination::File(path) => {
+                let file = OpenOptions::new().create(true).append(true).open(path);
+                let named =
+                    |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+                Box::new(file.map_err(named)?)
+            }
         };
         let (lines, received) = sync_channel(QUEUE);
         let writing = move || write(&received, BufWriter::with_capacity(64 * 1024, destination));
