@@ -32,7 +32,7 @@ pub(crate) enum ConfigCommand {
 /// Carries out `command` with the values that `flags`, environment and files give.
 pub(crate) fn run(command: ConfigCommand, flags: &Flags) -> ExitCode {
     let text = match command {
-        ConfigCommand::Check => load(flags).map(|loaded| checked(&loaded)),
+        ConfigCommand::Check => load(flags).and_then(checked),
         ConfigCommand::Show { json: false } => load(flags).map(|loaded| config::show(&loaded)),
         ConfigCommand::Show { json: true } => load(flags).map(|loaded| config::show_json(&loaded)),
         ConfigCommand::Example => Ok(config::example()),
@@ -51,14 +51,17 @@ fn load(flags: &Flags) -> Result<Loaded, ConfigErrors> {
     config::load_here(flags)
 }
 
-fn checked(loaded: &Loaded) -> String {
-    match loaded.files.as_slice() {
+fn checked(loaded: Loaded) -> Result<String, ConfigErrors> {
+    if !loaded.doubts.is_empty() {
+        return Err(ConfigErrors(loaded.doubts));
+    }
+    Ok(match loaded.files.as_slice() {
         [] => "ok (no file was read)\n".to_owned(),
         files => {
             let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
             format!("ok ({})\n", files.join(", "))
         }
-    }
+    })
 }
 
 /// Prints to standard output. A reader that has seen enough, as `head` does, is no failure.

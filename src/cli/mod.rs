@@ -101,6 +101,9 @@ fn with_config(flags: &Flags, run: impl FnOnce(Loaded) -> anyhow::Result<()>) ->
             return ExitCode::from(2);
         }
     };
+    for doubt in &loaded.doubts {
+        eprintln!("bentpipe: warning: {doubt}");
+    }
     match run(loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

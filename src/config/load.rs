@@ -7,7 +7,7 @@ use crate::config::folders::{self, Folders};
 use crate::config::merge::Merging;
 use crate::config::nearest;
 use crate::config::options::OptionRow;
-use crate::config::{Config, ConfigErrors, Flags, Source};
+use crate::config::{Config, ConfigError, ConfigErrors, Flags, Source};
 
 /// A configuration, and where it came from.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Loaded {
     pub(super) sources: Vec<(&'static OptionRow, Source)>,
     /// The files that were read.
     pub(crate) files: Vec<PathBuf>,
+    /// Variables that look like an option's and are not. They may be meant for somebody else, so they stop nothing.
+    pub(crate) doubts: Vec<ConfigError>,
 }
 
 impl Loaded {
@@ -54,8 +56,7 @@ pub(crate) fn load(
     let folders = Folders::new(&env);
     let mut errors: Vec<_> = nearest::unknown_variables(variables).collect();
     match load_from(flags, env, &folders, &folders.files()) {
-        Ok(loaded) if errors.is_empty() => Ok(loaded),
-        Ok(_) => Err(ConfigErrors(errors)),
+        Ok(loaded) => Ok(Loaded { doubts: errors, ..loaded }),
         Err(ConfigErrors(mut others)) => {
             others.append(&mut errors);
             Err(ConfigErrors(others))
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelled_variable_is_an_error_beside_others() {
+    fn a_misspelled_variable_is_told_beside_errors() {
         let flags = Flags::parse(["--cache-size", "much"]).unwrap();
         let variables = ["BENTPIPE_LINK", "BENTPIPE_CACHE_SIZE"].map(str::to_owned);
         let env = |name: &str| (name == "HOME").then(|| "/nonexistent".to_owned());

@@ -24,7 +24,7 @@ pub(super) struct Merging {
 impl Merging {
     pub(super) fn new() -> Merging {
         let sources = OPTIONS.iter().map(|row| (row, Source::Default)).collect();
-        let loaded = Loaded { config: Config::unsettled(), sources, files: Vec::new() };
+        let loaded = Loaded { config: Config::unsettled(), sources, files: Vec::new(), doubts: Vec::new() };
         Merging { loaded, errors: Vec::new() }
     }
 

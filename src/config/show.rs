@@ -336,7 +336,7 @@ mod tests {
             // Secrets are masked, so they are what is not said.
             config.admission.users.clear();
             let sources = loaded(&[]).sources;
-            let shown = show(&Loaded { config: config.clone(), sources, files: Vec::new() });
+            let shown = show(&Loaded { config: config.clone(), sources, files: Vec::new(), doubts: Vec::new() });
             prop_assert_eq!(shown.lines().count(), OPTIONS.len());
             prop_assert_eq!(read_back(&shown), config);
         }
