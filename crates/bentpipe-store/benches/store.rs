@@ -101,6 +101,20 @@ fn hit(bencher: Bencher<'_, '_>, length: usize) {
     });
 }
 
+/// All but the first byte: a part does not stay in memory, so this is what the disk costs every time.
+#[divan::bench(args = [10_000, 100_000])]
+fn hit_from_disk(bencher: Bencher<'_, '_>, length: usize) {
+    let Open { runtime, store, folder: _folder } = open();
+    runtime.block_on(keep(&store, 0, body(0, length)));
+    let key = key(0);
+    bencher.bench_local(|| {
+        runtime.block_on(async {
+            let found = store.lookup(&key);
+            found.get(0)?.body(Some(1..=length as u64)).collect().await.ok()
+        })
+    });
+}
+
 #[divan::bench(args = [1_000, 10_000, 1_000_000], sample_count = 20, sample_size = 50)]
 fn insert_and_commit(bencher: Bencher<'_, '_>, length: usize) {
     let Open { runtime, store, folder: _folder } = open();

@@ -61,7 +61,7 @@ impl Arrival {
             complete => {
                 let (shelf, holding) = (Arc::clone(&self.shelf), Arc::clone(&self.holding));
                 // What somebody has asked for is likely to be asked for again.
-                let is_wanted = self.spool.was_followed();
+                let is_wanted = self.spool.state().seats.were_taken();
                 let keep = move || shelf.keep_content(&holding, complete, is_wanted);
                 let kept = tokio::task::spawn_blocking(keep);
                 kept.await.map_err(std::io::Error::other)?

@@ -136,7 +136,8 @@ impl Follower {
 
     fn advance(&mut self, state: &mut State, bytes: usize) {
         self.position += bytes as u64;
-        state.seats.move_on(self.seat, self.position);
+        let has_its_part = self.until.is_some_and(|until| self.position >= until);
+        state.seats.move_on(self.seat, if has_its_part { ENDED } else { self.position });
         self.spool.follower_moved(state);
     }
 

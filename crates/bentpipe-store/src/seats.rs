@@ -15,8 +15,7 @@ use std::time::Duration;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Who has read this much more is forgiven: 26 kB/s at least. Bytes.
 const PROGRESS: u64 = 256 * 1024;
-/// Who is this far behind is what the writer waits for, or next in line. Half of what it lets be outstanding, so the
-/// slowest always is. Bytes.
+/// The writer waits for the slowest; who is this far behind is next in line. Half of what it lets be outstanding. Bytes.
 const FAR: u64 = 512 * 1024;
 /// The position of who needs nothing any more.
 pub(crate) const ENDED: u64 = u64::MAX;
@@ -115,20 +114,23 @@ impl Seats {
         if !self.seats.iter().flatten().any(has_all) {
             return None;
         }
-        let left = |following: &Following| PATIENCE.saturating_sub(following.blame());
-        self.seats.iter().flatten().filter(|following| following.is_far_behind(arrived)).map(left).min()
+        let slowest = self.slowest();
+        let to_blame =
+            self.seats.iter().flatten().filter(|following| following.is_in_the_way(arrived, slowest));
+        to_blame.map(|following| PATIENCE.saturating_sub(following.blame())).min()
     }
 
     /// The writer has waited for `waited` while others were held up. Cuts off who is out of patience; returns whom to
     /// wake, so that they learn of it.
     pub(crate) fn charge(&mut self, arrived: u64, waited: Duration) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        for following in self.seats.iter_mut().flatten().filter(|following| following.is_far_behind(arrived))
-        {
-            following.held_up = following.blame() + waited;
-            if following.held_up == waited {
+        let (mut wakers, slowest) = (Vec::new(), self.slowest());
+        let all = self.seats.iter_mut().flatten();
+        for following in all.filter(|following| following.is_in_the_way(arrived, slowest)) {
+            if following.blame().is_zero() {
+                following.held_up = Duration::ZERO;
                 following.forgiven = following.position;
             }
+            following.held_up += waited;
             if following.held_up >= PATIENCE {
                 following.is_cut_off = true;
                 following.position = ENDED;
@@ -144,8 +146,9 @@ impl Seats {
 }
 
 impl Following {
-    fn is_far_behind(&self, arrived: u64) -> bool {
-        arrived.saturating_sub(self.position) > FAR
+    fn is_in_the_way(&self, arrived: u64, slowest: u64) -> bool {
+        let behind = arrived.saturating_sub(self.position);
+        behind > FAR || (behind > 0 && self.position == slowest)
     }
 
     /// How long others have waited for it without its getting on.
@@ -214,5 +217,15 @@ mod tests {
         let (stuck, close) = (seats.sit_down(1_000_000), seats.sit_down(ARRIVED - 1000));
         seats.charge(ARRIVED, PATIENCE);
         assert!(seats.is_cut_off(1) && seats.is_cut_off(stuck) && !seats.is_cut_off(close));
+    }
+    #[test]
+    fn the_slowest_is_in_the_way_however_close_it_is() {
+        // Chunks may be larger than what is to be outstanding: the writer waits for whoever has not got the last.
+        let mut seats = Seats::default();
+        seats.sit_down(ARRIVED);
+        let close = seats.sit_down(ARRIVED - 1);
+        assert_eq!(seats.patience(ARRIVED), Some(PATIENCE));
+        seats.charge(ARRIVED, PATIENCE);
+        assert!(seats.is_cut_off(close) && !seats.is_cut_off(0));
     }
 }

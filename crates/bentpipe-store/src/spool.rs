@@ -48,6 +48,7 @@ pub(crate) struct Spool {
     gone: Notify,
 }
 
+#[derive(Default)]
 pub(crate) struct State {
     pub(crate) window: Window,
     pub(crate) arrived: u64,
@@ -92,22 +93,18 @@ enum Desk {
     Busy,
 }
 
+impl Default for Desk {
+    fn default() -> Self {
+        Self::Idle(None)
+    }
+}
+
 impl Spool {
     /// A body of which nothing has arrived. `declared` is its Content-Length, `largest` the length to give up
     /// storing at, both in bytes.
     pub(crate) fn new(home: Arc<Home>, declared: Option<u64>, largest: u64) -> Self {
-        let state = State {
-            window: Window::default(),
-            arrived: 0,
-            end: None,
-            disk: Disk::default(),
-            seats: Seats::default(),
-            refused: None,
-            desk: Desk::Idle(None),
-            counted: 0,
-        };
-        let (moved, gone) = (Notify::new(), Notify::new());
-        Self { home, declared, largest, state: Mutex::new(state), moved, gone }
+        let (state, moved, gone) = (Mutex::default(), Notify::new(), Notify::new());
+        Self { home, declared, largest, state, moved, gone }
     }
 
     /// Takes the next bytes of the body, then waits while too many are outstanding. Dropping the future while it
@@ -122,12 +119,9 @@ impl Spool {
         loop {
             let mut moved = std::pin::pin!(self.moved.notified());
             moved.as_mut().enable();
-            let patience = {
-                let state = self.state();
-                if state.has_room() {
-                    return Ok(());
-                }
-                state.patience()
+            let patience = match self.state() {
+                state if state.has_room() => return Ok(()),
+                state => state.patience(),
             };
             match patience {
                 Some(patience) => {
@@ -207,11 +201,6 @@ impl Spool {
         self.state().seats.count()
     }
 
-    /// Whether anybody has followed it.
-    pub(crate) fn was_followed(&self) -> bool {
-        self.state().seats.were_taken()
-    }
-
     /// Waits until there is no follower.
     pub(crate) async fn followers_gone(&self) {
         loop {
@@ -224,7 +213,7 @@ impl Spool {
         }
     }
 
-    /// The state, for a follower.
+    /// The state, for those who follow or look.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

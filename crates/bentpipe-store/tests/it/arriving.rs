@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout};
 
 use crate::support::*;
 
@@ -173,6 +174,75 @@ async fn an_outgrown_body_waits_for_its_slowest_follower_until_that_leaves() {
     drop(stuck);
     assert_eq!(writer.await.unwrap(), 0);
     assert_eq!(stored.arrived(), 8_000_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_an_outgrown_body_a_follower_that_holds_others_up_is_cut_off_after_10_s() {
+    let (_folder, store) = empty(Limits { max_object_size: 100_000, ..LIMITS });
+    let whole = body(8_000_000);
+    let (mut arrival, stored) = insert(&store, "a", None);
+    let mut stuck = stored.body(None);
+    let readers: Vec<_> = (0..2).map(|_| tokio::spawn(read(stored.body(None)))).collect();
+    let start = Instant::now();
+    let writing = async {
+        write(&mut arrival, &whole, 100_000).await;
+        // Who was cut off does not follow it any more.
+        assert_eq!(arrival.followers(), 2);
+        drop(arrival.commit(None).await);
+    };
+    timeout(Duration::from_secs(60), writing).await.unwrap();
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_secs(10) && waited < Duration::from_secs(11), "{waited:?}");
+    for reader in readers {
+        assert_eq!(reader.await.unwrap().unwrap(), whole);
+    }
+    assert!(matches!(stuck.frame().await, Some(Err(Error::TooSlow))));
+    assert!(stuck.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_an_outgrown_body_the_only_follower_may_take_its_time() {
+    let (_folder, store) = empty(Limits { max_object_size: 100_000, ..LIMITS });
+    let whole = body(4_000_000);
+    let (mut arrival, stored) = insert(&store, "a", None);
+    let only = stored.body(None);
+    let all = whole.clone();
+    let writer = tokio::spawn(async move {
+        write(&mut arrival, &all, 100_000).await;
+        drop(arrival.commit(None).await);
+    });
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(!writer.is_finished());
+    assert_eq!(read(only).await.unwrap(), whole);
+    writer.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_an_outgrown_body_who_has_its_part_is_not_waited_for() {
+    let (_folder, store) = empty(Limits { max_object_size: 100_000, ..LIMITS });
+    let whole = body(4_000_000);
+    let (mut arrival, stored) = insert(&store, "a", None);
+    let mut part = stored.body(Some(0..=9));
+    arrival.write(whole.slice(..10_000)).await.unwrap();
+    assert_eq!(part.frame().await.unwrap().unwrap().into_data().unwrap(), whole.slice(..10));
+    let rest = whole.slice(10_000..);
+    timeout(Duration::from_secs(5), write(&mut arrival, &rest, 100_000)).await.unwrap();
+    assert!(part.is_end_stream());
+}
+
+#[tokio::test]
+async fn a_body_that_is_known_to_break_off_is_not_begun() {
+    let (_folder, store) = empty(LIMITS);
+    let (mut arrival, stored) = insert(&store, "a", Some(10));
+    let (before, part) = (stored.body(None), stored.body(Some(1..=4)));
+    arrival.write(Bytes::from_static(b"01234")).await.unwrap();
+    assert!(stored.body(None).verified().await.is_ok());
+    drop(arrival);
+    for body in [before, stored.body(None), stored.body(Some(4..=5))] {
+        assert!(matches!(body.verified().await, Err(Error::CutShort)));
+    }
+    // What was asked for is all there.
+    assert_eq!(read(part.verified().await.unwrap()).await.unwrap(), "1234");
 }
 
 #[tokio::test]

@@ -54,6 +54,24 @@ async fn a_kill_leaves_what_was_complete_a_second_ago() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_invalidated_right_before_a_kill_stays_away() {
+    let (folder, store) = empty(LIMITS);
+    keep(&store, "small", &body(100)).await;
+    keep(&store, "large", &body(5_000)).await;
+    flushed(&store, folder.path()).await;
+    assert_eq!(store.invalidate(&key("small")), 1);
+    let killed = copy(folder.path());
+    assert_eq!(store.invalidate(&key("large")), 1);
+    let killed_later = copy(folder.path());
+
+    let store = open(killed.path());
+    assert!(store.lookup(&key("small")).is_empty());
+    assert_eq!(fetch(&store, "large").await.unwrap(), body(5_000));
+    let store = open(killed_later.path());
+    assert!(store.lookup(&key("small")).is_empty() && store.lookup(&key("large")).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn content_without_a_record_is_cleared_away_after_a_kill() {
     let (folder, store) = empty(LIMITS);
     keep(&store, "a", &body(5_000)).await;

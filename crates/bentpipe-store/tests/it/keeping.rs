@@ -2,6 +2,7 @@
 
 use bentpipe_store::{Error, Limits, Store};
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body::Body;
 
 use crate::support::*;
@@ -147,6 +148,43 @@ async fn use_is_counted_and_listed() {
         (2, Some(10), Some("text/plain"))
     );
     assert_eq!((store.stats().objects, store.stats().hits, store.stats().kept), (2, 2, 2));
+}
+
+#[tokio::test]
+async fn what_is_arriving_is_listed_as_such() {
+    let (_folder, store) = empty(LIMITS);
+    let (mut arrival, _) = insert(&store, "a", Some(10));
+    arrival.write(Bytes::from_static(b"0123")).await.unwrap();
+    let listed = |store: &Store| (store.list()[0].arriving, store.list()[0].arrived, store.list()[0].length);
+    assert_eq!(listed(&store), (true, 4, Some(10)));
+    arrival.write(Bytes::from_static(b"456789")).await.unwrap();
+    arrival.commit(None).await.unwrap();
+    assert_eq!(listed(&store), (false, 10, Some(10)));
+}
+
+#[tokio::test]
+async fn what_is_stored_does_not_keep_the_buffers_alive_it_was_read_into() {
+    let (_folder, store) = empty(LIMITS);
+    let buffer = Bytes::from(vec![b'x'; 8192]);
+    let read_head = |etag: &str| {
+        let mut head = head(etag);
+        for line in 0..3 {
+            let value = HeaderValue::from_maybe_shared(buffer.slice(line..100 + line)).unwrap();
+            head.headers.append("x-line", value);
+        }
+        head
+    };
+    for length in [10, 2_000] {
+        let (mut arrival, stored) = store.insert(key("a"), read_head("1"), None).unwrap();
+        arrival.write(buffer.slice(..length)).await.unwrap();
+        arrival.commit(None).await.unwrap();
+        assert!(buffer.is_unique(), "a slice is kept of a body of {length}");
+        assert_eq!(stored.head(), &read_head("1"));
+        let fresh = store.freshen(&key("a"), &stored, read_head("2"));
+        assert!(buffer.is_unique(), "a slice is kept of a fresh head");
+        assert_eq!(fresh.head(), &read_head("2"));
+        assert_eq!(fetch(&store, "a").await.unwrap().len(), length);
+    }
 }
 
 #[tokio::test]
