@@ -21,6 +21,7 @@ mod listen;
 mod observe;
 mod respond;
 pub mod serve;
+mod timer;
 mod upstream;
 
 pub use clock::Clock;

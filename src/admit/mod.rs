@@ -5,6 +5,8 @@ pub(crate) mod allowance;
 pub(crate) mod client;
 pub(crate) mod target;
 
+use std::time::Duration;
+
 use http::header::{CONNECTION, HOST, TE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::Incoming;
@@ -28,6 +30,8 @@ pub(crate) struct Admission {
     request_head: usize,
     /// Bytes of content.
     request_body: u64,
+    /// How long a client may send nothing of content it announced.
+    idle: Duration,
     /// The name under which this proxy shows itself in Via.
     pseudonym: String,
 }
@@ -56,6 +60,7 @@ impl Admission {
             credentials: Credentials::new(&config.admission.users),
             allowance: config.admission.requests_per_second.map(Allowance::new),
             request_head: usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX),
+            idle: config.timeouts.idle,
             request_body: config.limits.request_body.map_or(u64::MAX, |limit| limit.0),
             pseudonym,
         }
@@ -97,7 +102,7 @@ impl Admission {
             target,
             headers: parts.headers,
             version: parts.version,
-            body: RequestBody::new(incoming, self.request_body),
+            body: RequestBody::new(incoming, self.request_body, self.idle),
             client,
             on_upgrade,
             max_forwards,

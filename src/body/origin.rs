@@ -8,17 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 
 use super::BodyError;
+use crate::timer::Timer;
 
 /// Content received from an origin, with a limit on how long it may make no progress.
 pub(crate) struct OriginBody {
     incoming: Incoming,
     idle: Duration,
-    /// Made when the content first has to be waited for; set forward on each wait.
-    timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    stall: Timer,
     /// Called once when all has arrived; dropped uncalled when the content broke off or was given up.
     on_end: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
@@ -26,7 +24,7 @@ pub(crate) struct OriginBody {
 impl OriginBody {
     /// Content that fails after `idle` without a byte, and calls `on_end` after its last one.
     pub(crate) fn new(incoming: Incoming, idle: Duration, on_end: Box<dyn FnOnce() + Send + Sync>) -> Self {
-        let mut body = Self { incoming, idle, timer: None, waiting: false, on_end: Some(on_end) };
+        let mut body = Self { incoming, idle, stall: Timer::default(), on_end: Some(on_end) };
         if body.incoming.is_end_stream() {
             body.finish();
         }
@@ -37,17 +35,6 @@ impl OriginBody {
         if let Some(on_end) = self.on_end.take() {
             on_end();
         }
-    }
-
-    /// Ready when nothing has come for the whole of `idle`.
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let idle = self.idle;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        if !self.waiting {
-            self.waiting = true;
-            timer.as_mut().reset(Instant::now() + idle);
-        }
-        timer.as_mut().poll(cx)
     }
 }
 
@@ -62,7 +49,7 @@ impl HttpBody for OriginBody {
         let this = self.get_mut();
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.waiting = false;
+                this.stall.stop();
                 if this.incoming.is_end_stream() {
                     this.finish();
                 }
@@ -76,7 +63,9 @@ impl HttpBody for OriginBody {
                 this.finish();
                 Poll::Ready(None)
             }
-            Poll::Pending => this.poll_stalled(cx).map(|()| Some(Err(BodyError::Stalled(this.idle)))),
+            Poll::Pending => {
+                this.stall.poll(this.idle, cx).map(|()| Some(Err(BodyError::Stalled(this.idle))))
+            }
         }
     }
 

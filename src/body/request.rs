@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -12,11 +13,14 @@ use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use super::BodyError;
+use crate::timer::Timer;
 
 /// The content of a request, as the connection to the origin reads it.
 pub(crate) struct RequestBody {
     incoming: Option<Incoming>,
     left: u64,
+    idle: Duration,
+    stall: Timer,
     gate: Option<Pin<Box<dyn Future<Output = bool> + Send + Sync>>>,
     progress: Progress,
 }
@@ -29,6 +33,7 @@ const WAITING: u8 = 0;
 const WHOLE: u8 = 1;
 const TOO_LARGE: u8 = 2;
 const BROKEN: u8 = 3;
+const STALLED: u8 = 4;
 
 impl Progress {
     fn new(state: u8) -> Self {
@@ -50,6 +55,11 @@ impl Progress {
         self.0.load(Ordering::Acquire) == BROKEN
     }
 
+    /// Whether the client stopped sending.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.0.load(Ordering::Acquire) == STALLED
+    }
+
     fn set(&self, state: u8) {
         self.0.store(state, Ordering::Release);
     }
@@ -69,15 +79,23 @@ struct GateState {
 impl RequestBody {
     /// No content at all.
     pub(crate) fn empty() -> Self {
-        Self { incoming: None, left: 0, gate: None, progress: Progress::new(WHOLE) }
+        Self {
+            incoming: None,
+            left: 0,
+            idle: Duration::MAX,
+            stall: Timer::default(),
+            gate: None,
+            progress: Progress::new(WHOLE),
+        }
     }
 
-    /// The client's content, of at most `limit` bytes.
-    pub(crate) fn new(incoming: Incoming, limit: u64) -> Self {
+    /// The client's content, of at most `limit` bytes; it fails when the client sends nothing for `idle`.
+    pub(crate) fn new(incoming: Incoming, limit: u64, idle: Duration) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
-        Self { incoming: Some(incoming), left: limit, gate: None, progress: Progress::new(WAITING) }
+        let progress = Progress::new(WAITING);
+        Self { incoming: Some(incoming), left: limit, idle, stall: Timer::default(), gate: None, progress }
     }
 
     /// How far it has come, for whoever decides about retrying and reusing the connection.
@@ -160,7 +178,12 @@ impl HttpBody for RequestBody {
             return Poll::Ready(Some(Err(error)));
         }
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+            std::task::ready!(this.stall.poll(this.idle, cx));
+            this.progress.set(STALLED);
+            return Poll::Ready(Some(Err(BodyError::Stalled(this.idle))));
+        };
+        this.stall.stop();
         let ended = frame.is_none() || incoming.is_end_stream();
         let counted = match frame {
             Some(Ok(frame)) => Some(this.count(&frame).map(|()| frame)),

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use bentpipe_store::{Arrival, Found, Lead};
+use bentpipe_store::{Arrival, Found, Lead, Stored};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
@@ -53,8 +53,7 @@ impl Handler {
         headers: HeaderMap,
         exchange: &Exchange,
     ) -> Result<Asked, Refusal> {
-        let origin =
-            Origin::of(&admitted.target, 80).ok_or(Refusal::BadRequest("The target names no host."))?;
+        let origin = origin(admitted)?;
         let target = match admitted.target.path_and_query() {
             _ if admitted.client.in_asterisk_form => Uri::from_static("*"),
             Some(path) => Uri::from(path.clone()),
@@ -81,8 +80,7 @@ impl Handler {
         }
         let asking = tokio::time::timeout(self.stale_patience, self.ask(admitted, headers, exchange)).await;
         asking.unwrap_or_else(|_| {
-            let origin =
-                Origin::of(&admitted.target, 80).ok_or(Refusal::BadRequest("The target names no host."))?;
+            let origin = origin(admitted)?;
             let refusal = Refusal::ResponseTimeout { origin: origin.to_string() };
             self.upstream.outages().note(&origin, &refusal);
             Err(refusal)
@@ -111,14 +109,24 @@ impl Handler {
         let response = respond::received(response, response_time, self.admission.pseudonym());
         let (parts, incoming) = response.into_parts();
         self.learn_from_head(admitted, status, &parts.headers, (request_time, response_time));
-        let head =
-            StoredResponse::new(&admitted.presented(), status, &parts.headers, request_time, response_time);
-        let may_share = rfc9111::freshness(&head, &self.situation()).is_fresh();
         let length = if incoming.is_end_stream() { Some(0) } else { content_length(&parts.headers) };
         let kept = match (&storing, &admitted.key) {
-            (Storing::Store(_), Some(key)) => self.store.insert(key.clone(), head, length).ok(),
+            (Storing::Store(_), Some(key)) => {
+                let presented = admitted.presented();
+                let head =
+                    StoredResponse::new(&presented, status, &parts.headers, request_time, response_time);
+                self.store.insert(key.clone(), head, length).ok()
+            }
             _ => None,
         };
+        if let Some(lead) = lead {
+            let is_fresh = |stored: &Stored| rfc9111::freshness(stored.head(), &self.situation()).is_fresh();
+            match (&kept, storing) {
+                (Some((_, stored)), _) if is_fresh(stored) => lead.shared(),
+                (None, Storing::Pass(because)) if !is_lasting(&because) => lead.settle(),
+                _ => lead.unshareable(),
+            }
+        }
         let body = if let Some((arrival, stored)) = kept {
             forwarded.stored = true;
             let body = stored.body(None);
@@ -127,13 +135,6 @@ impl Handler {
         } else {
             Body::Origin(incoming)
         };
-        if let Some(lead) = lead {
-            match storing {
-                _ if forwarded.stored && may_share => lead.shared(),
-                Storing::Pass(because) if !is_lasting(&because) => lead.settle(),
-                _ => lead.unshareable(),
-            }
-        }
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
         Ok(Response::from_parts(parts, body))
     }
@@ -158,6 +159,11 @@ impl Handler {
             None => drop(self.store.invalidate(key)),
         }
     }
+}
+
+/// Where a request goes.
+pub(super) fn origin(admitted: &Admitted) -> Result<Origin, Refusal> {
+    Origin::of(&admitted.target, 80).ok_or(Refusal::BadRequest("The target names no host."))
 }
 
 /// Whether the next response for the same target will not be stored for the same reason.

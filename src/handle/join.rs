@@ -4,11 +4,11 @@
 use bentpipe_store::{Collapse, Found, Lead};
 use rfc9111::{Decision, Failure};
 
+use super::fetch::origin;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
 use crate::exchange::{CacheStatus, Exchange, Forwarded};
 use crate::respond::Refusal;
-use crate::upstream::connect::Origin;
 
 /// How often a request waits for another's fetch before it goes on its own: once, and once more if a leader left.
 const TIMES_TO_WAIT: usize = 2;
@@ -83,6 +83,6 @@ impl Handler {
 
     /// Why the origin could not be reached, if that was a moment ago.
     fn outage(&self, admitted: &Admitted) -> Option<Refusal> {
-        self.upstream.outages().recent(&Origin::of(&admitted.target, 80)?)
+        self.upstream.outages().recent(&origin(admitted).ok()?)
     }
 }

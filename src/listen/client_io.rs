@@ -16,10 +16,10 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
 use crate::respond::refusal;
+use crate::timer::Timer;
 
 /// How long an exchange goes on for a client that has ended its sending side, unless the client takes more of it.
 const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);
@@ -40,29 +40,6 @@ pub(crate) struct ClientIo<T> {
     linger: Timer,
     /// An answer of ours that goes out in place of hyper's.
     own_answer: Bytes,
-}
-
-/// A timer that costs nothing until it is first needed.
-#[derive(Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    running: bool,
-}
-
-impl Timer {
-    /// Ready when it has been polled for `after` without a `stop`.
-    fn poll(&mut self, after: Duration, cx: &mut Context<'_>) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
-        if !self.running {
-            self.running = true;
-            sleep.as_mut().reset(Instant::now() + after);
-        }
-        sleep.as_mut().poll(cx)
-    }
-
-    fn stop(&mut self) {
-        self.running = false;
-    }
 }
 
 impl<T> ClientIo<T> {
@@ -223,6 +200,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::Instant;
 
     use super::*;
 

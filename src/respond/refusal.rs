@@ -30,6 +30,8 @@ pub(crate) enum Refusal {
         port: u16,
     },
     AuthenticationRequired,
+    /// The client announced content and stopped sending it.
+    RequestTimeout,
     ContentTooLarge,
     FieldsTooLarge,
     TooManyRequests {
@@ -150,6 +152,11 @@ impl Refusal {
             Self::AuthenticationRequired => {
                 let text = "This proxy wants a name and a password that it knows.";
                 told(S::PROXY_AUTHENTICATION_REQUIRED, "http_request_denied", text)
+            }
+            Self::RequestTimeout => {
+                let text =
+                    "The content announced did not arrive: nothing came for as long as timeouts.idle allows.";
+                told(S::REQUEST_TIMEOUT, "http_request_error", text)
             }
             Self::ContentTooLarge => {
                 let text = "The content sent is larger than this proxy's option limits.request_body allows.";
@@ -319,6 +326,7 @@ mod tests {
         check(Refusal::BadRequest("No Host."), 400, "http_request_error");
         check(Refusal::ForbiddenAddress { host: "10.0.0.1".into() }, 403, "destination_ip_prohibited");
         check(Refusal::AuthenticationRequired, 407, "http_request_denied");
+        check(Refusal::RequestTimeout, 408, "http_request_error");
         check(Refusal::ContentTooLarge, 413, "http_request_error");
         check(Refusal::FieldsTooLarge, 431, "http_request_error");
         check(Refusal::NotImplemented("ftp"), 501, "http_request_error");

@@ -110,7 +110,9 @@ impl Upstream {
         let progress = request.body().progress();
         let spare = connection.reused.then(|| spare(&request)).flatten();
         let expectation = expects_continue(&request).then(|| self.expect(&mut request));
-        let waiting = Waiting { meter: connection.meter.clone(), idle: self.idle };
+        // A moment longer than a client may stall, so that whoever stalls is told.
+        let waiting =
+            Waiting { meter: connection.meter.clone(), idle: self.idle + Duration::from_millis(500) };
         let sent = tokio::select! {
             sent = connection.sender.try_send_request(request) => sent,
             () = waiting.stalled() => {
@@ -142,6 +144,8 @@ impl Upstream {
         let silent = crossing.nothing_came();
         let refusal = if progress.is_too_large() {
             Refusal::ContentTooLarge
+        } else if progress.is_stalled() {
+            Refusal::RequestTimeout
         } else if progress.is_broken() {
             Refusal::BadRequest("The request's content broke off, or is not framed as its fields say.")
         } else {

@@ -313,6 +313,22 @@ async fn an_upload_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_client_that_stops_sending_is_told() {
+    let origin = Origin::start().await.expect("an origin");
+    let proxy = start(&["--set", "timeouts.idle=200ms"]).await;
+    origin.on("POST", "/", Reply::new(200));
+    let mut client = proxy.connect().await;
+    let head = Request::new("POST", &origin.url("/")).field("content-length", "10");
+    client.send(&head.to_bytes()).await.expect("sent");
+    client.send(b"01234").await.expect("sent");
+    assert_eq!(client.receive("POST").await.expect("a response").status, 408);
+    // What is not framed as it says is the client's mistake, too.
+    let chunked =
+        Request::new("POST", &origin.url("/")).field("transfer-encoding", "chunked").body("zz\r\nhello\r\n");
+    assert_eq!(proxy.request(&chunked).await.status, 400);
+}
+
+#[tokio::test]
 async fn accounts_and_rates_are_enforced() {
     let origin = Origin::start().await.expect("an origin");
     origin.always("GET", "/", Reply::new(200));
