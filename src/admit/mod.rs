@@ -14,6 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use rfc9111::{CacheKey, Presented};
 
 use crate::body::RequestBody;
+use crate::body::request::Progress;
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
@@ -92,7 +93,8 @@ impl Admission {
         let max_forwards = target::max_forwards(&request)?;
         let hands_over = request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE);
         let on_upgrade = hands_over.then(|| hyper::upgrade::on(&mut request));
-        let (parts, incoming) = request.into_parts();
+        let (mut parts, incoming) = request.into_parts();
+        let progress = parts.extensions.remove::<Progress>();
         if http_body::Body::size_hint(&incoming).lower() > self.request_body {
             return Err(Refusal::ContentTooLarge);
         }
@@ -102,7 +104,7 @@ impl Admission {
             target,
             headers: parts.headers,
             version: parts.version,
-            body: RequestBody::new(incoming, self.request_body, self.idle),
+            body: RequestBody::new(incoming, progress, self.request_body, self.idle),
             client,
             on_upgrade,
             max_forwards,

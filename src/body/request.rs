@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
@@ -38,6 +39,13 @@ const STALLED: u8 = 4;
 impl Progress {
     fn new(state: u8) -> Self {
         Self(Arc::new(AtomicU8::new(state)))
+    }
+
+    /// The progress of `request`'s content, noted in its extensions for whoever will read it.
+    pub(crate) fn of(request: &mut Request<Incoming>) -> Self {
+        let progress = Self::new(if request.body().is_end_stream() { WHOLE } else { WAITING });
+        request.extensions_mut().insert(progress.clone());
+        progress
     }
 
     /// Whether the origin's connection took all of it.
@@ -90,11 +98,11 @@ impl RequestBody {
     }
 
     /// The client's content, of at most `limit` bytes; it fails when the client sends nothing for `idle`.
-    pub(crate) fn new(incoming: Incoming, limit: u64, idle: Duration) -> Self {
+    pub(crate) fn new(incoming: Incoming, progress: Option<Progress>, limit: u64, idle: Duration) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
-        let progress = Progress::new(WAITING);
+        let progress = progress.unwrap_or_else(|| Progress::new(WAITING));
         Self { incoming: Some(incoming), left: limit, idle, stall: Timer::default(), gate: None, progress }
     }
 

@@ -1,14 +1,16 @@
 //! Before the origin is asked: what was learnt a moment ago, and who else is asking the same. One fetch serves many, and
 //! one outage is found out once. How a shared response arrives is the store's affair.
 
+use std::sync::Arc;
+
 use bentpipe_store::{Collapse, Found, Lead};
 use rfc9111::{Decision, Failure};
+use tokio::time::Instant;
 
 use super::fetch::origin;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
 use crate::exchange::{CacheStatus, Exchange, Forwarded};
-use crate::respond::Refusal;
 
 /// How often a request waits for another's fetch before it goes on its own: once, and once more if a leader left.
 const TIMES_TO_WAIT: usize = 2;
@@ -35,7 +37,7 @@ impl Handler {
             exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
         };
         note(forwarded);
-        if self.outage(admitted).is_some()
+        if origin(admitted).is_ok_and(|origin| self.upstream.outages().spares(&origin))
             && let Some(response) = self.serve_stale(admitted, found, Failure::Unreachable).await
         {
             forwarded.detail = Some("unreachable");
@@ -45,19 +47,21 @@ impl Handler {
         let Some(key) = admitted.key.as_ref().filter(|_| admitted.is_shareable()) else {
             return Joined::Going(None);
         };
+        let begun = Instant::now();
         for _ in 0..TIMES_TO_WAIT {
             match self.store.wait_for_head(key) {
                 Collapse::Lead(lead) => return Joined::Going(Some(lead)),
                 Collapse::Alone => return Joined::Going(None),
                 Collapse::Follow(head) => head.await,
             }
+            let now_found = self.lookup(admitted);
             forwarded.collapsed = true;
-            if let Some(answer) = self.shared(admitted, forwarded).await {
+            if let Some(answer) = self.shared(admitted, &now_found, begun, forwarded).await {
                 note(forwarded);
                 return Joined::Answered(answer);
             }
             forwarded.collapsed = false;
-            if !self.lookup(admitted).is_empty() {
+            if !is_same(found, &now_found) {
                 // Something came that does not suit this request, and the next may not either.
                 break;
             }
@@ -66,23 +70,29 @@ impl Handler {
         Joined::Going(None)
     }
 
-    /// What another request's fetch has brought for this one: a response, or the news that none can be had.
-    async fn shared(&self, admitted: &Admitted, forwarded: &mut Forwarded) -> Option<Answer> {
-        let found = self.lookup(admitted);
-        if let Decision::Reuse { stored, .. } = self.decide(admitted, &found)
+    /// What another request's fetch, which ended after `begun`, has brought for this one: a response, or the news that
+    /// none can be had.
+    async fn shared(
+        &self,
+        admitted: &Admitted,
+        found: &Found,
+        begun: Instant,
+        forwarded: &mut Forwarded,
+    ) -> Option<Answer> {
+        if let Decision::Reuse { stored, .. } = self.decide(admitted, found)
             && let Some(stored) = found.get(stored)
             && let Ok(response) = self.serve(admitted, stored).await
         {
             return Some(Ok(response));
         }
-        let refusal = self.outage(admitted)?;
+        let refusal = self.upstream.outages().since(&origin(admitted).ok()?, begun)?;
         forwarded.detail = Some("unreachable");
-        let stale = self.serve_stale(admitted, &found, Failure::Unreachable).await;
+        let stale = self.serve_stale(admitted, found, Failure::Unreachable).await;
         Some(stale.ok_or(refusal))
     }
+}
 
-    /// Why the origin could not be reached, if that was a moment ago.
-    fn outage(&self, admitted: &Admitted) -> Option<Refusal> {
-        self.upstream.outages().recent(&origin(admitted).ok()?)
-    }
+/// Whether nothing was stored or freshened between two lookups.
+fn is_same(before: &Found, now: &Found) -> bool {
+    before.len() == now.len() && before.iter().zip(now.iter()).all(|(before, now)| Arc::ptr_eq(before, now))
 }

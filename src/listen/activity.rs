@@ -16,6 +16,8 @@ pub(crate) struct Activity {
     answering: AtomicBool,
     /// Whether the request just read was an OPTIONS for a target without a path.
     bare_options: AtomicBool,
+    /// Whether the request being answered came with content.
+    uploading: AtomicBool,
     /// Whether the connection was handed over to a tunnel or another protocol: from then on its bytes are nobody's
     /// business.
     handed_over: AtomicBool,
@@ -25,8 +27,9 @@ pub(crate) struct Activity {
 pub(crate) struct InFlight(Arc<Activity>);
 
 impl Activity {
-    /// Begins an exchange.
-    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+    /// Begins an exchange whose request comes with content or without.
+    pub(crate) fn begin(self: &Arc<Self>, with_content: bool) -> InFlight {
+        self.uploading.store(with_content, Ordering::Release);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.answering.store(true, Ordering::Release);
         InFlight(self.clone())
@@ -36,6 +39,11 @@ impl Activity {
     /// URIs do not tell apart and RFC 9112 §3.2.4 does.
     pub(crate) fn take_bare_options(&self) -> bool {
         self.bare_options.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the exchange going on is an upload, which may go on crossing the link long after the client has sent it.
+    pub(super) fn is_uploading(&self) -> bool {
+        self.uploading.load(Ordering::Acquire)
     }
 
     /// Hands the connection over: no manners of HTTP apply to it any more.

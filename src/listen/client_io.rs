@@ -21,7 +21,8 @@ use super::activity::Activity;
 use crate::respond::refusal;
 use crate::timer::Timer;
 
-/// How long an exchange goes on for a client that has ended its sending side, unless the client takes more of it.
+/// How long an exchange goes on for a client that has ended its sending side, unless the client takes more of it. An
+/// upload has as long as any progress may take: what was sent may still be crossing the link.
 const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);
 
 /// How long a closed connection goes on taking what the client sends.
@@ -118,7 +119,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
             this.ended = true;
         }
         if this.activity.is_busy() && !this.activity.is_handed_over() {
-            ready!(this.grace.poll(HALF_CLOSE_GRACE, cx));
+            let grace = if this.activity.is_uploading() { this.idle } else { HALF_CLOSE_GRACE };
+            ready!(this.grace.poll(grace, cx));
         }
         Poll::Ready(Ok(()))
     }
@@ -211,7 +213,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(64);
         let activity = Arc::new(Activity::default());
         let mut io = ClientIo::new(near, activity.clone(), IDLE);
-        let in_flight = activity.begin();
+        let in_flight = activity.begin(false);
         drop(far);
         let begun = Instant::now();
         // As hyper does it: every time it wakes, it reads and flushes.
@@ -243,7 +245,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(4096);
         let activity = Arc::new(Activity::default());
         let mut io = ClientIo::new(near, activity.clone(), IDLE);
-        let in_flight = activity.begin();
+        let in_flight = activity.begin(false);
         let content = b"HTTP/1.1 400 is what this file begins with";
         io.write_all(content).await.expect("room");
         drop(in_flight);

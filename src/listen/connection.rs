@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,6 +19,7 @@ use super::activity::{Activity, Timed};
 use super::client_io::ClientIo;
 use crate::admit::client::Client;
 use crate::body::Sealed;
+use crate::body::request::Progress;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::handle::Handler;
@@ -69,22 +71,26 @@ impl Server {
 
     fn call(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         address: IpAddr,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
         // Begun before the first await, so that the socket knows of the request before it is polled again.
-        let in_flight = activity.begin();
+        let progress = Progress::of(&mut request);
+        let in_flight = activity.begin(!progress.is_whole());
         let in_asterisk_form = activity.take_bare_options() && is_for_the_origin(&request);
         let client = Client { address, in_asterisk_form };
         let handler = self.handler.clone();
         let activity = activity.clone();
         let is_connect = request.method() == Method::CONNECT;
         async move {
-            let response = handler.handle(request, client).await;
+            let mut response = handler.handle(request, client).await;
             let status = response.status();
             if status == StatusCode::SWITCHING_PROTOCOLS || (is_connect && status.is_success()) {
                 activity.hand_over();
+            } else if !progress.is_whole() {
+                // What is still unread of the request would be in the way of the next one (RFC 9112 §9.3).
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Timed::new(body, in_flight)))
         }

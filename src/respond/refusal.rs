@@ -99,6 +99,12 @@ impl Refusal {
         )
     }
 
+    /// Whether no connection to the origin came about at all.
+    pub(crate) fn is_no_connection(&self) -> bool {
+        self.is_unreachable()
+            && !matches!(self, Self::ConnectionTerminated { .. } | Self::ResponseTimeout { .. })
+    }
+
     /// Whether the destination is one that clients may not reach.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::ForbiddenAddress { .. } | Self::OwnListener | Self::ForbiddenPort { .. })

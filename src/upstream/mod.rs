@@ -11,10 +11,13 @@ pub(crate) mod tunnel;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use linkio::{ClientKey, Meter};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::body::request::Gate;
 use crate::body::{OriginBody, RequestBody};
@@ -74,7 +77,8 @@ impl Upstream {
         let sent = self.send_twice(request, origin, client, exchange).await;
         match &sent {
             Ok(_) => self.outages.clear(origin),
-            Err(refusal) if refusal.is_unreachable() => self.outages.note(origin, refusal),
+            // A connection that stood says nothing of the way to the origin: it may be this one target's fault.
+            Err(refusal) if refusal.is_no_connection() => self.outages.note(origin, refusal),
             Err(_) => {}
         }
         sent
@@ -194,7 +198,6 @@ impl Expectation {
 }
 
 fn expects_continue(request: &Request<RequestBody>) -> bool {
-    use http_body::Body as _;
     let expect = request.headers().get(http::header::EXPECT);
     expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
         && !request.body().is_end_stream()
@@ -203,7 +206,6 @@ fn expects_continue(request: &Request<RequestBody>) -> bool {
 /// A copy of a request that may be sent twice: "a proxy MUST NOT automatically retry non-idempotent requests"
 /// (RFC 9110 §9.2.2), and content is gone once it was sent.
 fn spare(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
-    use http_body::Body as _;
     let method = request.method();
     let idempotent = method.is_idempotent() || method.is_safe();
     (idempotent && request.body().is_end_stream()).then(|| {
@@ -228,6 +230,10 @@ pub(crate) fn outgoing(
     *request.uri_mut() = target;
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
+    if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+        // hyper takes a GET without framing for one without content.
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     request
 }
 
@@ -252,14 +258,13 @@ impl Waiting {
     /// Ends when nothing crossed the link in either direction for the whole of `idle`.
     async fn stalled(&self) {
         let crossed = || (self.meter.down(), self.meter.up());
-        let mut before = crossed();
-        loop {
-            tokio::time::sleep(self.idle).await;
+        let (mut before, mut since) = (crossed(), Instant::now());
+        while since.elapsed() < self.idle {
+            tokio::time::sleep((self.idle / 8).max(Duration::from_millis(10))).await;
             let now = crossed();
-            if now == before {
-                return;
+            if now != before {
+                (before, since) = (now, Instant::now());
             }
-            before = now;
         }
     }
 }

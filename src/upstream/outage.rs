@@ -14,14 +14,23 @@ use crate::respond::Refusal;
 /// How long an origin counts as out of reach after it was found so.
 const MEMORY: Duration = Duration::from_secs(30);
 
+/// How often in that time one request asks all the same, to find out that the outage is over.
+const PROBE: Duration = Duration::from_secs(5);
+
 /// Origins remembered at most: each is one that somebody asked for in the last half minute.
 const MOST: usize = 1024;
 
 /// What lately came of asking origins in vain.
 #[derive(Default)]
 pub(crate) struct Outages {
-    known: Mutex<HashMap<Origin, (Refusal, Instant)>>,
+    known: Mutex<HashMap<Origin, Outage>>,
     any: AtomicBool,
+}
+
+struct Outage {
+    refusal: Refusal,
+    noted: Instant,
+    probed: Instant,
 }
 
 impl Outages {
@@ -29,10 +38,11 @@ impl Outages {
     pub(crate) fn note(&self, origin: &Origin, refusal: &Refusal) {
         let mut known = self.lock();
         if known.len() >= MOST {
-            known.retain(|_, (_, at)| at.elapsed() < MEMORY);
+            known.retain(|_, outage| outage.noted.elapsed() < MEMORY);
         }
         if known.len() < MOST {
-            known.insert(origin.clone(), (refusal.clone(), Instant::now()));
+            let now = Instant::now();
+            known.insert(origin.clone(), Outage { refusal: refusal.clone(), noted: now, probed: now });
             self.any.store(true, Ordering::Release);
         }
     }
@@ -46,17 +56,33 @@ impl Outages {
         }
     }
 
-    /// Why `origin` could not be reached, if that was a moment ago.
-    pub(crate) fn recent(&self, origin: &Origin) -> Option<Refusal> {
+    /// Whether a request that has something stored need not ask `origin`: it was out of reach a moment ago, and another
+    /// request is finding out whether it still is.
+    pub(crate) fn spares(&self, origin: &Origin) -> bool {
+        if !self.any.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut known = self.lock();
+        let Some(outage) = known.get_mut(origin).filter(|outage| outage.noted.elapsed() < MEMORY) else {
+            return false;
+        };
+        let spared = outage.probed.elapsed() < PROBE;
+        if !spared {
+            outage.probed = Instant::now();
+        }
+        spared
+    }
+
+    /// Why `origin` could not be reached, if that was found out after `begun`.
+    pub(crate) fn since(&self, origin: &Origin, begun: Instant) -> Option<Refusal> {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
         let known = self.lock();
-        let (refusal, at) = known.get(origin)?;
-        (at.elapsed() < MEMORY).then(|| refusal.clone())
+        known.get(origin).filter(|outage| outage.noted >= begun).map(|outage| outage.refusal.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Origin, (Refusal, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Outage>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,14 +94,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_remembered_until_it_ends_or_is_old() {
         let origin = Origin::of(&http::Uri::from_static("http://a/"), 80).expect("an origin");
-        let outages = Outages::default();
-        assert!(outages.recent(&origin).is_none());
-        outages.note(&origin, &Refusal::ResponseTimeout { origin: "a:80".into() });
-        assert!(matches!(outages.recent(&origin), Some(Refusal::ResponseTimeout { .. })));
+        let (outages, refusal) = (Outages::default(), Refusal::ConnectionTimeout { origin: "a:80".into() });
+        let before = Instant::now();
+        assert!(!outages.spares(&origin));
+        outages.note(&origin, &refusal);
+        assert!(outages.spares(&origin));
+        assert!(outages.since(&origin, before).is_some());
+        tokio::time::advance(PROBE).await;
+        assert!(outages.since(&origin, Instant::now()).is_none(), "it is older than the question");
+        assert!(!outages.spares(&origin), "one asks");
+        assert!(outages.spares(&origin), "the others wait for what it finds");
         outages.clear(&origin);
-        assert!(outages.recent(&origin).is_none());
-        outages.note(&origin, &Refusal::ResponseTimeout { origin: "a:80".into() });
+        assert!(!outages.spares(&origin));
+        outages.note(&origin, &refusal);
         tokio::time::advance(MEMORY).await;
-        assert!(outages.recent(&origin).is_none());
+        assert!(!outages.spares(&origin));
     }
 }

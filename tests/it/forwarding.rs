@@ -234,6 +234,39 @@ async fn a_request_lost_on_a_reused_connection_is_sent_again_only_if_that_is_saf
 }
 
 #[tokio::test]
+async fn chunked_content_of_a_get_reaches_the_origin() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    origin.on("GET", "/search", Reply::new(200));
+    let search = Request::new("GET", &origin.url("/search")).field("transfer-encoding", "chunked");
+    assert_eq!(proxy.request(&search.body("5\r\nhello\r\n0\r\n\r\n")).await.status, 200);
+    assert_eq!(origin.requests()[0].body, b"hello");
+}
+
+#[tokio::test]
+async fn a_half_closed_upload_has_the_time_that_it_takes_to_cross() {
+    let (origin, proxy) =
+        (Origin::start().await.expect("an origin"), start(&["--link", "unlimited/1M"]).await);
+    origin.on("POST", "/up", Reply::new(200).body("got it"));
+    let mut client = proxy.connect().await;
+    // 600 kB at 1 Mbit/s take 4.8 s, longer than a client that is gone is waited for.
+    let upload = Request::new("POST", &origin.url("/up")).body(vec![b'u'; 600_000]);
+    client.send(&upload.to_bytes()).await.expect("sent");
+    client.finish().await.expect("half-closed");
+    assert_eq!(client.receive("POST").await.expect("a response").text(), "got it");
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_an_upload_announces_the_close() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    origin.on("POST", "/early", Reply::new(403).before_contents());
+    let mut client = proxy.connect().await;
+    let head = Request::new("POST", &origin.url("/early")).field("content-length", "1000");
+    client.send(&head.to_bytes()).await.expect("sent");
+    let response = client.receive("POST").await.expect("a response");
+    assert_eq!((response.status, response.field("connection")), (403, Some("close")));
+}
+
+#[tokio::test]
 async fn a_client_that_half_closes_still_gets_its_response() {
     let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
     let gate = Gate::closed();

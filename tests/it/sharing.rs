@@ -60,6 +60,44 @@ async fn when_the_first_of_many_leaves_another_takes_its_place() {
 }
 
 #[tokio::test]
+async fn one_target_that_fails_does_not_make_its_origin_unreachable() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    let answer =
+        |body: &str| Reply::new(200).field("cache-control", "max-age=1").field("etag", "\"v\"").body(body);
+    origin.on("GET", "/good", answer("old"));
+    origin.on("GET", "/good", answer("new"));
+    origin.always("GET", "/crash", Reply::close());
+    assert_eq!(proxy.get(&origin.url("/good")).await.text(), "old");
+    proxy.clock.advance(Duration::from_secs(5));
+    assert_eq!(proxy.get(&origin.url("/crash")).await.status, 502);
+    assert_eq!(proxy.get(&origin.url("/good")).await.text(), "new");
+}
+
+#[tokio::test]
+async fn when_the_first_of_many_validations_leaves_another_takes_its_place() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    let answer = |status| Reply::new(status).field("cache-control", "max-age=60").field("etag", "\"v\"");
+    origin.on("GET", "/a", answer(200).body("hello"));
+    assert_eq!(proxy.get(&origin.url("/a")).await.text(), "hello");
+    proxy.clock.advance(Duration::from_secs(90));
+    // The first validation is never answered: its connection stays silent.
+    let silent = Gate::closed();
+    origin.on("GET", "/a", answer(304).interim(103, Default::default()).hold_after(0, &silent).body("x"));
+    origin.always("GET", "/a", answer(304));
+    let mut leader = proxy.connect().await;
+    leader.send(&Request::new("GET", &origin.url("/a")).to_bytes()).await.expect("sent");
+    origin.wait_for_requests(2).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..30 {
+        let (address, url) = (proxy.address(), origin.url("/a"));
+        clients.spawn(async move { testkit::client::get(address, &url).await.expect("a response").text() });
+    }
+    drop(leader);
+    assert!(clients.join_all().await.iter().all(|text| text == "hello"));
+    assert!(origin.request_count() <= 4, "{} requests", origin.request_count());
+}
+
+#[tokio::test]
 async fn a_dead_link_does_not_hold_back_what_is_stored() {
     let origin = Origin::start().await.expect("an origin");
     let proxy = start(&["--set", "timeouts.stale=300ms"]).await;
