@@ -5,6 +5,7 @@ mod commands;
 mod control;
 mod forwarding;
 mod house;
+mod leaving;
 mod proxy;
 mod scenarios;
 mod sharing;
