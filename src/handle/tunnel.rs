@@ -16,8 +16,9 @@ use crate::drain::Work;
 use crate::exchange::{CacheStatus, Exchange};
 use crate::respond::{self, Refusal};
 use crate::upstream::connect::Origin;
+use crate::upstream::crossing::Crossing;
 use crate::upstream::destination::Purpose;
-use crate::upstream::{Crossing, client_key, tunnel};
+use crate::upstream::{client_key, tunnel};
 
 impl Handler {
     /// Opens a tunnel to the target and answers 200 once it stands.

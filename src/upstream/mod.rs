@@ -3,7 +3,9 @@
 //! accounts what crossed the link. It does not look into the cache and does not alter the message.
 
 pub(crate) mod connect;
+pub(crate) mod crossing;
 pub(crate) mod destination;
+mod expectation;
 pub(crate) mod outage;
 pub(crate) mod pool;
 pub(crate) mod tunnel;
@@ -15,15 +17,15 @@ use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use linkio::{ClientKey, Meter};
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use linkio::ClientKey;
 
 use crate::body::request::Gate;
 use crate::body::{OriginBody, RequestBody};
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
 use connect::{Connector, Origin};
+use crossing::Crossing;
+use expectation::Expectation;
 use outage::Outages;
 use pool::{Connection, Pool};
 
@@ -113,13 +115,13 @@ impl Upstream {
         exchange.note(|details| details.peer = Some(connection.peer));
         let progress = request.body().progress();
         let spare = connection.reused.then(|| spare(&request)).flatten();
-        let expectation = expects_continue(&request).then(|| self.expect(&mut request));
+        let expectation = Expectation::of(&mut request, self.connector.link().spec().rtt);
         // A moment longer than a client may stall, so that whoever stalls is told.
-        let waiting =
-            Waiting { meter: connection.meter.clone(), idle: self.idle + Duration::from_millis(500) };
+        let patience = self.idle + Duration::from_millis(500);
+        let meter = connection.meter.clone();
         let sent = tokio::select! {
             sent = connection.sender.try_send_request(request) => sent,
-            () = waiting.stalled() => {
+            () = crossing::stalled(&meter, patience) => {
                 let refusal = Refusal::ResponseTimeout { origin: origin.to_string() };
                 return Err(Failed { refusal, again: None });
             }
@@ -158,49 +160,6 @@ impl Upstream {
         let again = unsent.or(spare.filter(|_| silent));
         Err(Failed { refusal, again })
     }
-
-    /// Holds the content back until the origin asks for it, or for a second beyond the round trip: an origin that
-    /// knows nothing of 100 (Continue) must not make the client wait for ever.
-    fn expect(&self, request: &mut Request<RequestBody>) -> Expectation {
-        let gate = Arc::new(request.body_mut().shut());
-        let (opened, waited) = (Arc::downgrade(&gate), Arc::downgrade(&gate));
-        hyper::ext::on_informational(request, move |response| {
-            if response.status() == StatusCode::CONTINUE
-                && let Some(gate) = opened.upgrade()
-            {
-                gate.open();
-            }
-        });
-        let patience = Duration::from_secs(1) + self.connector.link().spec().rtt * 2;
-        let timer = tokio::spawn(async move {
-            tokio::time::sleep(patience).await;
-            if let Some(gate) = waited.upgrade() {
-                gate.open();
-            }
-        });
-        Expectation { gate, timer: timer.abort_handle() }
-    }
-}
-
-/// A client that waits for the origin's 100 (Continue) before it sends its content (RFC 9110 §10.1.1).
-struct Expectation {
-    gate: Arc<Gate>,
-    timer: AbortHandle,
-}
-
-impl Expectation {
-    /// The final response is here: content not asked for by now is not wanted, and what the client sends next may be
-    /// another request.
-    fn answered(self) -> Arc<Gate> {
-        self.timer.abort();
-        self.gate
-    }
-}
-
-fn expects_continue(request: &Request<RequestBody>) -> bool {
-    let expect = request.headers().get(http::header::EXPECT);
-    expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-        && !request.body().is_end_stream()
 }
 
 /// A copy of a request that may be sent twice: "a proxy MUST NOT automatically retry non-idempotent requests"
@@ -245,55 +204,6 @@ fn lost(error: &hyper::Error, origin: &Origin) -> Refusal {
         Refusal::ResponseTimeout { origin }
     } else {
         Refusal::ConnectionTerminated { origin }
-    }
-}
-
-/// Watches a connection for signs of life.
-struct Waiting {
-    meter: Meter,
-    idle: Duration,
-}
-
-impl Waiting {
-    /// Ends when nothing crossed the link in either direction for the whole of `idle`.
-    async fn stalled(&self) {
-        let crossed = || (self.meter.down(), self.meter.up());
-        let (mut before, mut since) = (crossed(), Instant::now());
-        while since.elapsed() < self.idle {
-            tokio::time::sleep((self.idle / 8).max(Duration::from_millis(10))).await;
-            let now = crossed();
-            if now != before {
-                (before, since) = (now, Instant::now());
-            }
-        }
-    }
-}
-
-/// Accounts to an exchange what crosses the link on a connection from now until the last clone is dropped.
-#[derive(Clone)]
-pub(crate) struct Crossing(Arc<Crossed>);
-
-struct Crossed {
-    meter: Meter,
-    exchange: Exchange,
-    down: u64,
-    up: u64,
-}
-
-impl Crossing {
-    /// Begins to account what `meter` shows to `exchange`.
-    pub(crate) fn begin(meter: Meter, exchange: Exchange) -> Self {
-        Self(Arc::new(Crossed { down: meter.down(), up: meter.up(), meter, exchange }))
-    }
-
-    fn nothing_came(&self) -> bool {
-        self.0.meter.down() == self.0.down
-    }
-}
-
-impl Drop for Crossed {
-    fn drop(&mut self) {
-        self.exchange.crossed(self.meter.down() - self.down, self.meter.up() - self.up);
     }
 }
 

@@ -1,0 +1,54 @@
+//! `Expect: 100-continue` (RFC 9110 §10.1.1), answered by the origin: the client's content waits until it is asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::EXPECT;
+use http::{Request, StatusCode};
+use http_body::Body as _;
+use tokio::task::AbortHandle;
+
+use crate::body::RequestBody;
+use crate::body::request::Gate;
+
+/// A client that waits for the origin's 100 (Continue) before it sends its content.
+pub(super) struct Expectation {
+    gate: Arc<Gate>,
+    timer: AbortHandle,
+}
+
+impl Expectation {
+    /// The expectation of `request`, if it has one. Its content is held back until the origin asks for it, or for a
+    /// second beyond the round trip `rtt`: an origin that knows nothing of 100 (Continue) must not make the client wait
+    /// for ever.
+    pub(super) fn of(request: &mut Request<RequestBody>, rtt: Duration) -> Option<Self> {
+        let expect = request.headers().get(EXPECT)?;
+        if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") || request.body().is_end_stream() {
+            return None;
+        }
+        let gate = Arc::new(request.body_mut().shut());
+        let (opened, waited) = (Arc::downgrade(&gate), Arc::downgrade(&gate));
+        hyper::ext::on_informational(request, move |response| {
+            if response.status() == StatusCode::CONTINUE
+                && let Some(gate) = opened.upgrade()
+            {
+                gate.open();
+            }
+        });
+        let patience = Duration::from_secs(1) + rtt * 2;
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            if let Some(gate) = waited.upgrade() {
+                gate.open();
+            }
+        });
+        Some(Self { gate, timer: timer.abort_handle() })
+    }
+
+    /// The final response is here: content not asked for by now is not wanted, and what the client sends next may be
+    /// another request.
+    pub(super) fn answered(self) -> Arc<Gate> {
+        self.timer.abort();
+        self.gate
+    }
+}
