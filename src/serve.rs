@@ -70,7 +70,7 @@ impl Proxy {
         let handler = Arc::new(Handler {
             admission: Admission::new(&config, pseudonym(&clock)),
             store: store.clone(),
-            upstream: Upstream::new(connector, config.timeouts.keep_alive, config.timeouts.idle),
+            upstream: Arc::new(Upstream::new(connector, config.timeouts.keep_alive, config.timeouts.idle)),
             clock: clock.clone(),
             policy: Policy::default(),
             readers,

@@ -2,8 +2,8 @@
 //! 100 (Continue) (RFC 9110 §10.1.1), counts against the size limit, and remembers whether it was sent whole.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use linkio::Meter;
 use tokio::sync::Notify;
 
 use super::BodyError;
@@ -28,7 +29,14 @@ pub(crate) struct RequestBody {
 
 /// How far the content of a request has come; readable while another task sends it.
 #[derive(Clone, Debug)]
-pub(crate) struct Progress(Arc<AtomicU8>);
+pub(crate) struct Progress(Arc<Reached>);
+
+#[derive(Debug)]
+struct Reached {
+    state: AtomicU8,
+    /// Of the connection that carries the request.
+    meter: OnceLock<Meter>,
+}
 
 const WAITING: u8 = 0;
 const WHOLE: u8 = 1;
@@ -38,7 +46,7 @@ const STALLED: u8 = 4;
 
 impl Progress {
     fn new(state: u8) -> Self {
-        Self(Arc::new(AtomicU8::new(state)))
+        Self(Arc::new(Reached { state: AtomicU8::new(state), meter: OnceLock::new() }))
     }
 
     /// The progress of `request`'s content, noted in its extensions for whoever will read it.
@@ -48,28 +56,45 @@ impl Progress {
         progress
     }
 
+    /// The progress of no content.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self::new(WHOLE)
+    }
+
+    /// The request is carried by the connection of `meter`.
+    pub(crate) fn carried(&self, meter: Meter) {
+        // A request sent a second time has no content, whose progress nobody watches.
+        let _ = self.0.meter.set(meter);
+    }
+
+    /// Bytes that crossed the link towards the origin on the connection that carries it.
+    pub(crate) fn crossed(&self) -> u64 {
+        self.0.meter.get().map_or(0, Meter::up)
+    }
+
     /// Whether the origin's connection took all of it.
     pub(crate) fn is_whole(&self) -> bool {
-        self.0.load(Ordering::Acquire) == WHOLE
+        self.0.state.load(Ordering::Acquire) == WHOLE
     }
 
     /// Whether the client sent more than is allowed.
     pub(crate) fn is_too_large(&self) -> bool {
-        self.0.load(Ordering::Acquire) == TOO_LARGE
+        self.0.state.load(Ordering::Acquire) == TOO_LARGE
     }
 
     /// Whether the client broke off, or what it sent is not framed as it said.
     pub(crate) fn is_broken(&self) -> bool {
-        self.0.load(Ordering::Acquire) == BROKEN
+        self.0.state.load(Ordering::Acquire) == BROKEN
     }
 
     /// Whether the client stopped sending.
     pub(crate) fn is_stalled(&self) -> bool {
-        self.0.load(Ordering::Acquire) == STALLED
+        self.0.state.load(Ordering::Acquire) == STALLED
     }
 
     fn set(&self, state: u8) {
-        self.0.store(state, Ordering::Release);
+        self.0.state.store(state, Ordering::Release);
     }
 }
 

@@ -53,8 +53,8 @@ impl HttpBody for Sealed {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                // On an error hyper drops what it has not written yet. One more turn lets it write that first: the
-                // client is owed every byte that arrived.
+                // On an error hyper drops what it has not written yet. One more turn lets it write that first, as far
+                // as the client's socket takes it.
                 tracing::debug!(%error, "a response broke off");
                 this.failed = Some(error);
                 cx.waker().wake_by_ref();

@@ -78,11 +78,16 @@ impl Handler {
         if self.stale(admitted, found, Failure::Unreachable).is_none() {
             return self.ask(admitted, headers, exchange).await;
         }
+        let client = client_key(admitted.client.address);
+        let came = self.upstream.came_down();
         let asking = tokio::time::timeout(self.stale_patience, self.ask(admitted, headers, exchange)).await;
         asking.unwrap_or_else(|_| {
             let origin = origin(admitted)?;
             let refusal = Refusal::ResponseTimeout { origin: origin.to_string() };
-            self.upstream.outages().note(&origin, &refusal);
+            if self.upstream.came_down() == came {
+                // Nothing at all came down the link: it is not this target that is slow.
+                self.upstream.suspect(origin, client, &refusal);
+            }
             Err(refusal)
         })
     }

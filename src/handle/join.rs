@@ -52,7 +52,12 @@ impl Handler {
             match self.store.wait_for_head(key) {
                 Collapse::Lead(lead) => return Joined::Going(Some(lead)),
                 Collapse::Alone => return Joined::Going(None),
-                Collapse::Follow(head) => head.await,
+                Collapse::Follow(head) => {
+                    // An origin that hangs is waited for once, not behind each of its askers in turn.
+                    if tokio::time::timeout(self.stale_patience, head).await.is_err() {
+                        break;
+                    }
+                }
             }
             let now_found = self.lookup(admitted);
             forwarded.collapsed = true;

@@ -31,7 +31,7 @@ type Answer = Result<Response<Body>, Refusal>;
 pub(crate) struct Handler {
     pub(crate) admission: Admission,
     pub(crate) store: Store,
-    pub(crate) upstream: Upstream,
+    pub(crate) upstream: Arc<Upstream>,
     pub(crate) clock: Clock,
     pub(crate) policy: Policy,
     pub(crate) readers: Arc<[Box<dyn Reader>]>,

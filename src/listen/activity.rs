@@ -2,11 +2,13 @@
 //! neither; each sets flags here that the other reads.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use http_body::{Body, Frame, SizeHint};
+
+use crate::body::request::Progress;
 
 /// What the two sides of a connection, its socket and its exchanges, know of each other.
 #[derive(Debug, Default)]
@@ -16,8 +18,8 @@ pub(crate) struct Activity {
     answering: AtomicBool,
     /// Whether the request just read was an OPTIONS for a target without a path.
     bare_options: AtomicBool,
-    /// Whether the request being answered came with content.
-    uploading: AtomicBool,
+    /// How far the content of the request being answered has come.
+    upload: Mutex<Option<Progress>>,
     /// Whether the connection was handed over to a tunnel or another protocol: from then on its bytes are nobody's
     /// business.
     handed_over: AtomicBool,
@@ -27,9 +29,9 @@ pub(crate) struct Activity {
 pub(crate) struct InFlight(Arc<Activity>);
 
 impl Activity {
-    /// Begins an exchange whose request comes with content or without.
-    pub(crate) fn begin(self: &Arc<Self>, with_content: bool) -> InFlight {
-        self.uploading.store(with_content, Ordering::Release);
+    /// Begins an exchange whose request's content comes as `upload` tells.
+    pub(crate) fn begin(self: &Arc<Self>, upload: Progress) -> InFlight {
+        *self.upload.lock().unwrap_or_else(PoisonError::into_inner) = Some(upload);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.answering.store(true, Ordering::Release);
         InFlight(self.clone())
@@ -41,9 +43,10 @@ impl Activity {
         self.bare_options.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether the exchange going on is an upload, which may go on crossing the link long after the client has sent it.
-    pub(super) fn is_uploading(&self) -> bool {
-        self.uploading.load(Ordering::Acquire)
+    /// Bytes that crossed the link towards the origin on the connection that carries the present exchange.
+    pub(super) fn crossed(&self) -> u64 {
+        let upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
+        upload.as_ref().map_or(0, Progress::crossed)
     }
 
     /// Hands the connection over: no manners of HTTP apply to it any more.

@@ -21,8 +21,8 @@ use super::activity::Activity;
 use crate::respond::refusal;
 use crate::timer::Timer;
 
-/// How long an exchange goes on for a client that has ended its sending side, unless the client takes more of it. An
-/// upload has as long as any progress may take: what was sent may still be crossing the link.
+/// How long an exchange goes on for a client that has ended its sending side, while neither the client takes more of the
+/// response nor more of what it sent crosses the link.
 const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);
 
 /// How long a closed connection goes on taking what the client sends.
@@ -38,6 +38,8 @@ pub(crate) struct ClientIo<T> {
     /// Set once the client has ended its sending side.
     ended: bool,
     grace: Timer,
+    /// Bytes of the upload that had crossed the link when last looked at.
+    crossed: u64,
     linger: Timer,
     /// An answer of ours that goes out in place of hyper's.
     own_answer: Bytes,
@@ -53,6 +55,7 @@ impl<T> ClientIo<T> {
             stall: Timer::default(),
             ended: false,
             grace: Timer::default(),
+            crossed: 0,
             linger: Timer::default(),
             own_answer: Bytes::new(),
         }
@@ -118,9 +121,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
             }
             this.ended = true;
         }
-        if this.activity.is_busy() && !this.activity.is_handed_over() {
-            let grace = if this.activity.is_uploading() { this.idle } else { HALF_CLOSE_GRACE };
-            ready!(this.grace.poll(grace, cx));
+        if this.activity.is_answering() && !this.activity.is_handed_over() {
+            let crossed = this.activity.crossed();
+            if this.crossed != crossed {
+                this.crossed = crossed;
+                this.grace.stop();
+            }
+            ready!(this.grace.poll(HALF_CLOSE_GRACE, cx));
+            if this.crossed != this.activity.crossed() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -205,6 +216,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::body::request::Progress;
 
     const IDLE: Duration = Duration::from_secs(60);
 
@@ -213,7 +225,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(64);
         let activity = Arc::new(Activity::default());
         let mut io = ClientIo::new(near, activity.clone(), IDLE);
-        let in_flight = activity.begin(false);
+        let in_flight = activity.begin(Progress::none());
         drop(far);
         let begun = Instant::now();
         // As hyper does it: every time it wakes, it reads and flushes.
@@ -228,6 +240,7 @@ mod tests {
         assert!(buf.filled().is_empty());
         assert_eq!(begun.elapsed(), HALF_CLOSE_GRACE);
         drop(in_flight);
+        io.flush().await.expect("nothing to flush");
         assert_eq!(io.read(&mut [0; 8]).await.expect("the end"), 0);
         assert_eq!(begun.elapsed(), HALF_CLOSE_GRACE);
     }
@@ -245,7 +258,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(4096);
         let activity = Arc::new(Activity::default());
         let mut io = ClientIo::new(near, activity.clone(), IDLE);
-        let in_flight = activity.begin(false);
+        let in_flight = activity.begin(Progress::none());
         let content = b"HTTP/1.1 400 is what this file begins with";
         io.write_all(content).await.expect("room");
         drop(in_flight);

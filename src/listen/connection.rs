@@ -21,7 +21,7 @@ use crate::admit::client::Client;
 use crate::body::Sealed;
 use crate::body::request::Progress;
 use crate::config::Config;
-use crate::drain::Drain;
+use crate::drain::{Drain, Work};
 use crate::handle::Handler;
 
 /// Serves client connections.
@@ -50,9 +50,13 @@ impl Server {
         self.drain.leaving().await;
     }
 
+    /// A connection that is to be finished before leaving.
+    pub(crate) fn work(&self) -> Work {
+        self.drain.work()
+    }
+
     /// Serves one connection to its end.
-    pub(crate) async fn serve(&self, stream: TcpStream, address: IpAddr) {
-        let work = self.drain.work();
+    pub(crate) async fn serve(&self, stream: TcpStream, address: IpAddr, work: Work) {
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle));
         let service = service_fn(|request| self.call(request, address, &activity));
@@ -77,7 +81,7 @@ impl Server {
     ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
         // Begun before the first await, so that the socket knows of the request before it is polled again.
         let progress = Progress::of(&mut request);
-        let in_flight = activity.begin(!progress.is_whole());
+        let in_flight = activity.begin(progress.clone());
         let in_asterisk_form = activity.take_bare_options() && is_for_the_origin(&request);
         let client = Client { address, in_asterisk_form };
         let handler = self.handler.clone();

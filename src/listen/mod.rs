@@ -31,9 +31,11 @@ pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, limit: Ar
             Ok((stream, peer)) => {
                 let server = server.clone();
                 let address = peer.ip().to_canonical();
+                // Taken here, so that nobody who was accepted is forgotten.
+                let work = server.work();
                 tokio::spawn(async move {
                     prepare(&stream);
-                    server.serve(stream, address).await;
+                    server.serve(stream, address, work).await;
                     drop(permit);
                 });
             }

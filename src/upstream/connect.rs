@@ -3,7 +3,8 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -51,7 +52,7 @@ pub(crate) struct Connector {
     rules: Rules,
     timeout: Duration,
     /// Name lookups wait on threads of their own that file reads need, too: a dead name server must not take them all.
-    lookups: Semaphore,
+    lookups: Arc<Semaphore>,
 }
 
 /// Name lookups under way at once.
@@ -60,7 +61,7 @@ const LOOKUPS: usize = 64;
 impl Connector {
     /// A connector that gives up on an origin after `timeout`, the link's own time included.
     pub(crate) fn new(link: SharedLink, rules: Rules, timeout: Duration) -> Self {
-        Self { link, rules, timeout, lookups: Semaphore::new(LOOKUPS) }
+        Self { link, rules, timeout, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
     }
 
     /// The link that everything dialled here crosses.
@@ -94,9 +95,7 @@ impl Connector {
         let resolved: Vec<SocketAddr> = if let Ok(ip) = origin.host.parse::<IpAddr>() {
             vec![SocketAddr::new(ip, origin.port)]
         } else {
-            let _turn = self.lookups.acquire().await;
-            let found = tokio::net::lookup_host((&*origin.host, origin.port)).await;
-            found.map_err(|error| lookup_failed(&error, host()))?.collect()
+            self.look_up(origin).await.map_err(|error| lookup_failed(&error, host()))?
         };
         let mut why = None;
         let mut allowed = Vec::with_capacity(resolved.len());
@@ -111,6 +110,17 @@ impl Connector {
             None if allowed.is_empty() => Err(Refusal::NameNotFound { host: host() }),
             _ => Ok(allowed),
         }
+    }
+
+    /// Asks the system's resolver, on a thread that keeps its turn until it has an answer, whoever still waits for it.
+    async fn look_up(&self, origin: &Origin) -> io::Result<Vec<SocketAddr>> {
+        let turn = self.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let (host, port) = (origin.host.clone(), origin.port);
+        let found = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            (&*host, port).to_socket_addrs().map(Iterator::collect)
+        });
+        found.await.map_err(io::Error::other)?
     }
 
     /// The first of `addresses` that accepts; each gets an equal part of the time there is.

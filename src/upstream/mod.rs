@@ -58,6 +58,23 @@ impl Upstream {
         &self.outages
     }
 
+    /// Bytes that have come down the link, from whatever origin.
+    pub(crate) fn came_down(&self) -> u64 {
+        self.connector.link().usage().down
+    }
+
+    /// Takes `origin` for out of reach, and dials it to find out whether it is.
+    pub(crate) fn suspect(self: &Arc<Self>, origin: Origin, client: ClientKey, refusal: &Refusal) {
+        self.outages.note(&origin, refusal);
+        let upstream = self.clone();
+        tokio::spawn(async move {
+            if let Ok(connection) = upstream.pool.fresh(&origin, client).await {
+                upstream.outages.clear(&origin);
+                upstream.pool.add(&origin, connection);
+            }
+        });
+    }
+
     /// The dialler, for tunnels.
     pub(crate) fn connector(&self) -> &Connector {
         &self.connector
@@ -114,6 +131,7 @@ impl Upstream {
         let crossing = Crossing::begin(connection.meter.clone(), exchange.clone());
         exchange.note(|details| details.peer = Some(connection.peer));
         let progress = request.body().progress();
+        progress.carried(connection.meter.clone());
         let spare = connection.reused.then(|| spare(&request)).flatten();
         let expectation = Expectation::of(&mut request, self.connector.link().spec().rtt);
         // A moment longer than a client may stall, so that whoever stalls is told.

@@ -99,7 +99,7 @@ impl Pool {
     }
 
     /// Queues for a connection, and dials one. Every waiter has a dial under way for it, its own or another's, so that
-    /// each is served or told why not within the time a dial may take.
+    /// each is served or told why not within the time that two dials may take.
     async fn wait(self: &Arc<Self>, origin: &Origin, client: ClientKey) -> Result<Connection, Refusal> {
         let (wants, got) = oneshot::channel();
         let id = self.lock().enqueue(origin, client, wants);
@@ -136,6 +136,11 @@ impl Pool {
             }
         });
         Ok(Connection { sender, meter, peer, reused: false })
+    }
+
+    /// Takes a connection that was dialled for nobody in particular.
+    pub(crate) fn add(&self, origin: &Origin, connection: Connection) {
+        self.give(origin, connection, false);
     }
 
     /// Takes a connection back whose response has arrived whole: the longest waiting request gets it.
@@ -254,8 +259,9 @@ impl Slots {
 /// Fields of an origin's response head that are read before it is refused.
 const MAX_RESPONSE_FIELDS: usize = 300;
 
-/// Bytes of an origin's response head that are read before it is refused as not HTTP.
-const MAX_RESPONSE_HEAD: usize = 256 * 1024;
+/// Bytes of an origin's response head that are read before it is refused as not HTTP. hyper also keeps up to so many of
+/// an upload ahead of the link, which would still cross if the client left.
+const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 
 fn terminated(origin: &Origin) -> Refusal {
     Refusal::ConnectionTerminated { origin: origin.to_string() }

@@ -53,7 +53,7 @@ async fn transfer_encoding_beside_content_length_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn what_follows_an_unwanted_upload_is_the_next_request() {
+async fn content_that_was_not_asked_for_never_reaches_the_origin() {
     let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
     let gate = Gate::closed();
     origin.on("PUT", "/no", Reply::new(401).body("denied").hold_after(3, &gate).before_contents());
@@ -270,13 +270,19 @@ async fn an_answer_before_the_end_of_an_upload_announces_the_close() {
 async fn a_client_that_half_closes_still_gets_its_response() {
     let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
     let gate = Gate::closed();
-    origin.on("GET", "/", Reply::new(200).body("late").hold_after(0, &gate));
+    // More than the sockets hold, so that the end of it waits for the client.
+    let body = vec![b'x'; 20_000_000];
+    origin.on("GET", "/", Reply::new(200).field("cache-control", "no-store").body(body).hold_after(0, &gate));
     let mut client = proxy.connect().await;
     client.send(&Request::new("GET", &origin.url("/")).to_bytes()).await.expect("sent");
     client.finish().await.expect("half-closed");
     origin.wait_for_requests(1).await;
     gate.open();
-    assert_eq!(client.receive("GET").await.expect("a response").text(), "late");
+    client.receive_head().await.expect("a head");
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+        assert_eq!(client.receive_exactly(1_000_000).await.expect("every byte").len(), 1_000_000);
+    }
 }
 
 #[tokio::test]
@@ -302,14 +308,15 @@ async fn a_client_that_leaves_ends_the_origins_work() {
     client.receive_exactly(100_000).await.expect("the first bytes");
     drop(client);
     gate.open();
-    // The entry is gone as soon as the fetch is given up, so the next request asks the origin anew.
-    origin.always("GET", "/", Reply::new(200).body("anew"));
-    let anew = async {
-        while proxy.get(&origin.url("/")).await.text() != "anew" {
+    // Looked at from outside: another request for it would follow the fetch and keep it going.
+    let given_up = async {
+        while crate::control::ask(&proxy, "GET", "/v1/cache", "").await["stats"]["arriving"] != 0 {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), anew).await.expect("the fetch was given up");
+    tokio::time::timeout(Duration::from_secs(30), given_up).await.expect("the fetch was given up");
+    origin.always("GET", "/", Reply::new(200).body("anew"));
+    assert_eq!(proxy.get(&origin.url("/")).await.text(), "anew");
     assert!(origin.traffic()[0].written < 10_000_000, "the rest never crossed");
 }
 
@@ -366,14 +373,18 @@ async fn accounts_and_rates_are_enforced() {
     let origin = Origin::start().await.expect("an origin");
     origin.always("GET", "/", Reply::new(200));
     let proxy =
-        start(&["--set", "admission.users=ann:one", "--set", "admission.requests_per_second=2"]).await;
+        start(&["--set", "admission.users=ann:one", "--set", "admission.requests_per_second=1"]).await;
     let denied = proxy.get(&origin.url("/")).await;
     assert_eq!(denied.status, 407);
     assert!(denied.field("proxy-authenticate").expect("a challenge").starts_with("Basic"));
     let known = Request::new("GET", &origin.url("/")).field("proxy-authorization", "Basic YW5uOm9uZQ==");
-    assert_eq!(proxy.request(&known).await.status, 200);
-    let limited = proxy.request(&known).await;
-    assert_eq!(limited.status, 429);
-    assert!(limited.field("retry-after").is_some());
+    // One a second: of many at once some pass and some do not, however fast this machine is.
+    let mut statuses = std::collections::BTreeSet::new();
+    while statuses.len() < 2 {
+        let response = proxy.request(&known).await;
+        assert!(response.status == 200 || response.field("retry-after").is_some(), "{}", response.status);
+        statuses.insert(response.status);
+    }
+    assert!(statuses.iter().eq(&[200, 429]));
     assert!(origin.requests().iter().all(|request| !request.fields.has("proxy-authorization")));
 }

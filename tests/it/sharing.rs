@@ -115,12 +115,36 @@ async fn a_dead_link_does_not_hold_back_what_is_stored() {
     let stale = proxy.get(&origin.url("/a")).await;
     let said = "bentpipe; fwd=stale; detail=unreachable";
     assert_eq!((stale.text().as_str(), stale.field("cache-status")), ("held", Some(said)));
-    // What was learnt serves the next request at once: the origin is not even asked. A reload, too, gets what there is.
-    let asked = origin.request_count();
-    assert_eq!(proxy.get(&origin.url("/a")).await.text(), "held");
+    // A reload, too, gets what there is.
     let reload = Request::new("GET", &origin.url("/b")).field("cache-control", "no-cache");
     assert_eq!(proxy.request(&reload).await.text(), "also held");
-    assert_eq!(origin.request_count(), asked);
+    // Once the link is back the origin is asked again.
+    origin.always("GET", "/a", Reply::new(200).body("new"));
+    crate::control::ask(&proxy, "PUT", "/v1/link", r#"{"spec": "unlimited"}"#).await;
+    let recovered = async {
+        while proxy.get(&origin.url("/a")).await.text() != "new" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), recovered).await.expect("an end of the outage");
+}
+
+#[tokio::test]
+async fn an_outage_is_found_out_once() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    origin.on("GET", "/a", Reply::new(200).field("cache-control", "max-age=1").body("held"));
+    let (address, url) = (origin.address(), origin.url("/a"));
+    assert_eq!(proxy.get(&url).await.text(), "held");
+    proxy.clock.advance(Duration::from_secs(5));
+    origin.stop().await;
+    assert_eq!(proxy.get(&url).await.text(), "held");
+    // Somebody listens again, and is not asked yet: the outage is a moment old.
+    let listener = tokio::net::TcpListener::bind(address).await.expect("the same port");
+    let again = proxy.get(&url).await;
+    let said = "bentpipe; fwd=stale; detail=unreachable";
+    assert_eq!((again.text().as_str(), again.field("cache-status")), ("held", Some(said)));
+    let asked = std::future::poll_fn(|cx| std::task::Poll::Ready(listener.poll_accept(cx).is_ready())).await;
+    assert!(!asked);
 }
 
 #[tokio::test]

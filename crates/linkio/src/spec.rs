@@ -51,6 +51,13 @@ pub struct LinkSpec {
     pub rtt: Duration,
 }
 
+impl LinkSpec {
+    /// Whether nothing can cross in one direction, so that nothing can be asked and answered.
+    pub fn is_closed(&self) -> bool {
+        [self.down, self.up].contains(&Some(BitRate::ZERO))
+    }
+}
+
 /// A link specification that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecError {

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
+use std::time::Duration;
 
 use ::tokio::runtime::Handle;
 use ::tokio::sync::Notify;
@@ -131,6 +132,10 @@ impl SharedLink {
         client: ClientKey,
     ) -> Result<LinkedIo<T>, E> {
         let answer = dial.await;
+        // No handshake crosses a link that is closed.
+        while self.spec().is_closed() {
+            sleep(CLOSED).await;
+        }
         let rtt = self.spec().rtt;
         if !rtt.is_zero() {
             sleep(rtt).await;
@@ -138,6 +143,9 @@ impl SharedLink {
         answer.map(|io| self.wrap(io, client))
     }
 }
+
+/// How often a handshake on a closed link looks whether it has opened.
+const CLOSED: Duration = Duration::from_millis(50);
 
 /// Which way a byte goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
