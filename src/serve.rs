@@ -20,7 +20,7 @@ use crate::exchange::Reader;
 use crate::handle::Handler;
 use crate::listen;
 use crate::listen::connection::Server;
-use crate::observe::log::AccessLog;
+use crate::observe::log::{AccessLog, Reopen};
 use crate::upstream::Upstream;
 use crate::upstream::connect::Connector;
 use crate::upstream::destination::Rules;
@@ -31,6 +31,7 @@ pub struct Proxy {
     admin: Arc<Admin>,
     store: Store,
     drain: Drain,
+    reopen: Reopen,
     patience: std::time::Duration,
     /// Removed when the proxy ends.
     socket: Option<admin::socket::Socket>,
@@ -60,6 +61,7 @@ impl Proxy {
             }
         })?;
         let log = AccessLog::open(&config.log).context("log.access")?;
+        let reopen = log.as_ref().map(AccessLog::reopen).unwrap_or_default();
         let readers: Arc<[Box<dyn Reader>]> =
             log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>).collect();
         let link = SharedLink::new(config.link.clone());
@@ -85,7 +87,7 @@ impl Proxy {
         for listener in listeners {
             tokio::spawn(listen::accept(listener, server.clone(), limit.clone()));
         }
-        Ok(Self { addresses, admin, store, drain, patience: config.timeouts.drain, socket })
+        Ok(Self { addresses, admin, store, drain, reopen, patience: config.timeouts.drain, socket })
     }
 
     /// The first address clients connect to; with port 0 configured, the port the system chose.
@@ -96,6 +98,11 @@ impl Proxy {
     /// One screen: what this proxy does and how to use it.
     pub(crate) fn welcome(&self) -> String {
         self.admin.welcome(&self.addresses, self.socket.as_ref())
+    }
+
+    /// Opens the access log's file anew before its next line, as after it was moved away.
+    pub fn reopen_log(&self) {
+        self.reopen.ask();
     }
 
     /// Stops accepting, finishes what is in flight within `timeouts.drain`, and writes the cache's index down.

@@ -23,17 +23,25 @@ pub(crate) struct Admin {
     store: Store,
     clock: Clock,
     folder: PathBuf,
+    /// How many accounts may use the proxy; with none, everyone may.
+    accounts: usize,
 }
 
 impl Admin {
     /// The hold on a proxy made of these parts.
     pub(crate) fn new(link: SharedLink, store: Store, clock: Clock, config: &Config) -> Self {
-        Self { link: Some(link), store, clock, folder: folder(config) }
+        Self {
+            link: Some(link),
+            store,
+            clock,
+            folder: folder(config),
+            accounts: config.admission.users.len(),
+        }
     }
 
     /// The hold on a cache folder alone.
     pub(crate) fn of_folder(store: Store, clock: Clock, config: &Config) -> Self {
-        Self { link: None, store, clock, folder: folder(config) }
+        Self { link: None, store, clock, folder: folder(config), accounts: config.admission.users.len() }
     }
 
     /// What the link is and does; none where there is only a cache folder.
@@ -101,6 +109,11 @@ impl Admin {
                 address.to_string()
             }
         });
+        let clients = match self.accounts {
+            0 if addresses.iter().all(|address| address.ip().is_loopback()) => "this machine".to_owned(),
+            0 => "anyone who reaches the port (admission.users would name accounts)".to_owned(),
+            accounts => format!("{accounts} accounts (admission.users)"),
+        };
         let control = match socket {
             Some(socket) => socket.path().display().to_string(),
             None => "off".to_owned(),
@@ -111,6 +124,7 @@ impl Admin {
   listening on   {listening}
   cache          {folder} ({objects} responses, {held} of {limit})
   link           {link}
+  clients        {clients}
   control        {control}
 
 Point a browser or a program at it:

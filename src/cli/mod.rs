@@ -131,11 +131,15 @@ fn serve(config: Config) -> anyhow::Result<()> {
         // Before the listeners: who starts us may send the signal as soon as the port answers.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let proxy = Proxy::start(config, Clock::system()).await?;
         eprintln!("{}", proxy.welcome());
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => proxy.reopen_log(),
+            }
         }
         tracing::info!("leaving: finishing what is in flight; a second signal ends it at once");
         tokio::select! {

@@ -161,7 +161,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         key: "admission.users",
         value_name: "NAME:PASSWORD",
         secret: true,
-        help: "Accounts, one of which every request must then present; others get 407.",
+        help: "Accounts such as ann:secret, one of which every request must then present; others get 407.",
         set: |config, given| {
             put_all(&mut config.admission.users, given, value::parse_user)?;
             value::distinct(&config.admission.users).map_err(Rejected::all)

@@ -3,10 +3,10 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::line;
@@ -16,9 +16,25 @@ use crate::exchange::{Reader, Record};
 /// Lines that may wait for the disk.
 const QUEUE: usize = 8192;
 
+/// Tells a log to open its file anew, as after it was moved away.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reopen(Arc<AtomicBool>);
+
+impl Reopen {
+    /// Before the next line.
+    pub(crate) fn ask(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
 /// Writes a line for every exchange.
 pub(crate) struct AccessLog {
     format: AccessFormat,
+    reopen: Reopen,
     /// None once closed, which ends the thread.
     lines: Option<SyncSender<String>>,
     lost: AtomicU64,
@@ -31,27 +47,44 @@ impl AccessLog {
     /// # Errors
     /// If the file cannot be opened for appending or the thread cannot be started.
     pub(crate) fn open(config: &LogConfig) -> io::Result<Option<Self>> {
-        let destination: Box<dyn Write + Send> = match &config.access {
+        let path = match &config.access {
             Destination::Off => return Ok(None),
-            Destination::Stdout => Box::new(io::stdout()),
-            Destination::File(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path);
-                let named =
-                    |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-                Box::new(file.map_err(named)?)
-            }
+            Destination::Stdout => None,
+            Destination::File(path) => Some(path.clone()),
         };
+        let mut to = destination(path.as_deref())?;
         let (lines, received) = sync_channel(QUEUE);
-        let writing = move || write(&received, BufWriter::with_capacity(64 * 1024, destination));
+        let reopen = Reopen::default();
+        let asked = reopen.clone();
+        let writing =
+            move || write(&received, &mut to, || asked.take().then(|| destination(path.as_deref())));
         let thread = std::thread::Builder::new().name("access-log".into()).spawn(writing)?;
         Ok(Some(Self {
             format: config.format,
+            reopen,
             lines: Some(lines),
             lost: AtomicU64::new(0),
             thread: Mutex::new(Some(thread)),
         }))
     }
 }
+
+impl AccessLog {
+    /// For whoever is told to have it opened anew.
+    pub(crate) fn reopen(&self) -> Reopen {
+        self.reopen.clone()
+    }
+}
+
+/// The file `path`, to append to, or standard output.
+fn destination(path: Option<&Path>) -> io::Result<Output> {
+    let Some(path) = path else { return Ok(BufWriter::new(Box::new(io::stdout()))) };
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    Ok(BufWriter::with_capacity(64 * 1024, Box::new(file.map_err(named)?)))
+}
+
+type Output = BufWriter<Box<dyn Write + Send>>;
 
 impl Reader for AccessLog {
     fn read(&self, record: &Record) {
@@ -81,8 +114,9 @@ impl Drop for AccessLog {
     }
 }
 
-/// Writes lines until the log is closed; flushes whenever there is nothing more to write.
-fn write(lines: &Receiver<String>, mut to: impl Write) {
+/// Writes lines until the log is closed; flushes whenever there is nothing more to write. `anew` gives another output
+/// when there is to be one.
+fn write(lines: &Receiver<String>, to: &mut Output, anew: impl Fn() -> Option<io::Result<Output>>) {
     let mut failing = false;
     loop {
         let line = match lines.try_recv() {
@@ -94,6 +128,14 @@ fn write(lines: &Receiver<String>, mut to: impl Write) {
             }
         };
         let Some(line) = line else { break };
+        match anew() {
+            Some(Ok(output)) => {
+                note(to.flush(), &mut failing);
+                *to = output;
+            }
+            Some(Err(error)) => note(Err(error), &mut failing),
+            None => {}
+        }
         note(to.write_all(line.as_bytes()), &mut failing);
     }
     note(to.flush(), &mut failing);

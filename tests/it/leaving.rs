@@ -76,3 +76,20 @@ async fn the_access_log_tells_each_exchange_and_its_link_bytes() {
     assert_eq!(lines[2][3], "TCP_DENIED/403");
     assert!(lines.iter().all(|line| line.len() == 10), "ten fields a line: {text}");
 }
+
+#[tokio::test]
+async fn a_log_that_was_moved_away_is_begun_anew() {
+    let origin = Origin::start().await.expect("an origin");
+    origin.always("GET", "/a", Reply::new(200));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let proxy = start(&["--access-log", &log.to_string_lossy()]).await;
+    assert_eq!(proxy.get(&origin.url("/a")).await.status, 200);
+    std::fs::rename(&log, &moved).expect("moved");
+    proxy.reopen_log();
+    assert_eq!(proxy.get(&origin.url("/a?second")).await.status, 599);
+    proxy.stop().await;
+    let lines = |path| std::fs::read_to_string(path).expect("a log").lines().count();
+    assert_eq!(lines(&moved) + lines(&log), 2);
+    assert!(std::fs::read_to_string(&log).expect("a log").contains("/a?second"));
+}

@@ -48,6 +48,11 @@ impl Running {
         self.connect().await.request(request).await.expect("a response")
     }
 
+    /// Does what SIGHUP does.
+    pub(crate) fn reopen_log(&self) {
+        self.proxy.reopen_log();
+    }
+
     /// Ends the proxy as SIGTERM would, and returns its cache folder.
     pub(crate) async fn stop(self) -> TempDir {
         self.proxy.shutdown().await;
