@@ -127,7 +127,7 @@ impl Handler {
         if let Some(lead) = lead {
             let is_fresh = |stored: &Stored| rfc9111::freshness(stored.head(), &self.situation()).is_fresh();
             match (&kept, storing) {
-                (Some((_, stored)), _) if is_fresh(stored) => lead.shared(),
+                (Some((_, stored)), _) if is_fresh(stored) => lead.settle(),
                 (None, Storing::Pass(because)) if !is_lasting(&because) => lead.settle(),
                 _ => lead.unshareable(),
             }

@@ -85,7 +85,7 @@ impl Handler {
             None => stored.clone(),
         };
         match lead {
-            Some(lead) if may_share => lead.shared(),
+            Some(lead) if may_share => lead.settle(),
             Some(lead) => lead.unshareable(),
             None => {}
         }

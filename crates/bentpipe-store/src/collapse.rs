@@ -76,18 +76,13 @@ impl Collapsing {
 }
 
 impl Lead {
-    /// The response is being stored: whoever waits finds it.
-    pub fn shared(self) {
-        self.settle();
-    }
-
     /// The response may not be stored or shared: whoever waits goes on its own, and so do later requests for a while.
     pub fn unshareable(self) {
         lock(&self.collapsing.unshareable).remember(&self.key);
         self.settle();
     }
 
-    /// Nothing is known of later responses: whoever waits tries again.
+    /// The response is being stored, or says nothing of later ones: whoever waits looks again.
     pub fn settle(self) {
         drop(self);
     }
@@ -165,7 +160,7 @@ mod tests {
         for wait in &mut waits {
             assert!(std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *wait).poll(cx).is_pending())).await);
         }
-        leader.shared();
+        leader.settle();
         for wait in waits {
             wait.await;
         }
