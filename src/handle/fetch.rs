@@ -1,5 +1,5 @@
-//! Asking the origin: forward the request, store the response or pass it, one fetch for many followers. Which
-//! response may be stored is rfc9111's to say; how it is kept, the store's.
+//! Asking the origin: forward the request, take the response, store it or pass it. Which response may be stored is
+//! rfc9111's to say; how it is kept, the store's. Whether to ask at all is `join`'s.
 
 use std::time::SystemTime;
 

@@ -37,7 +37,8 @@ impl Handler {
             exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
         };
         note(forwarded);
-        if origin(admitted).is_ok_and(|origin| self.upstream.outages().spares(&origin))
+        if !found.is_empty()
+            && origin(admitted).is_ok_and(|origin| self.upstream.outages().spares(&origin))
             && let Some(response) = self.serve_stale(admitted, found, Failure::Unreachable).await
         {
             forwarded.detail = Some("unreachable");

@@ -71,7 +71,10 @@ impl Handler {
             // What has not arrived yet is sooner fetched than waited for.
             Ranging::Part(range) if stored.arrived() <= range.first => return Err(Declined::NotArrived),
             Ranging::Part(range) => {
-                headers.insert(CONTENT_RANGE, content_range(Some(range), length));
+                headers.insert(
+                    CONTENT_RANGE,
+                    ContentRange { range: Some(range), complete_length: Some(length) }.to_value(),
+                );
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length()));
                 (StatusCode::PARTIAL_CONTENT, Body::Stored(content(stored, Some(&range)).await?))
             }
@@ -91,7 +94,10 @@ impl Handler {
             }
             Ranging::NotSatisfiable => {
                 headers = HeaderMap::new();
-                headers.insert(CONTENT_RANGE, content_range(None, length));
+                headers.insert(
+                    CONTENT_RANGE,
+                    ContentRange { range: None, complete_length: Some(length) }.to_value(),
+                );
                 (StatusCode::RANGE_NOT_SATISFIABLE, Body::Empty)
             }
         };
@@ -173,9 +179,4 @@ async fn content(stored: &Arc<Stored>, range: Option<&ByteRange>) -> Result<Stor
             Err(Declined::Unreadable)
         }
     }
-}
-
-fn content_range(range: Option<ByteRange>, length: u64) -> HeaderValue {
-    let value = ContentRange { range, complete_length: Some(length) }.to_string();
-    HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("bytes */*"))
 }

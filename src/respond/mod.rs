@@ -31,7 +31,7 @@ pub(crate) fn received<B>(response: Response<B>, now: SystemTime, pseudonym: &st
     }
     restore_length(parts.status, &mut parts.headers);
     if !parts.headers.contains_key(DATE) {
-        parts.headers.insert(DATE, date(now));
+        parts.headers.insert(DATE, rfc9111::format_date(now));
     }
     parts.version = Version::HTTP_11;
     Response::from_parts(parts, body)
@@ -68,20 +68,13 @@ pub(crate) fn finish(response: &mut Response<Body>, status: &CacheStatus) {
 
 /// Gives a response bentpipe made itself the Date that every response of a server with a clock has.
 pub(crate) fn dated(mut response: Response<Body>, now: SystemTime) -> Response<Body> {
-    response.headers_mut().entry(DATE).or_insert_with(|| date(now));
+    response.headers_mut().entry(DATE).or_insert_with(|| rfc9111::format_date(now));
     response
 }
 
 /// Sets Age to whole seconds (RFC 9111 §5.1), in place of any that came.
 pub(crate) fn set_age(headers: &mut HeaderMap, age: std::time::Duration) {
     headers.insert(AGE, HeaderValue::from(age.as_secs()));
-}
-
-fn date(now: SystemTime) -> HeaderValue {
-    // httpdate panics outside the years 1970 to 9999, which a broken clock may show.
-    let last = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_799);
-    let shown = now.clamp(SystemTime::UNIX_EPOCH, last);
-    HeaderValue::try_from(httpdate::fmt_http_date(shown)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]

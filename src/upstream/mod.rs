@@ -19,7 +19,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use linkio::ClientKey;
 
-use crate::body::request::Gate;
+use crate::body::request::{Gate, Progress};
 use crate::body::{OriginBody, RequestBody};
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
@@ -232,7 +232,7 @@ struct End {
     connection: Connection,
     crossing: Crossing,
     gate: Option<Arc<Gate>>,
-    progress: crate::body::request::Progress,
+    progress: Progress,
 }
 
 impl End {
