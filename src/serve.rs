@@ -64,7 +64,7 @@ impl Proxy {
         let reopen = log.as_ref().map(AccessLog::reopen).unwrap_or_default();
         let readers: Arc<[Box<dyn Reader>]> =
             log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>).collect();
-        let link = SharedLink::new(config.link.clone());
+        let link = SharedLink::new(config.link.trace.model(config.link.spec.clone()));
         let drain = Drain::new();
 
         let rules = Rules::new(config.destinations.clone(), addresses.clone());

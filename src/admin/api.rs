@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use linkio::{Accounting, Class, LaneState, LinkState};
 use rfc9111::CacheKey;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Admin;
 
@@ -40,24 +41,44 @@ fn link(admin: &Admin) -> Reply {
     let Some(state) = admin.link() else {
         return failed(StatusCode::CONFLICT, "no proxy is running, so there is no link");
     };
-    let reply = json!({
+    (StatusCode::OK, shown(&state, &admin.trace()))
+}
+
+/// The link as JSON. Bytes are payload; times are in seconds.
+fn shown(state: &LinkState, trace: &str) -> Value {
+    let lane = |lane: &LaneState| {
+        json!({
+            "queued_bytes": lane.backlog,
+            "queueing_delay_seconds": lane.queueing_delay.map(|delay| delay.as_secs_f64()),
+            "utilisation": (lane.utilisation * 1000.0).round() / 1000.0,
+        })
+    };
+    let classes = Class::ALL.iter().zip(&state.classes);
+    let classes: Map<String, Value> = classes
+        .map(|(class, used)| (class.name().to_owned(), json!({ "down": used.down, "up": used.up })))
+        .collect();
+    json!({
         "spec": state.spec.to_string(),
+        "trace": trace,
+        "rates_count": if state.spec.accounting == Accounting::Payload { "payload" } else { "wire" },
         "down": state.usage.down,
         "up": state.usage.up,
         "flows": state.flows,
-        "queued_down": state.down.backlog,
-        "queued_up": state.up.backlog,
-    });
-    (StatusCode::OK, reply)
+        "queue_down": lane(&state.down),
+        "queue_up": lane(&state.up),
+        "classes": classes,
+    })
 }
 
 fn set_link(admin: &Admin, given: &Value) -> Reply {
-    let Some(spec) = given["spec"].as_str() else {
+    let (Some(spec), Some(trace)) =
+        (given["spec"].as_str(), given.get("trace").map_or(Some("off"), Value::as_str))
+    else {
         return failed(StatusCode::BAD_REQUEST, "a link is set with {\"spec\": \"512k/128k,rtt=600ms\"}");
     };
-    match admin.set_link(spec) {
+    match admin.set_link(spec, trace) {
         Ok(()) => link(admin),
-        Err(error) => failed(StatusCode::BAD_REQUEST, error.to_string()),
+        Err(error) => failed(StatusCode::BAD_REQUEST, error),
     }
 }
 

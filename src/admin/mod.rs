@@ -8,18 +8,21 @@ pub(crate) mod socket;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use bentpipe_store::{Stats, Store, Summary};
 use linkio::{LinkSpec, LinkState, SharedLink, SpecError};
 use rfc9111::{CacheKey, Policy, Situation};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, LinkTrace, trace};
 use explain::Explanation;
 
 /// The operator's hold on a running proxy, or on a cache folder that no proxy has open.
 pub(crate) struct Admin {
     link: Option<SharedLink>,
+    /// The files the link's capacity comes from.
+    trace: Mutex<LinkTrace>,
     store: Store,
     clock: Clock,
     folder: PathBuf,
@@ -32,6 +35,7 @@ impl Admin {
     pub(crate) fn new(link: SharedLink, store: Store, clock: Clock, config: &Config) -> Self {
         Self {
             link: Some(link),
+            trace: Mutex::new(config.link.trace.clone()),
             store,
             clock,
             folder: folder(config),
@@ -41,7 +45,14 @@ impl Admin {
 
     /// The hold on a cache folder alone.
     pub(crate) fn of_folder(store: Store, clock: Clock, config: &Config) -> Self {
-        Self { link: None, store, clock, folder: folder(config), accounts: config.admission.users.len() }
+        Self {
+            link: None,
+            trace: Mutex::default(),
+            store,
+            clock,
+            folder: folder(config),
+            accounts: config.admission.users.len(),
+        }
     }
 
     /// What the link is and does; none where there is only a cache folder.
@@ -49,15 +60,23 @@ impl Admin {
         self.link.as_ref().map(SharedLink::snapshot)
     }
 
-    /// Changes the link at once: what is queued stays queued, and nothing is lost.
+    /// The files the link's capacity comes from; `off` if there are none.
+    pub(crate) fn trace(&self) -> String {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).to_string()
+    }
+
+    /// Changes the link at once: what is queued stays queued, and nothing is lost. `trace` are the files that say how
+    /// much can cross, or `off`.
     ///
     /// # Errors
-    /// If `spec` is no link; says which part of it is wrong.
-    pub(crate) fn set_link(&self, spec: &str) -> Result<(), SpecError> {
-        let spec: LinkSpec = spec.parse()?;
+    /// If `spec` is no link, or `trace` names no files that can be read; says which part is wrong.
+    pub(crate) fn set_link(&self, spec: &str, trace: &str) -> Result<(), String> {
+        let spec: LinkSpec = spec.parse().map_err(|error: SpecError| error.to_string())?;
+        let trace = trace::parse(trace)?;
         if let Some(link) = &self.link {
-            tracing::info!(before = %link.spec(), now = %spec, "the link was changed");
-            link.set(spec);
+            tracing::info!(before = %link.model().spec, now = %spec, %trace, "the link was changed");
+            link.set(trace.model(spec));
+            *self.trace.lock().unwrap_or_else(PoisonError::into_inner) = trace;
         }
         Ok(())
     }
@@ -100,7 +119,7 @@ impl Admin {
     /// One screen: what this proxy does and how to use it.
     pub(crate) fn welcome(&self, addresses: &[SocketAddr], socket: Option<&socket::Socket>) -> String {
         let stats = self.stats();
-        let link = self.link.as_ref().map_or_else(String::new, |link| link.spec().to_string());
+        let link = self.link.as_ref().map_or_else(String::new, |link| link.model().spec.to_string());
         let listening = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let reachable = addresses.first().map_or_else(String::new, |address| {
             if address.ip().is_unspecified() {

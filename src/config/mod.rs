@@ -14,6 +14,7 @@ mod merge;
 mod nearest;
 mod options;
 mod show;
+pub(crate) mod trace;
 mod value;
 
 use std::fmt;
@@ -30,6 +31,7 @@ pub(crate) use flags::Flags;
 use folders::Folders;
 pub(crate) use load::{Loaded, load_here};
 pub(crate) use show::{example, reference, show, show_json};
+pub use trace::{LinkTrace, TraceFile};
 
 /// Everything bentpipe was told, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +40,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where stored responses live and how much room they have.
     pub cache: CacheConfig,
-    /// The link every byte to and from an origin crosses: rates per direction and round trip time.
-    pub link: LinkSpec,
+    /// The link every byte to and from an origin crosses.
+    pub link: LinkConfig,
     /// Which destinations clients may reach.
     pub destinations: Destinations,
     /// What is written about exchanges and about bentpipe itself.
@@ -63,6 +65,15 @@ pub struct CacheConfig {
     pub size: ByteCount,
     /// The largest single body that is stored, in bytes; at most `size`.
     pub max_object: ByteCount,
+}
+
+/// The link every byte to and from an origin crosses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkConfig {
+    /// Its rates, delays and all else that can be said in a line.
+    pub spec: LinkSpec,
+    /// Files that say how much can cross when.
+    pub trace: LinkTrace,
 }
 
 /// Which destinations clients may reach.
@@ -196,7 +207,7 @@ impl Config {
                 size: ByteCount(10_000_000_000),
                 max_object: ByteCount(1_000_000_000),
             },
-            link: LinkSpec::default(),
+            link: LinkConfig::default(),
             destinations: Destinations { allow: Vec::new(), connect_ports: vec![443, 563, 8443] },
             log: LogConfig { access: AccessLog::Off, format: AccessFormat::Squid, level: "info".to_owned() },
             admission: Admission { users: Vec::new(), requests_per_second: None },

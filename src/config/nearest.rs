@@ -12,9 +12,13 @@ pub(super) const PREFIX: &str = "BENTPIPE_";
 pub(super) fn options(key: &str) -> Vec<&'static str> {
     let names = OPTIONS.iter().map(|row| row.key);
     let nearest = nearest(key, names.chain(sections()));
-    // A section takes no value: of `link = "512k"` what is meant is an option in it.
+    // A section takes no value: of `link = "512k"` what is meant is an option in it, the one that `--link` gives.
     match nearest.filter(|name| sections().any(|section| section == *name)) {
-        Some(section) => OPTIONS.iter().filter(|row| is_in(row, section)).map(|row| row.key).collect(),
+        Some(section) => {
+            let within = || OPTIONS.iter().filter(|row| is_in(row, section));
+            let same_flag = within().find(|row| row.flag == Some(section));
+            same_flag.map_or_else(|| within().map(|row| row.key).collect(), |row| vec![row.key])
+        }
         None => nearest.into_iter().collect(),
     }
 }

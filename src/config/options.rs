@@ -4,7 +4,7 @@
 //! It does not say what a default is (that is `Config::default`, which a row prints with `get`), nor how the text
 //! of one value is read (`value`), nor where given values come from (`load`).
 
-use crate::config::{Config, destination, value};
+use crate::config::{Config, destination, trace, value};
 
 /// One option: how it is named, given, explained, read and printed.
 #[derive(Debug)]
@@ -106,10 +106,20 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         key: "link.spec",
         flag: Some("link"),
         value_name: "RATES",
-        help: "The link to keep to or to imitate: payload bits per second in each direction and round trip time, \
-               as 512k, 10M/2M (down/up), 512k,rtt=600ms or unlimited; a rate of 0 closes its direction.",
-        set: |config, given| put(&mut config.link, given, value::parse_link),
-        get: |config| vec![config.link.to_string()],
+        help: "The link to keep to or to imitate: payload bits per second, as 512k or 10M/2M (down/up), a preset such \
+               as geo, auto=90% of what there is, or unlimited; then options such as rtt=600ms (docs/links.md).",
+        set: |config, given| put(&mut config.link.spec, given, value::parse_link),
+        get: |config| vec![config.link.spec.to_string()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "link.trace",
+        flag: Some("link-trace"),
+        value_name: "FILES",
+        help: "Files that say how much can cross when, in place of the rates: off, FILE, or down=FILE,up=FILE; \
+               Mahimahi packet-delivery traces or CSV (docs/links.md).",
+        set: |config, given| put(&mut config.link.trace, given, trace::parse),
+        get: |config| vec![config.link.trace.to_string()],
         ..VALUE
     },
     OptionRow {

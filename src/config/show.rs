@@ -164,7 +164,7 @@ mod tests {
     use crate::config::load::without_surroundings;
     use crate::config::{
         AccessFormat, AccessLog, Admission, AllowedDestination, CacheConfig, Config, Control, Destinations,
-        Flags, Limits, LogConfig, Timeouts, User,
+        Flags, Limits, LinkConfig, LogConfig, Timeouts, User,
     };
 
     fn read_back(text: &str) -> Config {
@@ -243,12 +243,11 @@ mod tests {
         })
     }
 
-    fn link() -> impl Strategy<Value = LinkSpec> {
+    fn link() -> impl Strategy<Value = LinkConfig> {
         let rate = || option::of((0..=1_000_000_000_u64).prop_map(BitRate::from_bits_per_second));
-        (rate(), rate(), 0..=10_000_u64).prop_map(|(down, up, rtt)| LinkSpec {
-            down,
-            up,
-            rtt: Duration::from_millis(rtt),
+        (rate(), rate(), 0..=10_000_u64).prop_map(|(down, up, rtt)| LinkConfig {
+            spec: LinkSpec { down, up, rtt: Duration::from_millis(rtt), ..LinkSpec::default() },
+            ..LinkConfig::default()
         })
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use linkio::{ClientKey, LinkedIo, SharedLink};
-use tokio::net::TcpStream;
+use linkio::{BitRate, ClientKey, LinkedIo, SharedLink};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::destination::{Forbidden, Purpose, Rules};
@@ -128,7 +128,7 @@ impl Connector {
         let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
         let mut last = Refusal::NameNotFound { host: origin.host.to_string() };
         for address in addresses {
-            match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            match tokio::time::timeout(share, self.dial_one(*address)).await {
                 Ok(Ok(stream)) => {
                     // Without it small requests wait for the acknowledgement of earlier ones, a round trip each.
                     let _ = stream.set_nodelay(true);
@@ -141,7 +141,32 @@ impl Connector {
         }
         Err(last)
     }
+
+    /// Dials `address` with buffers of a size that suits the link.
+    async fn dial_one(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        let ((down, up), rtt) = (self.link.rates(), self.link.rtt());
+        // A size that the system does not grant changes nothing but how far it runs ahead.
+        if let Some(bytes) = buffer(down, rtt) {
+            let _ = socket.set_recv_buffer_size(bytes);
+        }
+        if let Some(bytes) = buffer(up, rtt) {
+            let _ = socket.set_send_buffer_size(bytes);
+        }
+        socket.connect(address).await
+    }
 }
+
+/// Bytes a kernel may hold of one connection over a link of `rate` and `rtt`: two of what is on its way anyway, since
+/// more would only be taken from an origin ahead of the link. `None` leaves it to the kernel.
+fn buffer(rate: Option<BitRate>, rtt: Duration) -> Option<u32> {
+    let rtt = u64::try_from(rtt.max(BUFFERED).as_millis()).unwrap_or(u64::MAX);
+    let bytes = rate?.bytes_in_millis(rtt).saturating_mul(2).max(64 * 1024);
+    u32::try_from(bytes).ok().filter(|bytes| *bytes <= 4 * 1024 * 1024)
+}
+
+/// The round trip that buffers are made for at least: the real link behind ours may have one that we were not told of.
+const BUFFERED: Duration = Duration::from_millis(600);
 
 fn refused(forbidden: Forbidden, origin: &Origin) -> Refusal {
     match forbidden {
@@ -179,6 +204,17 @@ mod tests {
     fn check(target: &str, expected: &str) {
         let uri: Uri = target.parse().expect("a URI");
         assert_eq!(Origin::of(&uri, 80).expect("an origin").to_string(), expected);
+    }
+
+    #[test]
+    fn buffers_are_two_of_what_is_on_its_way() {
+        let buffer =
+            |rate: &str, rtt| buffer(Some(rate.parse().expect("a rate")), Duration::from_millis(rtt));
+        assert_eq!(buffer("56k", 0), Some(65_536));
+        assert_eq!(buffer("1M", 0), Some(150_000));
+        assert_eq!(buffer("1M", 1200), Some(300_000));
+        assert_eq!(buffer("100M", 600), None);
+        assert_eq!(super::buffer(None, Duration::ZERO), None);
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Upstream {
         let progress = request.body().progress();
         progress.carried(connection.meter.clone());
         let spare = connection.reused.then(|| spare(&request)).flatten();
-        let expectation = Expectation::of(&mut request, self.connector.link().spec().rtt);
+        let expectation = Expectation::of(&mut request, self.connector.link().rtt());
         // A moment longer than a client may stall, so that whoever stalls is told.
         let patience = self.idle + Duration::from_millis(500);
         let meter = connection.meter.clone();

@@ -214,6 +214,6 @@ fn a_link_that_is_none_is_told_part_by_part() {
     };
     check("64k/", "\"64k/\": expected one rate, or two as down/up such as 512k/128k");
     check("off", "unlimited for no limit");
-    check("64k,rtt=5", "in h, m, s, ms, us or ns at \"rtt=5\"");
+    check("64k,rtt=5", "in h, m, s, ms, us or ns at \"5\"");
     assert_eq!(home.run(&["link", "set", "10Mbit/s/512Kbps,rtt=1m"]), "link 10M/512k,rtt=60s\n");
 }

@@ -1,7 +1,7 @@
 //! Grants a second with few and with many flows: the cost of one packet must not grow with the number of flows.
 
 use divan::{Bencher, black_box, counter::ItemsCount};
-use linkio::{BitRate, Capacity, ClientKey, FlowId, Grant, Link, Moment, Weight};
+use linkio::{BitRate, Capacity, ClientKey, FlowId, Grant, Link, Moment};
 
 const PACKETS: u64 = 10_000;
 
@@ -12,7 +12,7 @@ fn main() {
 /// Every flow of its own client, each with enough waiting for the whole run.
 fn busy(flows: u64) -> (Link, Vec<FlowId>) {
     let mut link = Link::new(Capacity::Constant(BitRate::from_bits_per_second(100_000_000)));
-    let flows = (0..flows).map(|client| link.open(ClientKey(client), Weight::ONE)).collect::<Vec<_>>();
+    let flows = (0..flows).map(|client| link.open(ClientKey(client))).collect::<Vec<_>>();
     for flow in &flows {
         link.ask(*flow, PACKETS * 1500, Moment::START);
     }

@@ -10,11 +10,11 @@
 //! - With the feature `tokio`, `SharedLink` and `LinkedIo` put the link between real streams.
 //!
 //! ```
-//! use linkio::{Capacity, ClientKey, Link, Moment, Weight};
+//! use linkio::{Capacity, ClientKey, Link, Moment};
 //!
 //! // 12,000 bit/s carry 1500 bytes each second.
 //! let mut link = Link::new(Capacity::from_spec(Some("12k".parse()?)));
-//! let flow = link.open(ClientKey(1), Weight::ONE);
+//! let flow = link.open(ClientKey(1));
 //! let mut grants = Vec::new();
 //! let mut now = Moment::START;
 //! link.ask(flow, 3000, now);
@@ -27,27 +27,46 @@
 //! ```
 
 mod capacity;
+mod class;
+mod csv;
 mod delay;
 mod flow;
+mod generator;
+mod lane;
 mod link;
+mod loss;
+mod model;
 mod moment;
+mod propagation;
 mod queue;
 mod rate;
 mod round;
+mod seed;
 pub mod sim;
 mod spec;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod trace;
+mod track;
 mod units;
 mod usage;
+mod window;
 
-pub use capacity::Capacity;
+pub use capacity::{Capacity, Profile};
+pub use class::ClassPolicy;
 pub use delay::Pipe;
-pub use flow::{ClientKey, FlowId, Weight};
+pub use flow::{Class, ClientKey, FlowId, Standing, Weight};
+pub use lane::{Lane, View};
 pub use link::{Grant, Link};
+pub use model::{LinkModel, Source};
 pub use moment::Moment;
+pub use propagation::Propagation;
 pub use rate::{BitRate, ByteCount};
-pub use spec::{LinkSpec, SpecError};
+pub use spec::{
+    Accounting, Change, Cycle, Direction, Discipline, Framing, LinkSpec, Loss, Point, Preset, Schedule,
+    SpecError, Tcp, presets,
+};
+pub use trace::{Trace, TraceError};
 pub use units::QuantityError;
 pub use usage::{LaneState, LinkState, Usage};
 

@@ -1,23 +1,35 @@
-//! Who goes next on a link: clients by deficit round robin, and the flows of each client likewise.
+//! Who goes next on a link: classes, in each its clients by deficit round robin, and the flows of each client likewise;
+//! or, with the FIFO discipline, whoever asked first.
 //!
-//! Owns every flow's and client's waiting bytes. It knows no time and no rate: a quantum is an argument. The order
-//! within one level is `round.rs`.
+//! Owns every flow's and client's waiting bytes and what each used. It knows no time and no rate: a quantum is an
+//! argument. The order within one level is `round.rs`, that among classes `class.rs`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use crate::flow::{ClientKey, FlowId, Weight};
+use crate::class::{ClassPolicy, Classes};
+use crate::flow::{Class, ClientKey, FlowId, Standing, Weight};
 use crate::round::{Member, Round, Share};
 
-/// The flows that share one direction of a link, in two levels.
+/// Clients whose use is remembered after their last flow has closed; the use of more is remembered as one.
+const REMEMBERED: usize = 4096;
+
+/// The flows that share one direction of a link.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     flows: Vec<Flow>,
     free_flows: Vec<u32>,
     clients: Vec<Client>,
     free_clients: Vec<u32>,
-    by_key: HashMap<ClientKey, u32>,
-    round: Round,
-    backlog: u64,
+    by_key: HashMap<(Class, ClientKey), u32>,
+    classes: Classes,
+    /// The clients of each class.
+    rounds: [Round; 3],
+    backlogs: [u64; 3],
+    /// With the FIFO discipline, what was asked for in order.
+    fifo: Option<VecDeque<(FlowId, u64)>>,
+    used: [u64; 3],
+    /// What clients used that have no flow now.
+    left: HashMap<ClientKey, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -27,14 +39,28 @@ struct Flow {
     /// The place of its client; `None` when nothing is open here.
     client: Option<u32>,
     share: Share,
+    /// Payload that still fits in the packet it has begun; counted only where packets matter.
+    packet: u64,
 }
 
 #[derive(Debug, Default)]
 struct Client {
-    key: Option<ClientKey>,
+    key: ClientKey,
+    class: Class,
     flows: usize,
     round: Round,
     share: Share,
+    used: u64,
+}
+
+/// A piece that crosses as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) flow: FlowId,
+    /// Payload bytes.
+    pub(crate) bytes: u64,
+    /// Whether it is the beginning of a packet, and not a further part of one.
+    pub(crate) begins: bool,
 }
 
 impl Member for Flow {
@@ -50,13 +76,13 @@ impl Member for Client {
 }
 
 impl Queue {
-    /// Opens a flow of `client` with nothing waiting.
-    pub(crate) fn open(&mut self, client: ClientKey, weight: Weight) -> FlowId {
-        let client = self.join(client);
+    /// Opens a flow with nothing waiting.
+    pub(crate) fn open(&mut self, standing: Standing) -> FlowId {
+        let client = self.join(standing);
         let index = vacant(&mut self.free_flows, &mut self.flows);
         let flow = &mut self.flows[index as usize];
-        flow.client = Some(client);
-        flow.share = Share::new(weight);
+        (flow.client, flow.packet) = (Some(client), 0);
+        flow.share = Share::new(standing.weight);
         FlowId { index, generation: flow.generation }
     }
 
@@ -73,32 +99,64 @@ impl Queue {
         waiting
     }
 
-    /// Moves `flow` with all that waits to another client.
-    pub(crate) fn assign(&mut self, flow: FlowId, client: ClientKey, quantum: u64) {
+    /// Gives `flow`, with all that waits, another standing.
+    pub(crate) fn assign(&mut self, flow: FlowId, standing: Standing, quantum: u64) {
         let Some(former) = self.client_of(flow) else { return };
-        if self.by_key.get(&client) == Some(&former) {
+        self.flows[flow.index()].share.weigh(standing.weight);
+        if self.by_key.get(&(standing.class, standing.client)) == Some(&former) {
+            self.clients[former as usize].share.weigh(standing.client_weight);
             return;
         }
         let waiting = self.cancel(flow);
-        let client = self.join(client);
+        let client = self.join(standing);
         self.flows[flow.index()].client = Some(client);
         self.part(former);
         self.add(flow, waiting, quantum);
+    }
+
+    /// Another order among the waiting.
+    pub(crate) fn set_fifo(&mut self, fifo: bool) {
+        if !fifo {
+            self.fifo = None;
+        } else if self.fifo.is_none() {
+            let waits = |(index, flow): (usize, &Flow)| {
+                let id = FlowId { index: u32::try_from(index).ok()?, generation: flow.generation };
+                (flow.client.is_some() && flow.share.backlog() > 0).then(|| (id, flow.share.backlog()))
+            };
+            self.fifo = Some(self.flows.iter().enumerate().filter_map(waits).collect());
+        }
+    }
+
+    /// What each class may claim from now on.
+    pub(crate) fn set_classes(&mut self, policies: [ClassPolicy; 3]) {
+        self.classes.set(policies);
     }
 
     /// Adds `bytes` to what waits for `flow`. Returns `false` if there is no such flow.
     pub(crate) fn add(&mut self, flow: FlowId, bytes: u64, quantum: u64) -> bool {
         let Some(index) = self.client_of(flow) else { return false };
         // The link's whole backlog bounds every sum below it.
-        let bytes = bytes.min(u64::MAX - self.backlog);
-        if bytes > 0 {
-            let client = &mut self.clients[index as usize];
-            if client.share.is_out() {
-                client.round.clear(&mut self.flows);
+        let bytes = bytes.min(u64::MAX - self.backlog());
+        if bytes == 0 {
+            return true;
+        }
+        let client = &mut self.clients[index as usize];
+        let class = client.class.index();
+        if client.share.is_out() {
+            client.round.clear(&mut self.flows);
+        }
+        client.round.add(&mut self.flows, flow.index, bytes, quantum);
+        self.rounds[class].add(&mut self.clients, index, bytes, quantum);
+        if self.backlogs[class] == 0 {
+            let busy = self.busy();
+            self.classes.woke(class, busy);
+        }
+        self.backlogs[class] += bytes;
+        if let Some(fifo) = &mut self.fifo {
+            match fifo.back_mut() {
+                Some((last, waiting)) if *last == flow => *waiting += bytes,
+                _ => fifo.push_back((flow, bytes)),
             }
-            client.round.add(&mut self.flows, flow.index, bytes, quantum);
-            self.round.add(&mut self.clients, index, bytes, quantum);
-            self.backlog += bytes;
         }
         true
     }
@@ -108,22 +166,75 @@ impl Queue {
         let Some(index) = self.client_of(flow) else { return 0 };
         let waiting = self.waiting(flow);
         Round::withdraw(&mut self.flows, flow.index, waiting);
-        self.clients[index as usize].round.leave(&mut self.flows, flow.index);
+        let client = &mut self.clients[index as usize];
+        client.round.leave(&mut self.flows, flow.index);
+        self.backlogs[client.class.index()] -= waiting;
         Round::withdraw(&mut self.clients, index, waiting);
-        self.backlog -= waiting;
+        self.flows[flow.index()].packet = 0;
+        if let Some(fifo) = self.fifo.as_mut().filter(|_| waiting > 0) {
+            fifo.retain(|(asked, _)| *asked != flow);
+        }
         waiting
     }
 
-    /// Takes the next packet: at most `quantum` bytes of the flow whose turn it is.
-    pub(crate) fn next(&mut self, quantum: u64) -> Option<(FlowId, u64)> {
-        let index = self.round.turn(&mut self.clients, quantum)?;
+    /// Takes the next piece: at most `quantum` bytes of the flow whose turn it is and, where packets matter, of one
+    /// packet with `segment` bytes of payload.
+    pub(crate) fn next(&mut self, quantum: u64, segment: Option<u64>) -> Option<Piece> {
+        if self.fifo.is_some() {
+            return self.next_in_order(quantum, segment);
+        }
+        let busy = self.busy();
+        for (round, _) in self.rounds.iter_mut().zip(busy).filter(|(_, busy)| !busy) {
+            // Nobody waits here: whoever still had a place in the round loses it, and is new when he comes back.
+            round.turn(&mut self.clients, quantum);
+        }
+        let class = self.classes.next(busy)?;
+        let round = &mut self.rounds[class];
+        let index = round.turn(&mut self.clients, quantum)?;
         let client = &mut self.clients[index as usize];
         let flow = client.round.turn(&mut self.flows, quantum)?;
-        let bytes = quantum.min(client.share.allowed()).min(self.flows[flow as usize].share.allowed());
+        let place = &mut self.flows[flow as usize];
+        let room = place.room_in_packet(segment);
+        let bytes = quantum.min(room).min(client.share.allowed(quantum)).min(place.share.allowed(quantum));
         client.round.serve(&mut self.flows, flow, bytes, quantum);
-        self.round.serve(&mut self.clients, index, bytes, quantum);
-        self.backlog -= bytes;
-        Some((FlowId { index: flow, generation: self.flows[flow as usize].generation }, bytes))
+        round.serve(&mut self.clients, index, bytes, quantum);
+        self.classes.served(class, bytes, busy);
+        Some(self.taken(flow, bytes, segment))
+    }
+
+    fn next_in_order(&mut self, quantum: u64, segment: Option<u64>) -> Option<Piece> {
+        let (flow, asked) = self.fifo.as_mut()?.front_mut()?;
+        let flow = *flow;
+        let room = self.flows[flow.index()].room_in_packet(segment);
+        let bytes = quantum.min(room).min(*asked);
+        *asked -= bytes;
+        if *asked == 0 {
+            self.fifo.as_mut()?.pop_front();
+        }
+        Round::withdraw(&mut self.flows, flow.index, bytes);
+        let client = self.client_of(flow)?;
+        Round::withdraw(&mut self.clients, client, bytes);
+        Some(self.taken(flow.index, bytes, segment))
+    }
+
+    /// Books `bytes` that were taken from the flow at `index`.
+    fn taken(&mut self, index: u32, bytes: u64, segment: Option<u64>) -> Piece {
+        let flow = &mut self.flows[index as usize];
+        let begins = flow.packet == 0;
+        if let Some(segment) = segment {
+            let left = if begins { segment } else { flow.packet } - bytes;
+            // A packet is sent as it is when nothing more waits to fill it.
+            flow.packet = if flow.share.backlog() == 0 { 0 } else { left };
+        }
+        let id = FlowId { index, generation: flow.generation };
+        if let Some(client) = flow.client {
+            let client = &mut self.clients[client as usize];
+            client.used = client.used.saturating_add(bytes);
+            let class = client.class.index();
+            self.backlogs[class] -= bytes;
+            self.used[class] = self.used[class].saturating_add(bytes);
+        }
+        Piece { flow: id, bytes, begins }
     }
 
     /// Bytes that wait for `flow`.
@@ -133,7 +244,7 @@ impl Queue {
 
     /// Bytes that wait for all flows.
     pub(crate) fn backlog(&self) -> u64 {
-        self.backlog
+        self.backlogs.iter().sum()
     }
 
     /// How many flows are open.
@@ -141,29 +252,64 @@ impl Queue {
         self.flows.len() - self.free_flows.len()
     }
 
+    /// Bytes that left the queue, by class.
+    pub(crate) fn used_by_class(&self) -> [u64; 3] {
+        self.used
+    }
+
+    /// Bytes that left the queue, by client, in no order.
+    pub(crate) fn used_by_client(&self) -> HashMap<ClientKey, u64> {
+        let mut used = self.left.clone();
+        for client in self.clients.iter().filter(|client| client.flows > 0) {
+            let sum = used.entry(client.key).or_default();
+            *sum = sum.saturating_add(client.used);
+        }
+        used
+    }
+
+    fn busy(&self) -> [bool; 3] {
+        self.backlogs.map(|backlog| backlog > 0)
+    }
+
     fn client_of(&self, flow: FlowId) -> Option<u32> {
         self.flows.get(flow.index()).filter(|place| place.generation == flow.generation)?.client
     }
 
-    fn join(&mut self, key: ClientKey) -> u32 {
-        let index = *self.by_key.entry(key).or_insert_with(|| {
+    fn join(&mut self, standing: Standing) -> u32 {
+        let Standing { client: key, client_weight, class, .. } = standing;
+        let index = *self.by_key.entry((class, key)).or_insert_with(|| {
             let index = vacant(&mut self.free_clients, &mut self.clients);
-            self.clients[index as usize].key = Some(key);
+            let client = &mut self.clients[index as usize];
+            (client.key, client.class, client.used) = (key, class, 0);
+            client.share = Share::new(Weight::ONE);
             index
         });
-        self.clients[index as usize].flows += 1;
+        let client = &mut self.clients[index as usize];
+        client.flows += 1;
+        client.share.weigh(client_weight);
         index
     }
 
     fn part(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
         client.flows -= 1;
-        if client.flows == 0 {
-            self.round.leave(&mut self.clients, index);
-            let key = self.clients[index as usize].key.take();
-            key.and_then(|key| self.by_key.remove(&key));
-            self.free_clients.push(index);
+        if client.flows > 0 {
+            return;
         }
+        let (key, class, used) = (client.key, client.class, client.used);
+        self.rounds[class.index()].leave(&mut self.clients, index);
+        self.by_key.remove(&(class, key));
+        self.free_clients.push(index);
+        let known = self.left.len() < REMEMBERED || self.left.contains_key(&key);
+        let sum = self.left.entry(if known { key } else { ClientKey::OTHERS }).or_default();
+        *sum = sum.saturating_add(used);
+    }
+}
+
+impl Flow {
+    /// Bytes that still fit in its packet, or in a new one if it has none.
+    fn room_in_packet(&self, segment: Option<u64>) -> u64 {
+        segment.map_or(u64::MAX, |segment| if self.packet > 0 { self.packet.min(segment) } else { segment })
     }
 }
 

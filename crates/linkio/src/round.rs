@@ -4,10 +4,15 @@
 //! what the members are nor what they carry. The lists run through the members themselves, so joining, leaving and
 //! turning are all constant time.
 //!
-//! A member that becomes busy goes first for one quantum. One that runs empty keeps its place for one more round and
-//! is only then new again, so asking little and often gains no more than a quantum a round.
+//! A member that becomes busy goes first, for one quantum or [`FRESH`] bytes, whichever is more: a small answer crosses
+//! whole. What it sent beyond its quantum it owes: it is passed over until its turns have paid for it. One that runs
+//! empty keeps its place for one more round and until it owes nothing, and is only then new again, so asking little and
+//! often gains no more than its share.
 
 use crate::flow::Weight;
+
+/// Bytes a new member may send at once, on a link so slow that its quantum is less: one packet.
+pub(crate) const FRESH: u64 = 1500;
 
 /// Which list of its round a member is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +28,8 @@ enum Place {
 pub(crate) struct Share {
     /// Bytes waiting.
     backlog: u64,
-    /// Bytes it may still send in this turn.
-    deficit: u64,
+    /// Bytes it may still send in this turn; below zero, what it owes.
+    deficit: i64,
     weight: Weight,
     /// Whether it sent anything in this turn.
     served: bool,
@@ -43,8 +48,24 @@ impl Share {
     }
 
     /// Bytes it may send now: what waits, within this turn.
-    pub(crate) fn allowed(&self) -> u64 {
-        self.backlog.min(self.deficit)
+    pub(crate) fn allowed(&self, quantum: u64) -> u64 {
+        self.backlog.min(u64::try_from(self.credit(quantum)).unwrap_or(0))
+    }
+
+    /// Bytes left of this turn, whether they wait or not.
+    fn credit(&self, quantum: u64) -> i64 {
+        let advance = if self.place == Place::Fresh { signed(FRESH) - self.turn(quantum) } else { 0 };
+        self.deficit.saturating_add(advance.max(0))
+    }
+
+    /// Bytes of one turn.
+    fn turn(&self, quantum: u64) -> i64 {
+        signed(self.weight.times(quantum))
+    }
+
+    /// Another weight, from its next turn on.
+    pub(crate) fn weigh(&mut self, weight: Weight) {
+        self.weight = weight;
     }
 
     pub(crate) fn is_out(&self) -> bool {
@@ -76,7 +97,7 @@ impl Round {
         let share = members[index as usize].share();
         share.backlog = share.backlog.saturating_add(bytes);
         if share.place == Place::Out {
-            share.deficit = share.weight.times(quantum);
+            share.deficit = share.turn(quantum);
             share.served = false;
             self.push(members, index, Place::Fresh);
         }
@@ -87,13 +108,12 @@ impl Round {
         loop {
             let index = self.fresh.first.or(self.old.first)?;
             let share = members[index as usize].share();
-            let full = share.weight.times(quantum);
             // The quantum may have shrunk since the turn began.
-            share.deficit = share.deficit.min(full);
-            if share.allowed() > 0 {
+            share.deficit = share.deficit.min(share.turn(quantum));
+            if share.allowed(quantum) > 0 {
                 return Some(index);
             }
-            if share.served {
+            if share.served || share.deficit <= 0 {
                 self.end_turn(members, index, quantum);
             } else {
                 self.leave(members, index);
@@ -105,9 +125,9 @@ impl Round {
     pub(crate) fn serve<M: Member>(&mut self, members: &mut [M], index: u32, bytes: u64, quantum: u64) {
         let share = members[index as usize].share();
         share.backlog = share.backlog.saturating_sub(bytes);
-        share.deficit = share.deficit.saturating_sub(bytes);
+        share.deficit = share.deficit.saturating_sub(signed(bytes));
         share.served = true;
-        if share.deficit == 0 {
+        if share.credit(quantum) <= 0 {
             self.end_turn(members, index, quantum);
         }
     }
@@ -144,11 +164,11 @@ impl Round {
         }
     }
 
-    /// Sends the member at `index` to the end of the round with a quantum for its next turn.
+    /// Sends the member at `index` to the end of the round with a quantum for its next turn, less what it owes.
     fn end_turn<M: Member>(&mut self, members: &mut [M], index: u32, quantum: u64) {
         self.leave(members, index);
         let share = members[index as usize].share();
-        share.deficit = share.weight.times(quantum);
+        share.deficit = share.deficit.min(0).saturating_add(share.turn(quantum));
         share.served = false;
         self.push(members, index, Place::Old);
     }
@@ -165,6 +185,11 @@ impl Round {
     }
 }
 
+/// Bytes as a signed number; more than 2^63 of them never wait.
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,13 +200,15 @@ mod tests {
         }
     }
 
-    /// Serves whole turns of quantum 10 and names the members in the order they were served.
+    const Q: u64 = 2000;
+
+    /// Serves whole turns of quantum `Q`, which is more than a packet, and names the members in the order they were served.
     fn turns(round: &mut Round, members: &mut [Share], count: usize) -> Vec<u32> {
         let mut order = Vec::new();
         while order.len() < count {
-            let Some(index) = round.turn(members, 10) else { break };
-            let bytes = members[index as usize].allowed();
-            round.serve(members, index, bytes, 10);
+            let Some(index) = round.turn(members, Q) else { break };
+            let bytes = members[index as usize].allowed(Q);
+            round.serve(members, index, bytes, Q);
             order.push(index);
         }
         order
@@ -191,10 +218,10 @@ mod tests {
     fn a_new_member_goes_first_for_one_quantum() {
         let mut members = vec![Share::new(Weight::ONE); 3];
         let mut round = Round::default();
-        round.add(&mut members, 0, 100, 10);
-        round.add(&mut members, 1, 100, 10);
+        round.add(&mut members, 0, 10 * Q, Q);
+        round.add(&mut members, 1, 10 * Q, Q);
         assert_eq!(turns(&mut round, &mut members, 3), [0, 1, 0]);
-        round.add(&mut members, 2, 100, 10);
+        round.add(&mut members, 2, 10 * Q, Q);
         assert_eq!(turns(&mut round, &mut members, 5), [2, 1, 0, 2, 1]);
     }
 
@@ -202,11 +229,11 @@ mod tests {
     fn asking_little_and_often_gains_no_second_place() {
         let mut members = vec![Share::new(Weight::ONE); 2];
         let mut round = Round::default();
-        round.add(&mut members, 0, 1000, 10);
+        round.add(&mut members, 0, 100 * Q, Q);
         let mut order = Vec::new();
         for _ in 0..6 {
             if members[1].backlog() == 0 {
-                round.add(&mut members, 1, 10, 10);
+                round.add(&mut members, 1, Q, Q);
             }
             order.extend(turns(&mut round, &mut members, 1));
         }
@@ -218,14 +245,62 @@ mod tests {
         let mut members = vec![Share::new(Weight::ONE); 4];
         let mut round = Round::default();
         for index in 0..4 {
-            round.add(&mut members, index, 20, 10);
+            round.add(&mut members, index, 2 * Q, Q);
         }
         for index in [1, 3, 0] {
             round.leave(&mut members, index);
             assert!(members[index as usize].is_out());
         }
         assert_eq!(turns(&mut round, &mut members, 9), [2, 2]);
-        assert_eq!(round.turn(&mut members, 10), None);
+        assert_eq!(round.turn(&mut members, Q), None);
         assert!(members.iter().all(Share::is_out));
+    }
+
+    /// Serves pieces of at most `quantum` until `bytes` are gone, and tells how many each member got in a row.
+    fn runs(round: &mut Round, members: &mut [Share], quantum: u64, bytes: u64) -> Vec<(u32, u64)> {
+        let (mut runs, mut left) = (Vec::<(u32, u64)>::new(), bytes);
+        while left > 0 {
+            let Some(index) = round.turn(members, quantum) else { break };
+            let piece = members[index as usize].allowed(quantum).min(quantum).min(left);
+            round.serve(members, index, piece, quantum);
+            left -= piece;
+            match runs.last_mut() {
+                Some((last, sum)) if *last == index => *sum += piece,
+                _ => runs.push((index, piece)),
+            }
+        }
+        runs
+    }
+
+    #[test]
+    fn what_a_new_member_sends_beyond_its_quantum_it_owes() {
+        let mut members = vec![Share::new(Weight::ONE); 2];
+        let mut round = Round::default();
+        round.add(&mut members, 0, 100_000, 150);
+        // Alone, it pays its own advance back to nobody.
+        runs(&mut round, &mut members, 150, 6000);
+        round.add(&mut members, 1, 3000, 150);
+        let got = runs(&mut round, &mut members, 150, 3300);
+        assert_eq!(got, [(1, 1500), (0, 1500), (1, 150), (0, 150)]);
+    }
+
+    #[test]
+    fn whoever_runs_empty_in_debt_is_not_new_again() {
+        let mut members = vec![Share::new(Weight::ONE); 2];
+        let mut round = Round::default();
+        round.add(&mut members, 0, 100_000, 150);
+        runs(&mut round, &mut members, 150, 6000);
+        let mut got = 0;
+        for _ in 0..100 {
+            if members[1].backlog() == 0 {
+                round.add(&mut members, 1, 1000, 150);
+            }
+            got += runs(&mut round, &mut members, 150, 300)
+                .iter()
+                .filter(|run| run.0 == 1)
+                .map(|run| run.1)
+                .sum::<u64>();
+        }
+        assert!(got <= 15_000 + FRESH, "{got}");
     }
 }

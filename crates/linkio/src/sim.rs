@@ -20,7 +20,7 @@
 //! ```
 
 use crate::capacity::Capacity;
-use crate::flow::{ClientKey, FlowId, Weight};
+use crate::flow::{FlowId, Standing};
 use crate::link::{Grant, Link};
 use crate::moment::Moment;
 
@@ -74,14 +74,14 @@ impl Sim {
         self.sources.get(flow.index()).filter(|source| source.flow == flow).map_or(0, |source| source.crossed)
     }
 
-    /// Opens a flow of weight one.
-    pub fn open(&mut self, client: ClientKey) -> FlowId {
-        self.open_weighted(client, Weight::ONE)
+    /// The link, to change how it schedules.
+    pub fn link_mut(&mut self) -> &mut Link {
+        &mut self.link
     }
 
     /// Opens a flow.
-    pub fn open_weighted(&mut self, client: ClientKey, weight: Weight) -> FlowId {
-        let flow = self.link.open(client, weight);
+    pub fn open(&mut self, standing: impl Into<Standing>) -> FlowId {
+        let flow = self.link.open(standing);
         let source = Source { flow, saturated: false, crossed: 0 };
         match self.sources.get_mut(flow.index()) {
             Some(place) => *place = source,
@@ -166,10 +166,10 @@ impl Sim {
     }
 
     fn refill(&mut self, flow: FlowId) {
-        let capacity = self.link.capacity();
         let saturated = self.source(flow).is_some_and(|source| source.saturated);
-        if saturated && capacity != Capacity::Unlimited {
-            let room = capacity.backlog_limit().saturating_sub(self.link.waiting(flow));
+        let capacity = self.link.capacity();
+        if saturated && *capacity != Capacity::Unlimited {
+            let room = capacity.backlog_limit(self.now).saturating_sub(self.link.waiting(flow));
             self.link.ask(flow, room, self.now);
         }
     }

@@ -1,10 +1,13 @@
 //! What holds for every link and every order of events, in virtual time.
+#![expect(clippy::unwrap_used, reason = "helpers outside the tests proper fail the test, too")]
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use linkio::sim::Sim;
-use linkio::{BitRate, Capacity, ClientKey, FlowId, Grant, Link, Moment, Weight};
+use linkio::{
+    Accounting, BitRate, Capacity, Class, ClientKey, FlowId, Framing, Grant, Link, Moment, Standing, Weight,
+};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -38,10 +41,12 @@ fn capacities() -> impl Strategy<Value = Capacity> {
 enum Event {
     Open(u64),
     Offer(usize, u64),
-    Assign(usize, u64),
+    Assign(usize, u64, usize),
     Cancel(usize),
     Close(usize),
     Change(Capacity),
+    Fifo(bool),
+    Wire(bool),
     Wait(u64),
 }
 
@@ -49,7 +54,9 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         1 => (0..4_u64).prop_map(Event::Open),
         6 => (0..8_usize, 0..20_000_u64).prop_map(|(flow, bytes)| Event::Offer(flow, bytes)),
-        1 => (0..8_usize, 0..4_u64).prop_map(|(flow, client)| Event::Assign(flow, client)),
+        1 => (0..8_usize, 0..4_u64, 0..3_usize).prop_map(|(flow, client, class)| Event::Assign(flow, client, class)),
+        1 => any::<bool>().prop_map(Event::Fifo),
+        1 => any::<bool>().prop_map(Event::Wire),
         1 => (0..8_usize).prop_map(Event::Cancel),
         1 => (0..8_usize).prop_map(Event::Close),
         1 => capacities().prop_map(Event::Change),
@@ -62,14 +69,14 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 fn play(events: &[Event]) -> (Link, Vec<Grant>, u64, u64) {
     let mut link = Link::new(constant(1_000_000));
     let (mut now, mut grants) = (Moment::START, Vec::new());
-    let mut flows: Vec<FlowId> = (0..8).map(|flow| link.open(ClientKey(flow % 3), Weight::ONE)).collect();
+    let mut flows: Vec<FlowId> = (0..8).map(|flow| link.open(ClientKey(flow % 3))).collect();
     let (mut asked, mut returned) = (0, 0);
     for event in events {
         match *event {
             Event::Open(client) => {
                 flows[0] = {
                     returned += link.close(flows[0]);
-                    link.open(ClientKey(client), Weight::ONE)
+                    link.open(ClientKey(client))
                 }
             }
             Event::Offer(flow, bytes) => {
@@ -77,10 +84,17 @@ fn play(events: &[Event]) -> (Link, Vec<Grant>, u64, u64) {
                 link.ask(flows[flow], bytes, now);
                 asked += link.backlog() - before;
             }
-            Event::Assign(flow, client) => link.assign(flows[flow], ClientKey(client)),
+            Event::Assign(flow, client, class) => {
+                link.assign(flows[flow], Standing { class: Class::ALL[class], ..ClientKey(client).into() });
+            }
+            Event::Fifo(fifo) => link.set_fifo(fifo),
+            Event::Wire(wire) => link.set_accounting(match wire {
+                true => Accounting::Wire(Framing::default()),
+                false => Accounting::Payload,
+            }),
             Event::Cancel(flow) => returned += link.cancel(flows[flow]),
             Event::Close(flow) => returned += link.close(flows[flow]),
-            Event::Change(capacity) => link.set_capacity(capacity, now, &mut grants),
+            Event::Change(ref capacity) => link.set_capacity(capacity.clone(), now, &mut grants),
             Event::Wait(nanos) => {
                 now = now + Duration::from_nanos(nanos);
                 link.step(now, &mut grants);
@@ -89,6 +103,10 @@ fn play(events: &[Event]) -> (Link, Vec<Grant>, u64, u64) {
         assert_eq!(asked, returned + total(&grants) + link.backlog(), "after {event:?}");
     }
     (link, grants, asked, returned)
+}
+
+fn weighing(weight: u32) -> Weight {
+    Weight::new(NonZeroU32::new(weight).unwrap())
 }
 
 fn total(grants: &[Grant]) -> u64 {
@@ -112,7 +130,7 @@ proptest! {
     fn no_window_exceeds_the_capacity_by_more_than_a_packet(bits in rates(), events in events()) {
         let mut link = Link::new(constant(bits));
         let (mut now, mut grants) = (Moment::START, Vec::new());
-        let flows: Vec<FlowId> = (0..8).map(|flow| link.open(ClientKey(flow % 3), Weight::ONE)).collect();
+        let flows: Vec<FlowId> = (0..8).map(|flow| link.open(ClientKey(flow % 3))).collect();
         for event in events {
             match event {
                 Event::Offer(flow, bytes) => link.ask(flows[flow], bytes, now),
@@ -149,7 +167,7 @@ proptest! {
     #[test]
     fn late_steps_cost_no_rate(bits in rates(), waits in prop::collection::vec(0..30_000_000_u64, 1..20)) {
         let (mut late, mut grants, mut now) = (Link::new(constant(bits)), Vec::new(), Moment::START);
-        let flow = late.open(ClientKey(1), Weight::ONE);
+        let flow = late.open(ClientKey(1));
         late.ask(flow, u64::MAX / 2, now);
         for wait in waits {
             now = now + Duration::from_nanos(wait);
@@ -157,7 +175,7 @@ proptest! {
         }
         let crossed = u128::from(total(&grants)) * NANOBITS;
         let capacity = u128::from(now.as_nanos()) * u128::from(bits);
-        let packet = u128::from(constant(bits).quantum()) * NANOBITS;
+        let packet = u128::from(constant(bits).quantum(Moment::START)) * NANOBITS;
         prop_assert!(crossed <= capacity && capacity < crossed + packet);
     }
 
@@ -167,11 +185,13 @@ proptest! {
         let flows: Vec<FlowId> = (0..clients * each).map(|flow| sim.open(ClientKey(flow % clients))).collect();
         flows.iter().for_each(|flow| sim.saturate(*flow));
         for packets in checks {
-            let nanos = u128::from(packets * constant(bits).quantum()) * NANOBITS / u128::from(bits);
+            let nanos = u128::from(packets * constant(bits).quantum(Moment::START)) * NANOBITS / u128::from(bits);
             sim.run_until(sim.now() + Duration::from_nanos(u64::try_from(nanos).unwrap()));
             let shares = flows.iter().map(|flow| sim.crossed(*flow));
             let (least, most) = (shares.clone().min(), shares.max());
-            prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= constant(bits).quantum()));
+            // Whoever is new gets a packet at once, and pays for it later.
+            let packet = 1500 + constant(bits).quantum(Moment::START);
+            prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= packet));
         }
     }
 
@@ -188,7 +208,7 @@ proptest! {
         }
         let all: u64 = total(sim.history());
         let fair = all / (flows + 1);
-        prop_assert!(sim.crossed(patient) + 3 * constant(bits).quantum() >= fair / 2, "{} of {all}", sim.crossed(patient));
+        prop_assert!(sim.crossed(patient) + 3 * constant(bits).quantum(Moment::START) >= fair / 2, "{} of {all}", sim.crossed(patient));
     }
 }
 
@@ -206,8 +226,8 @@ fn a_client_with_eight_flows_gets_what_one_with_one_gets() {
 #[test]
 fn flows_of_one_client_share_by_weight() {
     let mut sim = Sim::new(constant(1_000_000));
-    let flows = [1, 2, 4]
-        .map(|weight| sim.open_weighted(ClientKey(1), Weight::new(NonZeroU32::new(weight).unwrap())));
+    let flows =
+        [1, 2, 4].map(|weight| sim.open(Standing { weight: weighing(weight), ..ClientKey(1).into() }));
     flows.iter().for_each(|flow| sim.saturate(*flow));
     sim.run_until(seconds(60));
     let shares = flows.map(|flow| sim.crossed(flow) as f64);
@@ -215,6 +235,137 @@ fn flows_of_one_client_share_by_weight() {
         (shares[1] / shares[0] - 2.0).abs() < 0.02 && (shares[2] / shares[0] - 4.0).abs() < 0.02,
         "{shares:?}"
     );
+}
+
+#[test]
+fn clients_share_by_weight() {
+    let mut sim = Sim::new(constant(1_000_000));
+    let flows = [1, 2, 4, 2].map(|weight| {
+        // The last client shares the third's key, so that one client has two flows.
+        let key = ClientKey(u64::from(if weight == 2 { 2_u32 } else { weight }));
+        sim.open(Standing { client_weight: weighing(weight), ..key.into() })
+    });
+    flows.iter().for_each(|flow| sim.saturate(*flow));
+    sim.run_until(seconds(60));
+    let shares = flows.map(|flow| sim.crossed(flow) as f64);
+    let two = shares[1] + shares[3];
+    assert!((two / shares[0] - 2.0).abs() < 0.02 && (shares[2] / shares[0] - 4.0).abs() < 0.02, "{shares:?}");
+}
+
+#[test]
+fn background_yields_within_a_packet_and_is_never_forgotten() {
+    let mut sim = Sim::new(constant(1_000_000));
+    let background = sim.open(Standing { class: Class::Background, ..ClientKey(1).into() });
+    let download = sim.open(ClientKey(1));
+    sim.saturate(background);
+    sim.run_until(seconds(10));
+    assert!(sim.crossed(background) >= 1_250_000 - 1500);
+    sim.offer(download, 100_000);
+    let before = sim.crossed(background);
+    sim.run_until(sim.now() + Duration::from_millis(820));
+    assert_eq!(sim.crossed(download), 100_000);
+    let meanwhile = sim.crossed(background) - before;
+    assert!((1500..=4500).contains(&meanwhile), "{meanwhile}");
+}
+
+#[test]
+fn a_first_in_first_out_link_serves_in_the_order_of_asking() {
+    let mut link = Link::new(constant(8_000_000));
+    link.set_fifo(true);
+    let flows = [1, 2, 3].map(|client| link.open(ClientKey(client)));
+    for (flow, bytes) in [(0, 5000), (1, 2000), (0, 1000), (2, 700)] {
+        link.ask(flows[flow], bytes, Moment::START);
+    }
+    link.cancel(flows[1]);
+    link.ask(flows[1], 100, Moment::START);
+    let mut grants = Vec::new();
+    link.step(seconds(1), &mut grants);
+    let mut order: Vec<(usize, u64)> = Vec::new();
+    for grant in grants {
+        let flow = flows.iter().position(|flow| *flow == grant.flow).unwrap();
+        match order.last_mut() {
+            Some((last, bytes)) if *last == flow => *bytes += grant.bytes,
+            _ => order.push((flow, grant.bytes)),
+        }
+    }
+    assert_eq!(order, [(0, 6000), (2, 700), (1, 100)]);
+}
+
+#[test]
+fn headers_cost_their_share_of_the_wire() {
+    let mut sim = Sim::new(constant(1_000_000));
+    sim.link_mut().set_accounting(Accounting::Wire(Framing::default()));
+    let flows = [1, 2].map(|client| sim.open(ClientKey(client)));
+    flows.iter().for_each(|flow| sim.saturate(*flow));
+    sim.run_until(seconds(60));
+    let crossed = flows.map(|flow| sim.crossed(flow));
+    let payload = 7_500_000 * 1448 / 1514;
+    assert!((crossed[0] + crossed[1]).abs_diff(payload) <= 3000, "{crossed:?} of {payload}");
+    assert!(crossed[0].abs_diff(crossed[1]) <= 1500);
+    // A lone small message is a packet of its own.
+    let mut link = Link::new(constant(8_000));
+    link.set_accounting(Accounting::Wire(Framing::default()));
+    let flow = link.open(ClientKey(1));
+    link.ask(flow, 34, Moment::START);
+    assert_eq!(link.step(Moment::START, &mut Vec::new()), Some(Moment::from_nanos(100_000_000)));
+}
+
+#[test]
+fn a_paced_flow_earns_no_burst() {
+    let bits = 10_000_000;
+    let (mut link, mut grants, mut now) = (Link::new(constant(bits)), Vec::new(), Moment::START);
+    let paced = link.open(ClientKey(1));
+    // Half the rate, stepped by a timer that is half a millisecond late each time.
+    for _ in 0..2000 {
+        link.step(now, &mut grants);
+        link.ask(paced, 1500, now);
+        now = now + Duration::from_micros(2400);
+        link.step(now, &mut grants);
+    }
+    let (begin, before) = (now, total(&grants));
+    link.ask(paced, 1_000_000, now);
+    link.step(begin + Duration::from_millis(10), &mut grants);
+    let burst = (total(&grants) - before).saturating_sub(bits / 8 / 100);
+    assert!(burst <= 2 * 1500 + bits / 8 / 1000 * 2, "{burst}");
+}
+
+#[test]
+fn after_a_step_down_what_is_left_of_a_packet_does_not_hold_the_link() {
+    let mut link = Link::new(constant(10_000_000));
+    let (mut grants, bulk) = (Vec::new(), link.open(ClientKey(1)));
+    link.ask(bulk, 100_000, Moment::START);
+    link.set_capacity(constant(56_000), Moment::from_nanos(100_000), &mut grants);
+    let small = link.open(ClientKey(2));
+    link.ask(small, 100, Moment::from_nanos(100_000));
+    let mut now = Moment::from_nanos(100_000);
+    while !grants.iter().any(|grant| grant.flow == small) {
+        now = link.step(now, &mut grants).unwrap();
+    }
+    let last = grants.last().unwrap();
+    assert!(last.departure < Moment::from_nanos(40_000_000), "{last:?}");
+    link.set_capacity(Capacity::Unlimited, now, &mut grants);
+    link.step(now, &mut grants);
+    assert_eq!(total(&grants), 100_100);
+}
+
+#[test]
+fn a_small_answer_crosses_a_slow_busy_link_whole() {
+    let mut sim = Sim::new(constant(56_000));
+    let bulk = sim.open(ClientKey(1));
+    sim.saturate(bulk);
+    let small = sim.open(ClientKey(2));
+    sim.run_until(seconds(5));
+    sim.offer(small, 1300);
+    // Its own time on the link and at most one quantum of bulk, a whole one here.
+    sim.run_until(
+        sim.now() + Duration::from_micros(1300 * 8_000_000 / 56_000) + Duration::from_micros(20_001),
+    );
+    assert_eq!(sim.crossed(small), 1300);
+    // What it had beyond its share it pays back.
+    sim.saturate(small);
+    sim.run_until(sim.now() + Duration::from_secs(20));
+    let total = sim.crossed(small);
+    assert!(total.abs_diff(20 * 56_000 / 8 / 2) <= 1500, "{total}");
 }
 
 #[test]
@@ -251,7 +402,7 @@ fn a_change_keeps_the_work_done_on_the_packet_that_is_crossing() {
 fn a_gap_of_the_schedulers_own_making_is_made_good_and_a_pause_is_not() {
     let mut link = Link::new(constant(8_000_000));
     let mut grants = Vec::new();
-    let flow = link.open(ClientKey(1), Weight::ONE);
+    let flow = link.open(ClientKey(1));
     let at = |micros: u64| Moment::from_nanos(micros * 1000);
     link.ask(flow, 1000, at(0));
     // The step comes 5 ms late and the flow asks again at once: the link carries on from where it was.
@@ -267,9 +418,9 @@ fn a_gap_of_the_schedulers_own_making_is_made_good_and_a_pause_is_not() {
 #[test]
 fn a_closed_flow_asks_in_vain_and_harms_nobody() {
     let mut link = Link::new(constant(1000));
-    let gone = link.open(ClientKey(1), Weight::ONE);
+    let gone = link.open(ClientKey(1));
     assert_eq!(link.close(gone), 0);
-    let heir = link.open(ClientKey(1), Weight::ONE);
+    let heir = link.open(ClientKey(1));
     link.ask(gone, 500, Moment::START);
     link.assign(gone, ClientKey(2));
     assert_eq!((link.cancel(gone), link.close(gone), link.backlog(), link.flows()), (0, 0, 0, 1));

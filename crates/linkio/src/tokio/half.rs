@@ -10,9 +10,11 @@ use std::task::{Context, Poll};
 
 use ::tokio::time::{Sleep, sleep_until};
 
-use super::{Direction, Shared};
+use super::lane::GRAIN;
+use super::shared::Shared;
 use crate::flow::FlowId;
 use crate::moment::Moment;
+use crate::spec::Direction;
 
 /// Once this much has arrived and is not taken, no more is accepted.
 const ARRIVED_MAX: usize = 64 * 1024;
@@ -28,8 +30,8 @@ pub(super) struct Half {
     arrived: usize,
     unasked: usize,
     room: usize,
-    /// When the next bytes arrive, as of the last visit.
-    pub(super) due: Option<Moment>,
+    /// When to visit again, as of the last visit: bytes arrive, or there may be more room.
+    pub(super) again: Option<Moment>,
     /// When what the far end does now is seen here, as of the last visit.
     pub(super) seen: Moment,
     /// The present, as of the last visit.
@@ -46,7 +48,7 @@ impl Half {
             arrived: 0,
             unasked: 0,
             room: 0,
-            due: None,
+            again: None,
             seen: Moment::START,
             now: Moment::START,
             sleep: None,
@@ -80,7 +82,7 @@ impl Half {
         // What arrived and what there is room for are counts of bytes held here, so they fit.
         self.arrived += usize::try_from(view.arrived).unwrap_or(usize::MAX);
         self.room = usize::try_from(view.room).unwrap_or(usize::MAX);
-        (self.due, self.seen, self.now) = (view.due, view.seen, view.now);
+        (self.again, self.seen, self.now) = (view.again, view.seen, view.now);
     }
 
     /// The bytes that have arrived, as up to two slices.
@@ -107,11 +109,12 @@ impl Half {
 
     /// Waits until `moment`, in the task of `cx`.
     pub(super) fn poll_until(&mut self, link: &Shared, moment: Moment, cx: &mut Context<'_>) -> Poll<()> {
-        let (until, sleep) =
-            self.sleep.get_or_insert_with(|| (moment, Box::pin(sleep_until(link.instant(moment)))));
+        // What is due within the grain counts as arrived, so that a timer is as often early as late.
+        let wake = || link.instant(moment.before(GRAIN));
+        let (until, sleep) = self.sleep.get_or_insert_with(|| (moment, Box::pin(sleep_until(wake()))));
         if *until != moment {
             *until = moment;
-            sleep.as_mut().reset(link.instant(moment));
+            sleep.as_mut().reset(wake());
         }
         sleep.as_mut().poll(cx)
     }

@@ -13,11 +13,13 @@ use std::task::{Context, Poll, Waker, ready};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::half::Half;
+use super::lane::GRAIN;
 use super::meter::{Counters, Meter};
+use super::shared::Shared;
 use super::signal::{Both, Signal};
-use super::{Direction, Shared};
-use crate::flow::ClientKey;
+use crate::flow::Standing;
 use crate::moment::Moment;
+use crate::spec::Direction;
 
 /// Bytes taken from the far stream in one read, on the stack.
 const READ: usize = 16 * 1024;
@@ -49,12 +51,12 @@ pub struct LinkedIo<T> {
 }
 
 impl<T> LinkedIo<T> {
-    pub(super) fn open(inner: T, link: Arc<Shared>, client: ClientKey) -> Self {
+    pub(super) fn open(inner: T, link: Arc<Shared>, standing: Standing) -> Self {
         let (reader, writer) = (Arc::<Signal>::default(), Arc::<Signal>::default());
         let both = Waker::from(Arc::new(Both { reader: Arc::clone(&reader), writer: Arc::clone(&writer) }));
         let counters = Arc::<Counters>::default();
         let wakers = [Waker::from(Arc::clone(&reader)), both.clone()];
-        let (down, up) = link.open(client, &counters, wakers);
+        let (down, up) = link.open(standing, &counters, wakers);
         Self {
             inner,
             link,
@@ -179,7 +181,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> LinkedIo<T> {
                 return Poll::Ready(Ok(()));
             }
             if let Some((_, end)) =
-                self.end.take_if(|(seen, _)| self.down.is_empty() && *seen <= self.down.now)
+                self.end.take_if(|(seen, _)| self.down.is_empty() && *seen <= self.down.now + GRAIN)
             {
                 return Poll::Ready(end);
             }
@@ -188,7 +190,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> LinkedIo<T> {
             }
             // From here on a grant, the far stream or the timer wakes the reader.
             let end = self.end.as_ref().filter(|_| self.down.is_empty()).map(|(seen, _)| *seen);
-            match self.down.due.or(end) {
+            match self.down.again.or(end) {
                 Some(due) => ready!(self.down.poll_until(&self.link, due, cx)),
                 None => return Poll::Pending,
             }
@@ -275,7 +277,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> LinkedIo<T> {
                 }
                 Poll::Pending => break,
             }
-            let Some(due) = self.up.due else { break };
+            let Some(due) = self.up.again else { break };
             if self.up.poll_until(&self.link, due, cx).is_pending() {
                 break;
             }

@@ -6,8 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::Shared;
-use crate::flow::{ClientKey, FlowId};
+use super::shared::Shared;
+use crate::flow::{FlowId, Standing};
 use crate::usage::Usage;
 
 /// Bytes of one connection that crossed so far.
@@ -56,13 +56,14 @@ impl Meter {
         self.counters.usage().up
     }
 
-    /// From now on the connection is `client`'s: a pooled connection changes hands. What waits goes with it; what it
-    /// used so far stays counted here.
-    pub fn assign(&self, client: ClientKey) {
+    /// From now on the connection stands so among the others: a pooled one changes hands, a download turns out to be
+    /// large. What waits goes with it; what it used so far stays counted here.
+    pub fn assign(&self, standing: impl Into<Standing>) {
+        let standing = standing.into();
         if let Some(link) = self.link.upgrade() {
             let mut state = link.lock();
-            state.down.assign(self.down, client);
-            state.up.assign(self.up, client);
+            state.down.lane.assign(self.down, standing);
+            state.up.lane.assign(self.up, standing);
         }
     }
 }

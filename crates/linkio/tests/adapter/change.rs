@@ -41,7 +41,7 @@ async fn nothing_is_lost_when_the_link_changes_under_open_streams() {
             "20M",
         ] {
             sleep(Duration::from_millis(700)).await;
-            changing.set(spec.parse().unwrap());
+            changing.set(spec.parse::<LinkSpec>().unwrap());
         }
     });
     let (mut down, mut up) = (Vec::new(), Vec::new());
@@ -69,7 +69,7 @@ async fn a_change_takes_effect_within_ten_milliseconds() {
     });
     sleep(Duration::from_secs(1)).await;
     let changed = Instant::now();
-    link.set("unlimited".parse().unwrap());
+    link.set("unlimited".parse::<LinkSpec>().unwrap());
     assert!(waiting.await.unwrap() - changed <= Duration::from_millis(10));
 }
 
@@ -85,7 +85,7 @@ async fn a_link_that_starts_closed_can_open() {
     sleep(Duration::from_secs(5)).await;
     assert_eq!((link.usage().down, link.snapshot().down.queueing_delay), (0, None));
     let opened = Instant::now();
-    link.set("8k".parse().unwrap());
+    link.set("8k".parse::<LinkSpec>().unwrap());
     assert_eq!(waiting.await.unwrap() - opened, Duration::from_secs(1));
 }
 
@@ -141,7 +141,7 @@ fn specs() -> impl Strategy<Value = LinkSpec> {
         prop_oneof![1 => Just(None), 1 => Just(Some(BitRate::ZERO)), 6 => limited]
     };
     let rtt = prop_oneof![Just(0), 0..300_u64].prop_map(Duration::from_millis);
-    (rate(), rate(), rtt).prop_map(|(down, up, rtt)| LinkSpec { down, up, rtt })
+    (rate(), rate(), rtt).prop_map(|(down, up, rtt)| LinkSpec { down, up, rtt, ..LinkSpec::default() })
 }
 
 proptest! {

@@ -104,7 +104,7 @@ async fn a_reader_that_stalls_costs_others_nothing() {
 async fn connect_and_a_request_take_one_round_trip_each() {
     for spec in ["unlimited,rtt=600ms", "100M,rtt=600ms", "100M/1M,rtt=40ms"] {
         let link = link(spec);
-        let rtt = link.spec().rtt;
+        let rtt = link.rtt();
         let start = Instant::now();
         let (near, mut origin) = duplex(4096);
         let mut stream = link.connect(async { Ok::<_, ()>(near) }, ClientKey(1)).await.unwrap();
