@@ -139,6 +139,11 @@ impl Exchange {
         Self(Arc::new(Open { record, readers }))
     }
 
+    /// What is known so far.
+    pub(crate) fn record(&self) -> &Record {
+        &self.0.record
+    }
+
     /// Whether the response has a head only.
     pub(crate) fn is_head(&self) -> bool {
         self.0.record.method == Method::HEAD

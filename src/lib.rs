@@ -5,8 +5,11 @@
 //! - [`serve`]: builds every part once and joins them
 //! - [`clock`]: the only reader of the wall clock
 //! - `listen`, `admit`, `handle`, `upstream`, `body`, `respond`: the way of one request
-//! - `exchange`, `observe`: its record, and who reads it
+//! - `exchange`, `observe`: its record, and who reads it; `standing`: where it stands on the link among others
 //! - `admin`, `cli`: what an operator sees and changes
+//! - `simulate`: what a workload would come to over a link
+//! - `probe`: what the real uplink is like
+//! - `selftest`: how exact the link of this build is
 
 mod admin;
 mod admit;
@@ -19,8 +22,12 @@ mod exchange;
 mod handle;
 mod listen;
 mod observe;
+mod probe;
 mod respond;
+mod selftest;
 pub mod serve;
+mod simulate;
+mod standing;
 mod timer;
 mod upstream;
 

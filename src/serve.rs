@@ -1,17 +1,18 @@
 //! Builds every part once and joins them: store, link, upstream, line, listeners, control socket. The only file that
 //! knows them all, and the one that takes them apart again in order.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use bentpipe_store::{Limits, Store};
-use linkio::SharedLink;
+use linkio::{LinkModel, LinkSpec, SharedLink};
 use rfc9111::Policy;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Uplink};
 use crate::admit::Admission;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -21,8 +22,9 @@ use crate::handle::Handler;
 use crate::listen;
 use crate::listen::connection::Server;
 use crate::observe::log::{AccessLog, Reopen};
+use crate::standing::Standings;
 use crate::upstream::Upstream;
-use crate::upstream::connect::Connector;
+use crate::upstream::connect::{Connector, buffer};
 use crate::upstream::destination::Rules;
 
 /// A running proxy.
@@ -44,7 +46,7 @@ impl Proxy {
     /// An address that cannot be listened on, a cache folder that cannot be used, a log that cannot be opened: each
     /// named with its option.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
-        let listeners = bind(&config.listen).await?;
+        let listeners = bind(&config.listen, &config.link.spec)?;
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
         let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
         let folder = config.cache.dir.clone();
@@ -68,11 +70,14 @@ impl Proxy {
         let drain = Drain::new();
 
         let rules = Rules::new(config.destinations.clone(), addresses.clone());
-        let connector = Connector::new(link.clone(), rules, config.timeouts.connect);
+        let connector =
+            Arc::new(Connector::new(link.clone(), rules, config.timeouts.connect, config.link.dns));
+        let standings = Standings::new(&config.link);
+        let (keep_alive, idle) = (config.timeouts.keep_alive, config.timeouts.idle);
         let handler = Arc::new(Handler {
             admission: Admission::new(&config, pseudonym(&clock)),
             store: store.clone(),
-            upstream: Arc::new(Upstream::new(connector, config.timeouts.keep_alive, config.timeouts.idle)),
+            upstream: Arc::new(Upstream::new(connector.clone(), standings.clone(), keep_alive, idle)),
             clock: clock.clone(),
             policy: Policy::default(),
             readers,
@@ -80,7 +85,8 @@ impl Proxy {
             tunnel_idle: config.timeouts.tunnel_idle,
             drain: drain.clone(),
         });
-        let admin = Arc::new(Admin::new(link, store.clone(), clock, &config));
+        let uplink = Uplink { link, standings, gauge: connector.gauge().clone() };
+        let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));
         let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;
         let server = Arc::new(Server::new(handler, drain.clone(), &config));
         let limit = Arc::new(Semaphore::new(config.limits.connections));
@@ -100,6 +106,11 @@ impl Proxy {
         self.admin.welcome(&self.addresses, self.socket.as_ref())
     }
 
+    /// Changes the link at once; what is queued stays queued, and nothing is lost.
+    pub(crate) fn set_link(&self, model: LinkModel) {
+        self.admin.set_link_model(model);
+    }
+
     /// Opens the access log's file anew before its next line, as after it was moved away.
     pub fn reopen_log(&self) {
         self.reopen.ask();
@@ -116,13 +127,26 @@ impl Proxy {
     }
 }
 
-async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.with_context(|| format!("listen = {address}: cannot be listened on"))?);
+/// Connections waiting to be accepted, of each listener.
+const WAITING: u32 = 1024;
+
+fn bind(addresses: &[SocketAddr], link: &LinkSpec) -> anyhow::Result<Vec<TcpListener>> {
+    let each = |address: &SocketAddr| {
+        listener(*address, link).with_context(|| format!("listen = {address}: cannot be listened on"))
+    };
+    addresses.iter().map(each).collect()
+}
+
+fn listener(address: SocketAddr, link: &LinkSpec) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    if let Some(bytes) = buffer(link.up, link.rtt) {
+        // What clients send goes up the link. Connections inherit the size; one not granted changes only how far the
+        // system runs ahead.
+        let _ = socket.set_recv_buffer_size(bytes);
     }
-    Ok(listeners)
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }
 
 /// Our name in Via: of our own making in each run, so that two proxies of this kind in a row are not taken for a loop

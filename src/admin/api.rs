@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use linkio::{Accounting, Class, LaneState, LinkState};
+use linkio::{Accounting, BitRate, Class, ClientKey, LaneState, Usage};
 use rfc9111::CacheKey;
 use serde_json::{Map, Value, json};
 
-use super::Admin;
+use super::{Admin, Uplink};
+use crate::upstream::estimate::Summary;
 
 /// A status and what to say with it.
 pub(crate) type Reply = (StatusCode, Value);
@@ -38,14 +39,16 @@ fn with(content: &[u8], carry_out: impl FnOnce(Value) -> Reply) -> Reply {
 }
 
 fn link(admin: &Admin) -> Reply {
-    let Some(state) = admin.link() else {
-        return failed(StatusCode::CONFLICT, "no proxy is running, so there is no link");
-    };
-    (StatusCode::OK, shown(&state, &admin.trace()))
+    match admin.uplink() {
+        Some(uplink) => (StatusCode::OK, shown(uplink, &admin.trace())),
+        None => failed(StatusCode::CONFLICT, "no proxy is running, so there is no link"),
+    }
 }
 
-/// The link as JSON. Bytes are payload; times are in seconds.
-fn shown(state: &LinkState, trace: &str) -> Value {
+/// The link as JSON. Bytes are payload.
+fn shown(uplink: &Uplink, trace: &str) -> Value {
+    let Uplink { link, standings, gauge } = uplink;
+    let (state, shares) = (link.snapshot(), link.shares());
     let lane = |lane: &LaneState| {
         json!({
             "queued_bytes": lane.backlog,
@@ -53,20 +56,47 @@ fn shown(state: &LinkState, trace: &str) -> Value {
             "utilisation": (lane.utilisation * 1000.0).round() / 1000.0,
         })
     };
-    let classes = Class::ALL.iter().zip(&state.classes);
+    let classes = Class::ALL.iter().zip(shares.classes);
     let classes: Map<String, Value> = classes
         .map(|(class, used)| (class.name().to_owned(), json!({ "down": used.down, "up": used.up })))
         .collect();
+    let name = |client| standings.name(client).unwrap_or_else(|| "others".into());
+    let client = |(client, used): &(ClientKey, Usage)| json!({ "client": &*name(*client), "down": used.down, "up": used.up });
+    let rate = |rate: Option<BitRate>| rate.map(BitRate::bits_per_second);
+    let (down, up) = link.rates();
     json!({
         "spec": state.spec.to_string(),
         "trace": trace,
         "rates_count": if state.spec.accounting == Accounting::Payload { "payload" } else { "wire" },
+        "rate_down_bits_per_second": rate(down),
+        "rate_up_bits_per_second": rate(up),
         "down": state.usage.down,
         "up": state.usage.up,
         "flows": state.flows,
         "queue_down": lane(&state.down),
         "queue_up": lane(&state.up),
         "classes": classes,
+        "clients": shares.clients.iter().take(CLIENTS).map(client).collect::<Vec<_>>(),
+        "passive": passive(&gauge.summary()),
+    })
+}
+
+/// Clients that are listed, of those who used most.
+const CLIENTS: usize = 100;
+
+/// What passing traffic has told of the real uplink; null if nothing.
+fn passive(seen: &Summary) -> Value {
+    if seen.rtt.is_none() && seen.down.is_none() && seen.up.is_none() {
+        return Value::Null;
+    }
+    json!({
+        "rtt_seconds": seen.rtt.map(|rtt| rtt.as_secs_f64()),
+        "median_rtt_seconds": seen.median_rtt.map(|rtt| rtt.as_secs_f64()),
+        "rtt_samples": seen.rtt_samples,
+        "down_bits_per_second": seen.down.map(BitRate::bits_per_second),
+        "down_was_busy": seen.down_was_busy,
+        "up_bits_per_second": seen.up.map(BitRate::bits_per_second),
+        "since_seconds": seen.since.as_secs_f64(),
     })
 }
 

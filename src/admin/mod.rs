@@ -8,19 +8,21 @@ pub(crate) mod socket;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bentpipe_store::{Stats, Store, Summary};
-use linkio::{LinkSpec, LinkState, SharedLink, SpecError};
+use linkio::{LinkModel, LinkSpec, SharedLink, SpecError};
 use rfc9111::{CacheKey, Policy, Situation};
 
 use crate::clock::Clock;
 use crate::config::{Config, LinkTrace, trace};
+use crate::standing::Standings;
+use crate::upstream::gauge::Gauge;
 use explain::Explanation;
 
 /// The operator's hold on a running proxy, or on a cache folder that no proxy has open.
 pub(crate) struct Admin {
-    link: Option<SharedLink>,
+    uplink: Option<Uplink>,
     /// The files the link's capacity comes from.
     trace: Mutex<LinkTrace>,
     store: Store,
@@ -30,11 +32,18 @@ pub(crate) struct Admin {
     accounts: usize,
 }
 
+/// What an operator sees of the way to the origins.
+pub(crate) struct Uplink {
+    pub(crate) link: SharedLink,
+    pub(crate) standings: Arc<Standings>,
+    pub(crate) gauge: Gauge,
+}
+
 impl Admin {
     /// The hold on a proxy made of these parts.
-    pub(crate) fn new(link: SharedLink, store: Store, clock: Clock, config: &Config) -> Self {
+    pub(crate) fn new(uplink: Uplink, store: Store, clock: Clock, config: &Config) -> Self {
         Self {
-            link: Some(link),
+            uplink: Some(uplink),
             trace: Mutex::new(config.link.trace.clone()),
             store,
             clock,
@@ -46,7 +55,7 @@ impl Admin {
     /// The hold on a cache folder alone.
     pub(crate) fn of_folder(store: Store, clock: Clock, config: &Config) -> Self {
         Self {
-            link: None,
+            uplink: None,
             trace: Mutex::default(),
             store,
             clock,
@@ -55,9 +64,9 @@ impl Admin {
         }
     }
 
-    /// What the link is and does; none where there is only a cache folder.
-    pub(crate) fn link(&self) -> Option<LinkState> {
-        self.link.as_ref().map(SharedLink::snapshot)
+    /// The way to the origins; none where there is only a cache folder.
+    pub(crate) fn uplink(&self) -> Option<&Uplink> {
+        self.uplink.as_ref()
     }
 
     /// The files the link's capacity comes from; `off` if there are none.
@@ -73,12 +82,19 @@ impl Admin {
     pub(crate) fn set_link(&self, spec: &str, trace: &str) -> Result<(), String> {
         let spec: LinkSpec = spec.parse().map_err(|error: SpecError| error.to_string())?;
         let trace = trace::parse(trace)?;
-        if let Some(link) = &self.link {
+        if let Some(Uplink { link, .. }) = &self.uplink {
             tracing::info!(before = %link.model().spec, now = %spec, %trace, "the link was changed");
             link.set(trace.model(spec));
             *self.trace.lock().unwrap_or_else(PoisonError::into_inner) = trace;
         }
         Ok(())
+    }
+
+    /// Changes the link at once to one that no text names.
+    pub(crate) fn set_link_model(&self, model: LinkModel) {
+        if let Some(Uplink { link, .. }) = &self.uplink {
+            link.set(model);
+        }
     }
 
     /// What the cache holds, in figures.
@@ -119,7 +135,8 @@ impl Admin {
     /// One screen: what this proxy does and how to use it.
     pub(crate) fn welcome(&self, addresses: &[SocketAddr], socket: Option<&socket::Socket>) -> String {
         let stats = self.stats();
-        let link = self.link.as_ref().map_or_else(String::new, |link| link.model().spec.to_string());
+        let link =
+            self.uplink.as_ref().map_or_else(String::new, |uplink| uplink.link.model().spec.to_string());
         let listening = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let reachable = addresses.first().map_or_else(String::new, |address| {
             if address.ip().is_unspecified() {

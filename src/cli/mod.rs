@@ -35,7 +35,7 @@ struct Cli {
 enum Command {
     /// Run the proxy in the foreground (the default)
     Serve,
-    /// See or change the link of the running proxy
+    /// See or change the link of the running proxy, or simulate, measure or probe one
     #[command(subcommand)]
     Link(link::LinkCommand),
     /// See or change what is stored
@@ -87,9 +87,18 @@ fn command() -> clap::Command {
     let command = Cli::command();
     let flags: Vec<_> = command.get_arguments().filter(|arg| arg.is_global_set()).map(asking).collect();
     // A subcommand that has an argument of its own is not given the one from above.
+    let simulating: Vec<_> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).map(simulating).collect();
     ["link", "cache", "explain"]
         .into_iter()
         .fold(command, |command, name| command.mut_subcommand(name, |asking| asking.args(flags.clone())))
+        .mut_subcommand("link", |link| link.mut_subcommand("simulate", |command| command.args(simulating)))
+}
+
+/// A global flag as the help of `link simulate` shows it: it asks no proxy, but a link it needs.
+fn simulating(arg: &clap::Arg) -> clap::Arg {
+    let matters = arg.get_long().is_some_and(|flag| ["link", "link-trace", "config", "set"].contains(&flag));
+    arg.clone().hide(!matters)
 }
 
 /// Loads the configuration and runs a command with it. A wrong configuration exits with 2, a failure with 1.
@@ -176,6 +185,8 @@ mod tests {
             }
             assert!(!help.contains("--cache-size") && !help.contains("--link "), "{asking}: {help}");
         }
+        let simulate = help("bentpipe link simulate --help");
+        assert!(simulate.contains("--link ") && !simulate.contains("--listen "), "{simulate}");
         for full in ["bentpipe --help", "bentpipe serve --help", "bentpipe config show --help"] {
             assert!(help(full).contains("--cache-size"), "{full}");
         }
@@ -190,6 +201,8 @@ mod tests {
         let before = flags("bentpipe --link 56k --set log.level=warn link show");
         assert_eq!(before, flags("bentpipe link show --link 56k --set log.level=warn"));
         assert_eq!(before, flags("bentpipe link --link 56k show --set log.level=warn"));
+        assert_eq!(before, flags("bentpipe link simulate clients=1 --link 56k --set log.level=warn"));
+        assert_eq!(before, flags("bentpipe --link 56k link simulate clients=1 --set log.level=warn"));
         assert_ne!(before, Flags::default());
     }
 }

@@ -42,14 +42,25 @@ pub(super) fn parse(text: &str) -> Result<AllowedDestination, String> {
     } else {
         (text, None)
     };
-    let single = |_| net.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
-    let net: IpNet = net.parse().or_else(single).map_err(|_| expected())?;
+    let net = parse_network(net, expected)?;
+    let ports = ports.map(parse_ports).transpose()?;
+    Ok(AllowedDestination { net, ports })
+}
+
+/// Reads a network or a single address; `expected` says what is right where it is neither.
+pub(super) fn parse_network(text: &str, expected: impl FnOnce() -> String) -> Result<IpNet, String> {
+    let single = |_| text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+    let net: IpNet = text.parse().or_else(single).map_err(|_| expected())?;
     if net.trunc() != net {
         // Whether the address or the prefix was meant is not ours to guess: one of them opens more than asked.
         return Err(format!("expected no bits beyond the prefix: {} or {}", net.trunc(), net.addr()));
     }
-    let ports = ports.map(parse_ports).transpose()?;
-    Ok(AllowedDestination { net, ports })
+    Ok(net)
+}
+
+pub(super) fn print_network(net: &IpNet) -> String {
+    let single = net.prefix_len() == net.max_prefix_len();
+    if single { net.addr().to_string() } else { net.to_string() }
 }
 
 fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
@@ -62,8 +73,7 @@ fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 
 pub(super) fn print(destination: &AllowedDestination) -> String {
     let AllowedDestination { net, ports } = destination;
-    let single = net.prefix_len() == net.max_prefix_len();
-    let net = if single { net.addr().to_string() } else { net.to_string() };
+    let net = print_network(net);
     let Some(ports) = ports else { return net };
     let net = if net.contains(':') { format!("[{net}]") } else { net };
     let (first, last) = (ports.start(), ports.end());

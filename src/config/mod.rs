@@ -4,6 +4,7 @@
 //! each value is written, `load` and `merge` decide which of several given values counts, and `serve` hands the parts of
 //! a `Config` to the constructors that need them.
 
+mod class;
 mod destination;
 mod error;
 mod file;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use linkio::{ByteCount, LinkSpec};
 
+pub use class::{ClassRule, ClientWeight, Condition, HostPattern, Sharer};
 pub use destination::AllowedDestination;
 pub use error::{ConfigError, ConfigErrors, Source};
 pub(crate) use flags::Flags;
@@ -74,6 +76,12 @@ pub struct LinkConfig {
     pub spec: LinkSpec,
     /// Files that say how much can cross when.
     pub trace: LinkTrace,
+    /// Class and weight of what crosses the link: the first rule that matches counts.
+    pub rules: Vec<ClassRule>,
+    /// Shares of clients in the link: the first that matches counts, and 1 is everybody else's.
+    pub weights: Vec<ClientWeight>,
+    /// Whether name lookups cross the link, too: the name server is at its far end.
+    pub dns: bool,
 }
 
 /// Which destinations clients may reach.

@@ -4,7 +4,7 @@
 //! It does not say what a default is (that is `Config::default`, which a row prints with `get`), nor how the text
 //! of one value is read (`value`), nor where given values come from (`load`).
 
-use crate::config::{Config, destination, trace, value};
+use crate::config::{Config, class, destination, trace, value};
 
 /// One option: how it is named, given, explained, read and printed.
 #[derive(Debug)]
@@ -120,6 +120,34 @@ pub(super) static OPTIONS: &[OptionRow] = &[
                Mahimahi packet-delivery traces or CSV (docs/links.md).",
         set: |config, given| put(&mut config.link.trace, given, trace::parse),
         get: |config| vec![config.link.trace.to_string()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "link.rules",
+        value_name: "CLASS[*WEIGHT]:CONDITIONS",
+        help: "Which traffic goes first on the link: the first rule that matches gives its class (interactive, bulk or \
+               background) and its weight in it from 1 to 100, as in bulk: size=1M or interactive*4: \
+               host=*.example.org; conditions are host, type, client, user, size and method, and all of a rule, \
+               between semicolons, must hold.",
+        set: |config, given| put_all(&mut config.link.rules, given, class::parse_rule),
+        get: |config| each(&config.link.rules, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "link.weights",
+        value_name: "CLIENT=WEIGHT",
+        help: "Shares of clients in the link, from 1 to 100 where others have 1: an address, a network or an account \
+               and its weight, as 10.0.0.5=4, 10.1.0.0/16=2 or ann=2; the first that matches counts.",
+        set: |config, given| put_all(&mut config.link.weights, given, class::parse_weight),
+        get: |config| each(&config.link.weights, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "link.dns",
+        value_name: "on/off",
+        help: "Whether name lookups cross the link, too, because the name server is at its far end: on or off.",
+        set: |config, given| put(&mut config.link.dns, given, value::parse_switch),
+        get: |config| vec![value::print_switch(&config.link.dns)],
         ..VALUE
     },
     OptionRow {

@@ -22,28 +22,8 @@ const EXAMPLE_HEAD: &str = "\
 # `bentpipe config show` which value counts and where it comes from.
 ";
 
-const REFERENCE_HEAD: &str = "\
-# Configuration
-
-<!-- Made from the option table by `cargo xtask docs`; a change here would be lost. -->
-
-Every option can be given in four ways. Of several, the later in this list counts:
-
-1. its default;
-2. a file: `/etc/bentpipe/bentpipe.toml`, then `bentpipe/bentpipe.toml` in `$XDG_CONFIG_HOME` (or `~/.config`), key by
-   key; or in place of both the one that `--config FILE` names;
-3. its environment variable, unless that is empty: `BENTPIPE_` and the key in capitals, with `_` for the dot;
-4. its flag, or for any option `--set KEY=VALUE`.
-
-A list is an array in a file and separated by commas elsewhere; repeated flags add to it. A later list replaces an
-earlier one. Sizes are bytes: `64k`, `500M`, `10G` (decimal) or `8GiB` (binary). Times carry their units: `300ms`, `30s`,
-`1h30m`. A path may begin with `~/`. What is no option is an error, also a variable that begins with `BENTPIPE_`.
-
-The rates of the link are bits per second, `512k`, `10M` or `10Mbit/s`, of payload: the HTTP, TLS and tunnel bytes of
-connections to origins, in each direction. `512k` holds for both directions, each on its own; `10M/2M` is down and up. A
-rate of 0 closes its direction: nothing crosses until it is changed.
-
-";
+/// What stands above the table of the reference page.
+const REFERENCE_HEAD: &str = include_str!("reference_head.md");
 
 /// Every value in TOML, one a line, with where it came from behind it.
 pub(crate) fn show(loaded: &Loaded) -> String {
@@ -154,7 +134,7 @@ mod tests {
     use std::time::Duration;
 
     use ipnet::IpNet;
-    use linkio::{BitRate, ByteCount, LinkSpec};
+    use linkio::{BitRate, ByteCount, Class, LinkSpec};
     use proptest::collection::vec;
     use proptest::option;
     use proptest::prelude::*;
@@ -163,8 +143,9 @@ mod tests {
     use super::*;
     use crate::config::load::without_surroundings;
     use crate::config::{
-        AccessFormat, AccessLog, Admission, AllowedDestination, CacheConfig, Config, Control, Destinations,
-        Flags, Limits, LinkConfig, LogConfig, Timeouts, User,
+        AccessFormat, AccessLog, Admission, AllowedDestination, CacheConfig, ClassRule, ClientWeight,
+        Condition, Config, Control, Destinations, Flags, HostPattern, Limits, LinkConfig, LogConfig, Sharer,
+        Timeouts, User,
     };
 
     fn read_back(text: &str) -> Config {
@@ -194,6 +175,14 @@ mod tests {
     #[test]
     fn the_example_reads_well() {
         insta::assert_snapshot!(example());
+    }
+
+    #[test]
+    fn the_rules_of_the_reference_page_read_well() {
+        let page = reference();
+        let (_, rest) = page.split_once("```toml\n").unwrap();
+        let config = read_back(rest.split_once("```").unwrap().0);
+        assert_eq!((config.link.rules.len(), config.link.weights.len()), (5, 2));
     }
 
     #[test]
@@ -251,12 +240,46 @@ mod tests {
         })
     }
 
-    fn destination() -> impl Strategy<Value = AllowedDestination> {
-        let net = (any::<IpAddr>(), 0..=128_u8).prop_map(|(address, prefix)| {
+    fn network() -> impl Strategy<Value = IpNet> {
+        (any::<IpAddr>(), 0..=128_u8).prop_map(|(address, prefix)| {
             let address = address.to_canonical();
             let most = if address.is_ipv4() { 32 } else { 128 };
             IpNet::new(address, prefix.min(most)).unwrap().trunc()
-        });
+        })
+    }
+
+    fn weight() -> impl Strategy<Value = NonZeroU32> {
+        (1..=100_u32).prop_map(|weight| NonZeroU32::new(weight).unwrap())
+    }
+
+    fn rule() -> impl Strategy<Value = ClassRule> {
+        let class = prop_oneof![Just(Class::Interactive), Just(Class::Bulk), Just(Class::Background)];
+        let host = "[a-z0-9-]{1,8}(\\.[a-z]{2,5}){0,2}";
+        let first = prop_oneof![
+            host.prop_map(|name| Condition::Host(HostPattern::Exactly(name))),
+            host.prop_map(|name| Condition::Host(HostPattern::Below(name))),
+            "[a-z]{1,8}/([a-z][a-z0-9.+-]{0,8}|\\*)".prop_map(Condition::Type),
+            network().prop_map(Condition::Client),
+        ];
+        let second = prop_oneof![
+            "[a-z]{1,8}".prop_map(Condition::User),
+            (1..=u64::MAX).prop_map(|size| Condition::Size(ByteCount(size))),
+            Just(Condition::Method(http::Method::CONNECT)),
+        ];
+        (class, weight(), first, option::of(second)).prop_map(|(class, weight, first, second)| ClassRule {
+            class,
+            weight,
+            conditions: [first].into_iter().chain(second).collect(),
+        })
+    }
+
+    fn client_weight() -> impl Strategy<Value = ClientWeight> {
+        let sharer = prop_oneof![network().prop_map(Sharer::Network), "[a-z]{1,8}".prop_map(Sharer::User)];
+        (sharer, weight()).prop_map(|(sharer, weight)| ClientWeight { sharer, weight })
+    }
+
+    fn destination() -> impl Strategy<Value = AllowedDestination> {
+        let net = network();
         let ports = (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| a.min(b)..=a.max(b));
         (net, option::of(ports)).prop_map(|(net, ports)| AllowedDestination { net, ports })
     }
@@ -303,11 +326,12 @@ mod tests {
         let destinations = (vec(destination(), 0..3), vec(1..=u16::MAX, 0..3))
             .prop_map(|(allow, connect_ports)| Destinations { allow, connect_ports });
         let control = prop_oneof![Just(Control::Auto), Just(Control::Off), path().prop_map(Control::Path)];
-        (listen, cache(), link(), destinations, log(), admission(), limits(), timeouts(), control).prop_map(
+        let link = (link(), vec(rule(), 0..3), vec(client_weight(), 0..3));
+        (listen, cache(), link, destinations, log(), admission(), limits(), timeouts(), control).prop_map(
             |(listen, cache, link, destinations, log, admission, limits, timeouts, control)| Config {
                 listen,
                 cache,
-                link,
+                link: LinkConfig { rules: link.1, weights: link.2, ..link.0 },
                 destinations,
                 log,
                 admission,

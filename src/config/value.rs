@@ -72,6 +72,18 @@ pub(super) fn parse_link(text: &str) -> Result<LinkSpec, String> {
     text.parse().map_err(|error: SpecError| error.about_part())
 }
 
+pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected on or off".to_owned()),
+    }
+}
+
+pub(super) fn print_switch(on: &bool) -> String {
+    if *on { "on" } else { "off" }.to_owned()
+}
+
 pub(super) fn parse_port(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(port) if port > 0 => Ok(port),
@@ -318,6 +330,8 @@ mod tests {
         check(parse_access_log, print_access_log, "/var/log/a", "/var/log/a");
         check(parse_access_log, print_access_log, "", "expected off");
         check(parse_control, print_control, "off", "off");
+        check(parse_switch, print_switch, "on", "on");
+        check(parse_switch, print_switch, "yes", "expected on or off");
         check(parse_control, print_control, "/run/b.sock", "/run/b.sock");
         check(parse_control, print_control, "a\0", "expected auto");
     }

@@ -18,7 +18,7 @@ use crate::drain::Work;
 use crate::exchange::{CacheStatus, Exchange, Forwarded};
 use crate::respond::{self, Refusal};
 use crate::upstream::connect::Origin;
-use crate::upstream::{client_key, outgoing};
+use crate::upstream::outgoing;
 
 /// An origin's response, with the two times of RFC 9111 §4.2.3.
 pub(super) struct Asked {
@@ -62,8 +62,7 @@ impl Handler {
         let body = std::mem::replace(&mut admitted.body, RequestBody::empty());
         let request = outgoing(admitted.method.clone(), target, headers, body);
         let request_time = self.clock.now();
-        let client = client_key(admitted.client.address);
-        let response = self.upstream.send(request, &origin, client, exchange).await?;
+        let response = self.upstream.send(request, &origin, exchange).await?;
         Ok(Asked { response, request_time, response_time: self.clock.now() })
     }
 
@@ -78,7 +77,6 @@ impl Handler {
         if self.stale(admitted, found, Failure::Unreachable).is_none() {
             return self.ask(admitted, headers, exchange).await;
         }
-        let client = client_key(admitted.client.address);
         let came = self.upstream.came_down();
         let asking = tokio::time::timeout(self.stale_patience, self.ask(admitted, headers, exchange)).await;
         asking.unwrap_or_else(|_| {
@@ -86,7 +84,7 @@ impl Handler {
             let refusal = Refusal::ResponseTimeout { origin: origin.to_string() };
             if self.upstream.came_down() == came {
                 // Nothing at all came down the link: it is not this target that is slow.
-                self.upstream.suspect(origin, client, &refusal);
+                self.upstream.suspect(origin, exchange, &refusal);
             }
             Err(refusal)
         })

@@ -15,10 +15,11 @@ use crate::body::{Body, OriginBody};
 use crate::drain::Work;
 use crate::exchange::{CacheStatus, Exchange};
 use crate::respond::{self, Refusal};
+use crate::standing::Place;
 use crate::upstream::connect::Origin;
 use crate::upstream::crossing::Crossing;
 use crate::upstream::destination::Purpose;
-use crate::upstream::{client_key, tunnel};
+use crate::upstream::tunnel;
 
 impl Handler {
     /// Opens a tunnel to the target and answers 200 once it stands.
@@ -28,10 +29,12 @@ impl Handler {
         let origin = origin.ok_or(Refusal::BadRequest("CONNECT wants a host and a port."))?;
         let on_upgrade =
             admitted.on_upgrade.ok_or(Refusal::BadRequest("This connection cannot be handed over."))?;
-        let client = client_key(admitted.client.address);
-        let (io, peer) = self.upstream.connector().connect(&origin, Purpose::Tunnel, client).await?;
+        let standings = self.upstream.standings();
+        let standing = standings.of(exchange);
+        let (io, peer) = self.upstream.connector().connect(&origin, Purpose::Tunnel, standing).await?;
         exchange.note(|details| details.peer = Some(peer));
-        let crossing = Crossing::begin(io.meter(), exchange.clone());
+        let place = Place::take(standings, exchange, io.meter());
+        let crossing = Crossing::begin(place, exchange.clone());
         let carrier = self.carrier(exchange, crossing);
         tokio::spawn(async move { carrier.carry(on_upgrade, async { Ok(io) }).await });
         Ok(Response::new(Body::Empty))
@@ -84,7 +87,9 @@ impl Carrier {
         let ends = async { Ok::<_, hyper::Error>((TokioIo::new(client.await?), origin.await?)) };
         match ends.await {
             Ok((client, origin)) => {
-                if let Err(error) = tunnel::relay(client, origin, &exchange, idle, work.leaving()).await {
+                if let Err(error) =
+                    tunnel::relay(client, origin, &exchange, crossing.place(), idle, work.leaving()).await
+                {
                     tracing::debug!(%error, "a tunnel ended");
                 }
             }

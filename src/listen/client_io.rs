@@ -3,6 +3,7 @@
 //! - a client that shuts down its sending side after a request still gets its response; one that is gone altogether
 //!   looks the same at first (RFC 9112 §9.6), so after a short grace the end is passed on and the exchange given up;
 //! - a client that takes nothing of what is sent to it for too long is dropped;
+//! - of one that has reset its connection nothing more is read, though the system still holds some of what it sent;
 //! - a connection that is closed while the client still sends is closed gently (RFC 9112 §9.6): what goes on arriving
 //!   is thrown away for a moment, since a reset would destroy the response on its way;
 //! - bytes that are no request get an answer that says so, in place of hyper's empty one.
@@ -16,6 +17,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::activity::Activity;
 use crate::respond::refusal;
@@ -24,6 +26,9 @@ use crate::timer::Timer;
 /// How long an exchange goes on for a client that has ended its sending side, while neither the client takes more of the
 /// response nor more of what it sent crosses the link.
 const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);
+
+/// How often a connection whose client has ended its sending side is looked at for a reset.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How long a closed connection goes on taking what the client sends.
 const LINGER: Duration = Duration::from_secs(1);
@@ -38,6 +43,8 @@ pub(crate) struct ClientIo<T> {
     /// Set once the client has ended its sending side.
     ended: bool,
     grace: Timer,
+    /// Runs while the grace does, from one look at the socket to the next.
+    look: Timer,
     /// Bytes of the upload that had crossed the link when last looked at.
     crossed: u64,
     linger: Timer,
@@ -55,6 +62,7 @@ impl<T> ClientIo<T> {
             stall: Timer::default(),
             ended: false,
             grace: Timer::default(),
+            look: Timer::default(),
             crossed: 0,
             linger: Timer::default(),
             own_answer: Bytes::new(),
@@ -109,19 +117,45 @@ impl<T: AsyncWrite + Unpin> ClientIo<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
+/// A connection that may be broken before all that came on it has been read.
+pub(crate) trait Breakable {
+    /// Why it is broken, told once.
+    fn broken(&self) -> Option<io::Error>;
+}
+
+impl Breakable for TcpStream {
+    fn broken(&self) -> Option<io::Error> {
+        self.take_error().ok().flatten()
+    }
+}
+
+impl<T: AsyncRead + Breakable + Unpin> AsyncRead for ClientIo<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.ended {
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
             if buf.filled().len() > before || buf.remaining() == 0 {
+                if this.activity.is_answering()
+                    && let Some(error) = this.io.broken()
+                {
+                    // The system hands out all it holds before it tells of a reset: megabytes of an upload that nobody
+                    // wants any more.
+                    return Poll::Ready(Err(error));
+                }
                 this.activity.read(buf.filled().get(before..).unwrap_or_default());
                 return Poll::Ready(Ok(()));
             }
             this.ended = true;
         }
         if this.activity.is_answering() && !this.activity.is_handed_over() {
+            // One that is gone resets the connection when more is sent to it, which wakes nobody who has read the end.
+            if let Some(error) = this.io.broken() {
+                return Poll::Ready(Err(error));
+            }
+            while this.look.poll(LOOK, cx).is_ready() {
+                this.look.stop();
+            }
             let crossed = this.activity.crossed();
             if this.crossed != crossed {
                 this.crossed = crossed;
@@ -219,6 +253,12 @@ mod tests {
     use crate::body::request::Progress;
 
     const IDLE: Duration = Duration::from_secs(60);
+
+    impl Breakable for tokio::io::DuplexStream {
+        fn broken(&self) -> Option<io::Error> {
+            None
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_end_of_a_client_waits_while_an_exchange_goes_on() {

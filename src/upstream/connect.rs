@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use linkio::{BitRate, ClientKey, LinkedIo, SharedLink};
+use linkio::{BitRate, Direction, LinkedIo, SharedLink, Standing};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::destination::{Forbidden, Purpose, Rules};
+use super::gauge::Gauge;
 use crate::respond::Refusal;
 
 /// Where an origin answers: host and port (RFC 9110 §4.3.1; always the `http` scheme or a tunnel).
@@ -49,19 +51,24 @@ impl fmt::Display for Origin {
 /// Dials origins across the link.
 pub(crate) struct Connector {
     link: SharedLink,
+    gauge: Gauge,
     rules: Rules,
     timeout: Duration,
     /// Name lookups wait on threads of their own that file reads need, too: a dead name server must not take them all.
     lookups: Arc<Semaphore>,
+    /// Whether they cross the link.
+    linked_lookups: bool,
 }
 
 /// Name lookups under way at once.
 const LOOKUPS: usize = 64;
 
 impl Connector {
-    /// A connector that gives up on an origin after `timeout`, the link's own time included.
-    pub(crate) fn new(link: SharedLink, rules: Rules, timeout: Duration) -> Self {
-        Self { link, rules, timeout, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    /// A connector that gives up on an origin after `timeout`, the link's own time included. With `linked_lookups` the
+    /// name server is at the far end of the link.
+    pub(crate) fn new(link: SharedLink, rules: Rules, timeout: Duration, linked_lookups: bool) -> Self {
+        let (gauge, lookups) = (Gauge::watch(link.clone()), Arc::new(Semaphore::new(LOOKUPS)));
+        Self { link, gauge, rules, timeout, lookups, linked_lookups }
     }
 
     /// The link that everything dialled here crosses.
@@ -69,18 +76,23 @@ impl Connector {
         &self.link
     }
 
-    /// A fresh connection to `origin` for `client`, and the address it reached.
+    /// What is known of the real uplink.
+    pub(crate) fn gauge(&self) -> &Gauge {
+        &self.gauge
+    }
+
+    /// A fresh connection to `origin`, standing so on the link, and the address it reached.
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
         purpose: Purpose,
-        client: ClientKey,
+        standing: Standing,
     ) -> Result<(LinkedIo<TcpStream>, SocketAddr), Refusal> {
         let timeout = || Refusal::ConnectionTimeout { origin: origin.to_string() };
         let work = async {
-            let addresses = self.resolve(origin, purpose).await?;
+            let addresses = self.resolve(origin, purpose, standing).await?;
             let dial = self.dial(&addresses, origin);
-            let linked = self.link.connect(dial, client).await?;
+            let linked = self.link.connect(dial, standing).await?;
             let peer = linked.get_ref().peer_addr().map_err(|error| failed(&error, origin))?;
             let local = linked.get_ref().local_addr().map_err(|error| failed(&error, origin))?;
             self.rules.check_connected(local, peer).map_err(|why| refused(why, origin))?;
@@ -90,12 +102,24 @@ impl Connector {
     }
 
     /// The addresses of `origin` that may be dialled, in the resolver's order.
-    async fn resolve(&self, origin: &Origin, purpose: Purpose) -> Result<Vec<SocketAddr>, Refusal> {
+    async fn resolve(
+        &self,
+        origin: &Origin,
+        purpose: Purpose,
+        standing: Standing,
+    ) -> Result<Vec<SocketAddr>, Refusal> {
         let host = || origin.host.to_string();
         let resolved: Vec<SocketAddr> = if let Ok(ip) = origin.host.parse::<IpAddr>() {
             vec![SocketAddr::new(ip, origin.port)]
         } else {
-            self.look_up(origin).await.map_err(|error| lookup_failed(&error, host()))?
+            let found = self.look_up(origin).await;
+            if self.linked_lookups {
+                let (query, answer) = lookup_sizes(&origin.host, found.as_deref().unwrap_or_default());
+                let mut passage = self.link.passage(standing);
+                passage.cross(Direction::Up, query).await;
+                passage.cross(Direction::Down, answer).await;
+            }
+            found.map_err(|error| lookup_failed(&error, host()))?
         };
         let mut why = None;
         let mut allowed = Vec::with_capacity(resolved.len());
@@ -153,13 +177,17 @@ impl Connector {
         if let Some(bytes) = buffer(up, rtt) {
             let _ = socket.set_send_buffer_size(bytes);
         }
-        socket.connect(address).await
+        let begun = Instant::now();
+        let stream = socket.connect(address).await?;
+        self.gauge.dialled(address, begun.elapsed());
+        Ok(stream)
     }
 }
 
 /// Bytes a kernel may hold of one connection over a link of `rate` and `rtt`: two of what is on its way anyway, since
-/// more would only be taken from an origin ahead of the link. `None` leaves it to the kernel.
-fn buffer(rate: Option<BitRate>, rtt: Duration) -> Option<u32> {
+/// more would only be taken from an origin, or from a client that uploads, ahead of the link. `None` leaves it to the
+/// kernel.
+pub(crate) fn buffer(rate: Option<BitRate>, rtt: Duration) -> Option<u32> {
     let rtt = u64::try_from(rtt.max(BUFFERED).as_millis()).unwrap_or(u64::MAX);
     let bytes = rate?.bytes_in_millis(rtt).saturating_mul(2).max(64 * 1024);
     u32::try_from(bytes).ok().filter(|bytes| *bytes <= 4 * 1024 * 1024)
@@ -174,6 +202,16 @@ fn refused(forbidden: Forbidden, origin: &Origin) -> Refusal {
         Forbidden::OwnListener => Refusal::OwnListener,
         Forbidden::Port => Refusal::ForbiddenPort { port: origin.port },
     }
+}
+
+/// Bytes of the DNS messages of a lookup of `host`, for both kinds of addresses: the system's resolver does not say what
+/// it sent, so this is the least they are (RFC 1035 §4.1, with the OPT record of RFC 6891).
+fn lookup_sizes(host: &str, found: &[SocketAddr]) -> (u64, u64) {
+    const HEADER_AND_OPT: u64 = 12 + 11;
+    let question = host.len() as u64 + 2 + 4;
+    let queries = 2 * (HEADER_AND_OPT + question);
+    let records = found.iter().map(|address| if address.is_ipv4() { 16 } else { 28 });
+    (queries, queries + records.sum::<u64>())
 }
 
 /// "Name does not exist" and "no answer" come as the same kind of error from the system's resolver; its words differ.
@@ -215,6 +253,13 @@ mod tests {
         assert_eq!(buffer("1M", 1200), Some(300_000));
         assert_eq!(buffer("100M", 600), None);
         assert_eq!(super::buffer(None, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_lookup_is_two_queries_and_their_answers() {
+        let found = ["192.0.2.1:80", "[2001:db8::1]:80"].map(|text| text.parse().expect("an address"));
+        assert_eq!(lookup_sizes("example.org", &[]), (80, 80));
+        assert_eq!(lookup_sizes("example.org", &found), (80, 80 + 16 + 28));
     }
 
     #[test]

@@ -5,7 +5,9 @@
 pub(crate) mod connect;
 pub(crate) mod crossing;
 pub(crate) mod destination;
+pub(crate) mod estimate;
 mod expectation;
+pub(crate) mod gauge;
 pub(crate) mod outage;
 pub(crate) mod pool;
 pub(crate) mod tunnel;
@@ -13,16 +15,16 @@ pub(crate) mod tunnel;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::TRANSFER_ENCODING;
+use http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use linkio::ClientKey;
 
 use crate::body::request::{Gate, Progress};
 use crate::body::{OriginBody, RequestBody};
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
+use crate::standing::{Place, Standings};
 use connect::{Connector, Origin};
 use crossing::Crossing;
 use expectation::Expectation;
@@ -34,6 +36,7 @@ pub(crate) struct Upstream {
     connector: Arc<Connector>,
     pool: Arc<Pool>,
     outages: Outages,
+    standings: Arc<Standings>,
     /// How long an exchange may make no progress at all.
     idle: Duration,
 }
@@ -48,9 +51,20 @@ struct Failed {
 impl Upstream {
     /// An upstream that dials with `connector`, keeps idle connections for `keep_alive`, and gives up on an origin
     /// that makes no progress for `idle`.
-    pub(crate) fn new(connector: Connector, keep_alive: Duration, idle: Duration) -> Self {
-        let connector = Arc::new(connector);
-        Self { pool: Pool::new(connector.clone(), keep_alive), connector, outages: Outages::default(), idle }
+    /// Who goes first on the link is `standings`' to say.
+    pub(crate) fn new(
+        connector: Arc<Connector>,
+        standings: Arc<Standings>,
+        keep_alive: Duration,
+        idle: Duration,
+    ) -> Self {
+        let pool = Pool::new(connector.clone(), keep_alive);
+        Self { pool, connector, outages: Outages::default(), standings, idle }
+    }
+
+    /// Who goes first on the link.
+    pub(crate) fn standings(&self) -> &Arc<Standings> {
+        &self.standings
     }
 
     /// Origins that could not be reached a moment ago.
@@ -64,11 +78,11 @@ impl Upstream {
     }
 
     /// Takes `origin` for out of reach, and dials it to find out whether it is.
-    pub(crate) fn suspect(self: &Arc<Self>, origin: Origin, client: ClientKey, refusal: &Refusal) {
+    pub(crate) fn suspect(self: &Arc<Self>, origin: Origin, exchange: &Exchange, refusal: &Refusal) {
         self.outages.note(&origin, refusal);
-        let upstream = self.clone();
+        let (upstream, standing) = (self.clone(), self.standings.of(exchange));
         tokio::spawn(async move {
-            if let Ok(connection) = upstream.pool.fresh(&origin, client).await {
+            if let Ok(connection) = upstream.pool.fresh(&origin, standing).await {
                 upstream.outages.clear(&origin);
                 upstream.pool.add(&origin, connection);
             }
@@ -90,10 +104,9 @@ impl Upstream {
         &self,
         request: Request<RequestBody>,
         origin: &Origin,
-        client: ClientKey,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Refusal> {
-        let sent = self.send_twice(request, origin, client, exchange).await;
+        let sent = self.send_twice(request, origin, exchange).await;
         match &sent {
             Ok(_) => self.outages.clear(origin),
             // A connection that stood says nothing of the way to the origin: it may be this one target's fault.
@@ -107,14 +120,14 @@ impl Upstream {
         &self,
         request: Request<RequestBody>,
         origin: &Origin,
-        client: ClientKey,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Refusal> {
-        let connection = self.pool.acquire(origin, client).await?;
+        let standing = self.standings.of(exchange);
+        let connection = self.pool.acquire(origin, standing).await?;
         match self.attempt(connection, request, origin, exchange).await {
             Ok(response) => Ok(response),
             Err(Failed { again: Some(request), .. }) => {
-                let connection = self.pool.fresh(origin, client).await?;
+                let connection = self.pool.fresh(origin, standing).await?;
                 self.attempt(connection, *request, origin, exchange).await.map_err(|failed| failed.refusal)
             }
             Err(Failed { refusal, again: None }) => Err(refusal),
@@ -128,10 +141,11 @@ impl Upstream {
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Failed> {
-        let crossing = Crossing::begin(connection.meter.clone(), exchange.clone());
+        let place = Place::take(&self.standings, exchange, connection.meter.clone());
+        let crossing = Crossing::begin(place.clone(), exchange.clone());
         exchange.note(|details| details.peer = Some(connection.peer));
         let progress = request.body().progress();
-        progress.carried(connection.meter.clone());
+        progress.carried(place.clone());
         let spare = connection.reused.then(|| spare(&request)).flatten();
         let expectation = Expectation::of(&mut request, self.connector.link().rtt());
         // A moment longer than a client may stall, so that whoever stalls is told.
@@ -148,9 +162,12 @@ impl Upstream {
             Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 // The connection is the new protocol's now, and what crosses it goes on counting.
                 response.extensions_mut().insert(crossing);
-                return Ok(response.map(|incoming| OriginBody::new(incoming, self.idle, Box::new(|| ()))));
+                return Ok(
+                    response.map(|incoming| OriginBody::new(incoming, self.idle, place, Box::new(|| ())))
+                );
             }
             Ok(response) => {
+                place.learn(response.headers().get(CONTENT_TYPE));
                 let gate = expectation.map(Expectation::answered);
                 let end = End {
                     pool: self.pool.clone(),
@@ -160,7 +177,7 @@ impl Upstream {
                     gate,
                     progress,
                 };
-                return Ok(response.map(|incoming| end.when_arrived(incoming, self.idle)));
+                return Ok(response.map(|incoming| end.when_arrived(incoming, self.idle, place)));
             }
             Err(error) => error,
         };
@@ -236,8 +253,8 @@ struct End {
 }
 
 impl End {
-    fn when_arrived(self, incoming: Incoming, idle: Duration) -> OriginBody {
-        OriginBody::new(incoming, idle, Box::new(move || self.arrived()))
+    fn when_arrived(self, incoming: Incoming, idle: Duration, place: Arc<Place>) -> OriginBody {
+        OriginBody::new(incoming, idle, place, Box::new(move || self.arrived()))
     }
 
     fn arrived(self) {
@@ -248,12 +265,4 @@ impl End {
             self.pool.give_back(&self.origin, self.connection);
         }
     }
-}
-
-/// The client as the link's scheduler knows it: one share for each address.
-pub(crate) fn client_key(address: std::net::IpAddr) -> ClientKey {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    address.hash(&mut hasher);
-    ClientKey(hasher.finish())
 }

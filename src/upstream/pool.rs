@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use linkio::{ClientKey, Meter};
+use linkio::{Meter, Standing};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -53,7 +53,7 @@ struct Slot {
 
 struct Waiter {
     id: u64,
-    client: ClientKey,
+    standing: Standing,
     wants: oneshot::Sender<Result<Connection, Refusal>>,
 }
 
@@ -82,17 +82,17 @@ impl Pool {
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         origin: &Origin,
-        client: ClientKey,
+        standing: Standing,
     ) -> Result<Connection, Refusal> {
         loop {
             let mut connection = match self.take_idle(origin) {
                 Some(connection) => connection,
-                None => self.wait(origin, client).await?,
+                None => self.wait(origin, standing).await?,
             };
             // A connection used before has had its whole response; what remains is its task's own next step. If it
             // ended instead, there is another. One just dialled is used whatever becomes of it.
             if connection.sender.ready().await.is_ok() || !connection.reused {
-                connection.meter.assign(client);
+                connection.meter.assign(standing);
                 return Ok(connection);
             }
         }
@@ -100,17 +100,17 @@ impl Pool {
 
     /// Queues for a connection, and dials one. Every waiter has a dial under way for it, its own or another's, so that
     /// each is served or told why not within the time that two dials may take.
-    async fn wait(self: &Arc<Self>, origin: &Origin, client: ClientKey) -> Result<Connection, Refusal> {
+    async fn wait(self: &Arc<Self>, origin: &Origin, standing: Standing) -> Result<Connection, Refusal> {
         let (wants, got) = oneshot::channel();
-        let id = self.lock().enqueue(origin, client, wants);
-        self.spawn_dial(origin.clone(), client, id);
+        let id = self.lock().enqueue(origin, standing, wants);
+        self.spawn_dial(origin.clone(), standing, id);
         got.await.unwrap_or_else(|_| Err(terminated(origin)))
     }
 
-    fn spawn_dial(self: &Arc<Self>, origin: Origin, client: ClientKey, id: u64) {
+    fn spawn_dial(self: &Arc<Self>, origin: Origin, standing: Standing, id: u64) {
         let pool = self.clone();
         tokio::spawn(async move {
-            match pool.fresh(&origin, client).await {
+            match pool.fresh(&origin, standing).await {
                 Ok(connection) => pool.give(&origin, connection, true),
                 Err(refusal) => pool.fail(&origin, id, refusal),
             }
@@ -118,8 +118,8 @@ impl Pool {
     }
 
     /// A connection dialled for this request alone.
-    pub(crate) async fn fresh(&self, origin: &Origin, client: ClientKey) -> Result<Connection, Refusal> {
-        let (io, peer) = self.connector.connect(origin, Purpose::Request, client).await?;
+    pub(crate) async fn fresh(&self, origin: &Origin, standing: Standing) -> Result<Connection, Refusal> {
+        let (io, peer) = self.connector.connect(origin, Purpose::Request, standing).await?;
         let meter = io.meter();
         let handshake = http1::Builder::new()
             .max_buf_size(MAX_RESPONSE_HEAD)
@@ -180,10 +180,10 @@ impl Pool {
             if let Some(waiter) = slot.waiting.remove(at) {
                 let _ = waiter.wants.send(Err(refusal));
             }
-        } else if let Some((id, client)) = slot.without_dial() {
+        } else if let Some((id, standing)) = slot.without_dial() {
             slot.dialling += 1;
             drop(slots);
-            self.spawn_dial(origin.clone(), client, id);
+            self.spawn_dial(origin.clone(), standing, id);
             return;
         }
         slots.forget_if_empty(origin);
@@ -212,9 +212,9 @@ impl Pool {
 
 impl Slot {
     /// A waiter beyond those that the dials under way will serve.
-    fn without_dial(&self) -> Option<(u64, ClientKey)> {
+    fn without_dial(&self) -> Option<(u64, Standing)> {
         let waiter = self.waiting.get(self.dialling)?;
-        Some((waiter.id, waiter.client))
+        Some((waiter.id, waiter.standing))
     }
 
     fn is_empty(&self) -> bool {
@@ -226,13 +226,13 @@ impl Slots {
     fn enqueue(
         &mut self,
         origin: &Origin,
-        client: ClientKey,
+        standing: Standing,
         wants: oneshot::Sender<Result<Connection, Refusal>>,
     ) -> u64 {
         let id = self.next_waiter;
         self.next_waiter += 1;
         let slot = self.by_origin.entry(origin.clone()).or_default();
-        slot.waiting.push_back(Waiter { id, client, wants });
+        slot.waiting.push_back(Waiter { id, standing, wants });
         slot.dialling += 1;
         id
     }

@@ -49,6 +49,8 @@ pub struct Lane {
     propagation: Propagation,
     tcp: Tcp,
     queue: Discipline,
+    /// Bytes that depart within this time count as departed.
+    early: Duration,
     /// Bytes that are due within this time count as arrived.
     grain: Duration,
     slots: Vec<Option<Slot>>,
@@ -91,6 +93,7 @@ impl Lane {
             propagation: model.propagation(direction, start),
             tcp: Tcp::None,
             queue: Discipline::Fair,
+            early: Duration::ZERO,
             grain: Duration::ZERO,
             slots: Vec::new(),
         };
@@ -98,10 +101,10 @@ impl Lane {
         lane
     }
 
-    /// The same lane for timers that are late by up to twice `grain`: bytes that are due within `grain` count as
-    /// arrived, so that they are right on average.
-    pub fn with_grain(self, grain: Duration) -> Self {
-        Self { grain, ..self }
+    /// The same lane for timers that are late: what departs within `early`, or is due to arrive within `grain`, counts as
+    /// departed or arrived, so that it is right on average. What departed early is not gained: departures are as they were.
+    pub fn with_late_timers(self, early: Duration, grain: Duration) -> Self {
+        Self { early, grain, ..self }
     }
 
     /// The scheduler behind it.
@@ -190,7 +193,8 @@ impl Lane {
     /// Adds what has departed by `now` to `grants`. Returns when to step next; `None` if nothing waits or nothing can
     /// cross.
     pub fn step(&mut self, now: Moment, grants: &mut Vec<Grant>) -> Option<Moment> {
-        self.granting(grants, |link, grants| link.step(now, grants))
+        let until = now + self.early;
+        self.granting(grants, |link, grants| link.step(until, grants))
     }
 
     /// `flow` asks for `bytes` more and collects what has arrived. What departs meanwhile, of whatever flow, is added

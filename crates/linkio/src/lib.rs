@@ -6,6 +6,8 @@
 //!
 //! - [`LinkSpec`] is a link as a user types it: `512k/128k,rtt=600ms`.
 //! - [`Link`] is one direction of it: flows [`ask`](Link::ask), [`step`](Link::step) grants.
+//! - [`Lane`] adds delay, jitter, loss and TCP's window; a [`LinkModel`] says what each direction is.
+//! - [`Guard`] finds the rates of a real link, and keeps just below them.
 //! - [`sim::Sim`] runs flows over a link in virtual time.
 //! - With the feature `tokio`, `SharedLink` and `LinkedIo` put the link between real streams.
 //!
@@ -32,6 +34,7 @@ mod csv;
 mod delay;
 mod flow;
 mod generator;
+mod guard;
 mod lane;
 mod link;
 mod loss;
@@ -56,6 +59,7 @@ pub use capacity::{Capacity, Profile};
 pub use class::ClassPolicy;
 pub use delay::Pipe;
 pub use flow::{Class, ClientKey, FlowId, Standing, Weight};
+pub use guard::Guard;
 pub use lane::{Lane, View};
 pub use link::{Grant, Link};
 pub use model::{LinkModel, Source};
@@ -68,7 +72,7 @@ pub use spec::{
 };
 pub use trace::{Trace, TraceError};
 pub use units::QuantityError;
-pub use usage::{LaneState, LinkState, Usage};
+pub use usage::{LaneState, LinkState, Shares, Usage};
 
 #[cfg(feature = "tokio")]
-pub use crate::tokio::{LinkedIo, Meter, SharedLink};
+pub use crate::tokio::{LinkedIo, Meter, Passage, SharedLink};

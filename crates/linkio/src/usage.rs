@@ -43,6 +43,16 @@ pub struct LaneState {
     pub utilisation: f64,
 }
 
+/// Who used a link while it limited or delayed: what crosses one that does neither is counted as a whole only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Of each class, in the order of [`Class::ALL`](crate::Class::ALL).
+    pub classes: [Usage; 3],
+    /// Of each client, the largest first. Those too many to be told apart are together under
+    /// [`ClientKey::OTHERS`].
+    pub clients: Vec<(ClientKey, Usage)>,
+}
+
 /// A link at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkState {
@@ -50,10 +60,6 @@ pub struct LinkState {
     pub spec: LinkSpec,
     /// What crossed since the link was made.
     pub usage: Usage,
-    /// What crossed, of each class in the order of [`Class::ALL`](crate::Class::ALL).
-    pub classes: [Usage; 3],
-    /// What crossed, of each client, the largest first.
-    pub clients: Vec<(ClientKey, Usage)>,
     /// Open connections over the link.
     pub flows: usize,
     /// Towards the clients.

@@ -9,7 +9,6 @@ mod browser;
 mod ci;
 mod docs;
 mod kill;
-mod link;
 mod program;
 
 /// bentpipe's own commands.
@@ -24,8 +23,6 @@ enum Command {
     Bench(bench::Options),
     /// Load the fixture site in Chromium: direct, through a cold and through a warm cache.
     Browser(browser::Options),
-    /// Measure rate, fairness and round trip of the link with real sockets.
-    Link(link::Options),
     /// Kill bentpipe while it stores and check every hit after its restart.
     Kill(kill::Options),
 }
@@ -37,7 +34,6 @@ async fn main() -> anyhow::Result<()> {
         Command::Docs => docs::run(),
         Command::Bench(options) => bench::run(&options).await,
         Command::Browser(options) => browser::run(&options).await,
-        Command::Link(options) => link::run(&options).await,
         Command::Kill(options) => kill::run(&options).await,
     }
 }

@@ -1,10 +1,15 @@
 //! `bentpipe link`: see or change the link of the running proxy, and find out what links there are. What takes a file
 //! of its own is beside this one.
 
+mod probe;
+mod selftest;
+mod simulate;
+
 use std::io::Write as _;
 
 use clap::Subcommand;
 use http::Method;
+use linkio::BitRate;
 use serde_json::{Value, json};
 
 use crate::admin::client::Operator;
@@ -29,6 +34,17 @@ pub(crate) enum LinkCommand {
         #[arg(long, value_name = "FILES", default_value = "off")]
         trace: String,
     },
+    Simulate(simulate::Simulate),
+    /// Measure how exact and how fair the link of this build is on this machine
+    ///
+    /// It runs proxies, origins and clients of its own on loopback, whatever else is configured, and compares what the
+    /// clients get with what the link should give. The exit code is 1 if any figure misses its goal.
+    Selftest(selftest::Selftest),
+    /// Estimate rate and round trip of the real uplink, from a target or from passing traffic
+    ///
+    /// With a URL it measures without the proxy and its link: some handshakes, then one download, with handshakes
+    /// during it that show how much waits in queues (bufferbloat). It says how sure it is, and what to give as --link.
+    Probe(probe::Probe),
     /// List the links that have a name
     Presets {
         /// Print one JSON array
@@ -43,6 +59,9 @@ pub(crate) fn run(command: LinkCommand, loaded: &Loaded) -> anyhow::Result<()> {
         LinkCommand::Show { json } => show(&Operator::running(loaded)?, json),
         LinkCommand::Set { spec, trace } => set(&Operator::running(loaded)?, &spec, &trace),
         LinkCommand::Presets { json } => presets(json),
+        LinkCommand::Simulate(command) => simulate::run(&command, loaded),
+        LinkCommand::Selftest(command) => selftest::run(command),
+        LinkCommand::Probe(command) => probe::run(&command, loaded),
     }
 }
 
@@ -51,9 +70,9 @@ fn show(proxy: &Operator, json: bool) -> anyhow::Result<()> {
     let mut state = proxy.ask(&Method::GET, "/v1/link", None)?;
     state["proxy"] = proxy.name().into();
     if json {
-        writeln!(out, "{state:#}")?
+        writeln!(out, "{state:#}")?;
     } else {
-        out.write_all(table(&state).as_bytes())?
+        out.write_all(table(&state).as_bytes())?;
     }
     Ok(())
 }
@@ -107,6 +126,16 @@ fn table(state: &Value) -> String {
         )
     };
     let mut table = format!("proxy     {}\nlink      {}\n", text("proxy"), text("spec"));
+    if text("spec").starts_with("auto=") {
+        let rate = |name: &str| {
+            state[name].as_u64().map_or_else(
+                || "not known yet".to_owned(),
+                |bits| BitRate::from_bits_per_second(bits).to_string(),
+            )
+        };
+        let (down, up) = (rate("rate_down_bits_per_second"), rate("rate_up_bits_per_second"));
+        table += &format!("kept to   {down} down, {up} up\n");
+    }
     if state["trace"] != "off" {
         table += &format!("trace     {}\n", text("trace"));
     }

@@ -120,6 +120,14 @@ impl Capacity {
         self.finish(Clock::starting(from), bytes).map(|done| done.at.since(from))
     }
 
+    /// Whole bytes that can cross from `from` to `to`; at most `u64::MAX`, which is also what is unlimited.
+    pub fn bytes_between(&self, from: Moment, to: Moment) -> u64 {
+        match self {
+            Self::Unlimited => u64::MAX,
+            _ => u64::try_from(self.advance(Clock::starting(from), to).ahead / BYTE).unwrap_or(u64::MAX),
+        }
+    }
+
     /// When `bytes` that start at `from` have crossed, or `None` if they never do.
     pub(crate) fn finish(&self, from: Clock, bytes: u64) -> Option<Clock> {
         if matches!(self, Self::Unlimited) {

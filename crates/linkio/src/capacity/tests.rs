@@ -303,3 +303,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn bytes_between_two_moments_are_whole() {
+    let at = |millis: u64| Moment::from_nanos(millis * 1_000_000);
+    let rate = |text: &str| Capacity::from_spec(Some(text.parse().unwrap()));
+    assert_eq!(rate("8k").bytes_between(at(500), at(1999)), 1499);
+    assert_eq!(rate("8k").bytes_between(at(5), at(5)), 0);
+    assert_eq!(Capacity::Unlimited.bytes_between(at(0), at(1)), u64::MAX);
+    let trace = Capacity::Trace(Arc::new(Trace::parse("10\n20\n").unwrap()), Moment::START);
+    assert_eq!(trace.bytes_between(at(0), at(39)), 4500);
+}

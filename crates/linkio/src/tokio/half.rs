@@ -3,14 +3,10 @@
 //! Owns the bytes and the timer that waits for their arrival. It does no input or output.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ::tokio::time::{Sleep, sleep_until};
-
-use super::lane::GRAIN;
+use super::alarm::Alarm;
 use super::shared::Shared;
 use crate::flow::FlowId;
 use crate::moment::Moment;
@@ -36,7 +32,7 @@ pub(super) struct Half {
     pub(super) seen: Moment,
     /// The present, as of the last visit.
     pub(super) now: Moment,
-    sleep: Option<(Moment, Pin<Box<Sleep>>)>,
+    alarm: Alarm,
 }
 
 impl Half {
@@ -51,7 +47,7 @@ impl Half {
             again: None,
             seen: Moment::START,
             now: Moment::START,
-            sleep: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -109,13 +105,6 @@ impl Half {
 
     /// Waits until `moment`, in the task of `cx`.
     pub(super) fn poll_until(&mut self, link: &Shared, moment: Moment, cx: &mut Context<'_>) -> Poll<()> {
-        // What is due within the grain counts as arrived, so that a timer is as often early as late.
-        let wake = || link.instant(moment.before(GRAIN));
-        let (until, sleep) = self.sleep.get_or_insert_with(|| (moment, Box::pin(sleep_until(wake()))));
-        if *until != moment {
-            *until = moment;
-            sleep.as_mut().reset(wake());
-        }
-        sleep.as_mut().poll(cx)
+        self.alarm.poll_until(link, moment, cx)
     }
 }

@@ -17,8 +17,11 @@ use crate::moment::Moment;
 use crate::spec::Direction;
 use crate::usage::LaneState;
 
-/// Half of what tokio's timers are late by at most: they go by whole milliseconds.
-pub(super) const GRAIN: Duration = Duration::from_micros(500);
+/// tokio's timers go by whole milliseconds and wake a little later still, by one to two in all: what is due within this
+/// time counts as arrived, so that round trips are right on average.
+pub(super) const GRAIN: Duration = Duration::from_micros(900);
+/// The same for departures, where it is also the burst that may come of it.
+pub(super) const EARLY: Duration = Duration::from_micros(400);
 
 #[derive(Debug)]
 pub(super) struct WakingLane {
@@ -40,7 +43,7 @@ pub(super) struct Slot {
 
 impl WakingLane {
     pub(super) fn new(direction: Direction, model: &LinkModel, now: Moment) -> Self {
-        let lane = Lane::new(model, direction, now).with_grain(GRAIN);
+        let lane = Lane::new(model, direction, now).with_late_timers(EARLY, GRAIN);
         Self { direction, lane, slots: Vec::new(), grants: Vec::new() }
     }
 

@@ -2,10 +2,12 @@
 //!
 //! Decides nothing about pacing: that is `Lane`. Bytes are held by each `LinkedIo`, lanes and clock by `Shared`.
 
+mod alarm;
 mod half;
 mod io;
 mod lane;
 mod meter;
+mod passage;
 mod shared;
 mod signal;
 
@@ -22,10 +24,11 @@ use crate::class::ClassPolicy;
 use crate::flow::Standing;
 use crate::model::LinkModel;
 use crate::rate::BitRate;
-use crate::usage::{LinkState, Usage};
+use crate::usage::{LinkState, Shares, Usage};
 
 pub use self::io::LinkedIo;
 pub use self::meter::Meter;
+pub use self::passage::Passage;
 
 /// One link that any number of streams share. Cloning makes another handle to the same link.
 ///
@@ -118,18 +121,27 @@ impl SharedLink {
         LinkState {
             spec: state.model.spec.clone(),
             usage: state.usage(),
-            classes: state.used_by_class(),
-            clients: state.used_by_client(),
             flows: state.down.lane.link().flows(),
             down: state.down.snapshot(now),
             up: state.up.snapshot(now),
         }
     }
 
+    /// Who used it since it was made.
+    pub fn shares(&self) -> Shares {
+        let state = self.shared.lock();
+        Shares { classes: state.used_by_class(), clients: state.used_by_client() }
+    }
+
     /// Puts the link between the caller and `io`, which is the far side: what is read from `io` comes down the link,
     /// what is written to it goes up. `standing` says whose flow it is, or just the client's key.
     pub fn wrap<T>(&self, io: T, standing: impl Into<Standing>) -> LinkedIo<T> {
         LinkedIo::open(io, Arc::clone(&self.shared), standing.into())
+    }
+
+    /// A flow for what is no stream: the caller keeps its bytes until they have crossed.
+    pub fn passage(&self, standing: impl Into<Standing>) -> Passage {
+        Passage::open(Arc::clone(&self.shared), standing.into())
     }
 
     /// Dials over the link: takes as long as `dial` itself and, unless the link imitates no TCP, one round trip for the

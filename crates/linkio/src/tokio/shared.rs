@@ -14,7 +14,7 @@ use ::tokio::runtime::Handle;
 use ::tokio::sync::Notify;
 use ::tokio::time::{Instant, timeout_at};
 
-use super::lane::WakingLane;
+use super::lane::{EARLY, WakingLane};
 use super::meter::Counters;
 use crate::flow::{ClientKey, FlowId, Standing};
 use crate::lane::View;
@@ -250,7 +250,7 @@ async fn dispatch(link: Dispatching, changed: Arc<Notify>) {
             state.wake_at = state.step(now, woken);
             state.wake_at
         });
-        let next = next.map(|next| shared.instant(next));
+        let next = next.map(|next| shared.instant(next.before(EARLY)));
         drop(shared);
         match next {
             // Either a departure has come or something changed; both mean to step again.

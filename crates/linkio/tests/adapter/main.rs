@@ -4,6 +4,7 @@
 
 mod change;
 mod pace;
+mod passage;
 mod streams;
 
 use linkio::{ClientKey, LinkSpec, LinkedIo, SharedLink};

@@ -1,0 +1,239 @@
+//! Where each exchange stands on the link among the others: whose it is, its class and its weights. It is asked about
+//! when the request goes out, again when the response's head is here, and whenever enough has crossed to matter. What
+//! the rules say is `rules`; what a class may claim is the link's.
+
+mod rules;
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use http::{HeaderValue, Method, Uri};
+use linkio::{ClientKey, Meter, Standing};
+
+use crate::config::LinkConfig;
+use crate::exchange::Exchange;
+use rules::{Presented, Rules};
+
+/// The rules of one configuration, and the clients they were asked about.
+#[derive(Debug)]
+pub(crate) struct Standings {
+    rules: Rules,
+    names: Mutex<HashMap<ClientKey, Arc<str>>>,
+}
+
+/// Clients whose names are kept for whoever asks who uses the link.
+const NAMES: usize = 4096;
+
+impl Standings {
+    /// The rules and weights of `link`.
+    pub(crate) fn new(link: &LinkConfig) -> Arc<Self> {
+        let rules = Rules::new(link.rules.clone(), link.weights.clone());
+        Arc::new(Self { rules, names: Mutex::default() })
+    }
+
+    /// Where `exchange` stands as its request goes out.
+    pub(crate) fn of(&self, exchange: &Exchange) -> Standing {
+        let asker = Asker::of(exchange);
+        let standing = self.assess(&asker, None, 0).0;
+        self.remember(standing.client, &asker);
+        standing
+    }
+
+    /// The account or address behind `client`.
+    pub(crate) fn name(&self, client: ClientKey) -> Option<Arc<str>> {
+        self.lock().get(&client).cloned()
+    }
+
+    /// The standing now, and after how many bytes it may be another.
+    fn assess(&self, asker: &Asker, media_type: Option<&str>, crossed: u64) -> (Standing, u64) {
+        let account = asker.account.as_deref();
+        let presented = Presented {
+            host: asker.target.host().unwrap_or_default(),
+            client: asker.client,
+            account,
+            method: &asker.method,
+            media_type,
+            crossed,
+        };
+        let (class, weight) = self.rules.standing(&presented);
+        let client_weight = self.rules.client_weight(asker.client, account);
+        let standing = Standing { client: asker.key(), client_weight, class, weight };
+        (standing, self.rules.next_size(&presented).unwrap_or(u64::MAX))
+    }
+
+    fn remember(&self, client: ClientKey, asker: &Asker) {
+        let mut names = self.lock();
+        if names.len() < NAMES {
+            names.entry(client).or_insert_with(|| match &asker.account {
+                Some(account) => account.clone(),
+                None => asker.client.to_string().into(),
+            });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, Arc<str>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What rules may look at before a response is here.
+#[derive(Debug)]
+struct Asker {
+    client: IpAddr,
+    account: Option<Arc<str>>,
+    method: Method,
+    target: Uri,
+}
+
+impl Asker {
+    fn of(exchange: &Exchange) -> Self {
+        let record = exchange.record();
+        Self {
+            client: record.client,
+            account: record.details().user,
+            method: record.method.clone(),
+            target: record.target.clone(),
+        }
+    }
+
+    /// The client as the link's scheduler knows it: one share for each account, or each address where there are none.
+    fn key(&self) -> ClientKey {
+        let mut hasher = DefaultHasher::new();
+        match &self.account {
+            Some(account) => account.hash(&mut hasher),
+            None => self.client.hash(&mut hasher),
+        }
+        ClientKey(hasher.finish())
+    }
+}
+
+/// One exchange's place on the connection that carries it. It may outlive the exchange.
+#[derive(Debug)]
+pub(crate) struct Place {
+    meter: Meter,
+    /// Bytes the connection had carried before, of which this exchange knows nothing.
+    before: u64,
+    /// Whom rules are asked about; none without rules.
+    ruled: Option<(Arc<Standings>, Asker)>,
+    media_type: OnceLock<Box<str>>,
+    /// After how many bytes the standing is to be asked about again.
+    next: AtomicU64,
+}
+
+impl Place {
+    /// The place of `exchange` on the connection of `meter`, where it stands as `Standings::of` said.
+    pub(crate) fn take(standings: &Arc<Standings>, exchange: &Exchange, meter: Meter) -> Arc<Self> {
+        let ruled = (!standings.rules.is_empty()).then(|| (standings.clone(), Asker::of(exchange)));
+        let place = Self {
+            before: total(&meter),
+            meter,
+            ruled,
+            media_type: OnceLock::new(),
+            next: AtomicU64::new(u64::MAX),
+        };
+        place.assess(0);
+        Arc::new(place)
+    }
+
+    /// What counts the bytes of the connection.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The head of the response is here, and says what is to come.
+    pub(crate) fn learn(&self, content_type: Option<&HeaderValue>) {
+        if let Some(media_type) = content_type.and_then(|value| value.to_str().ok()) {
+            let _ = self.media_type.set(media_type.into());
+            self.assess(self.crossed());
+        }
+    }
+
+    /// Something crossed: stands elsewhere if it was enough.
+    pub(crate) fn touch(&self) {
+        let crossed = self.crossed();
+        if crossed >= self.next.load(Ordering::Relaxed) {
+            self.assess(crossed);
+        }
+    }
+
+    fn crossed(&self) -> u64 {
+        total(&self.meter).saturating_sub(self.before)
+    }
+
+    fn assess(&self, crossed: u64) {
+        if let Some((standings, asker)) = &self.ruled {
+            let media_type = self.media_type.get().map(AsRef::as_ref);
+            let (standing, next) = standings.assess(asker, media_type, crossed);
+            self.next.store(next, Ordering::Relaxed);
+            self.meter.assign(standing);
+        }
+    }
+}
+
+fn total(meter: &Meter) -> u64 {
+    meter.down().saturating_add(meter.up())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use http::{Method, Uri};
+    use linkio::{LinkSpec, SharedLink};
+
+    use super::*;
+    use crate::Config;
+
+    fn standings(rules: &[&str]) -> Arc<Standings> {
+        let flags = rules.iter().map(|rule| format!("--set={rule}"));
+        Standings::new(&Config::from_flags(flags).expect("rules").link)
+    }
+
+    fn exchange(client: &str, target: &'static str) -> Exchange {
+        let client = client.parse().expect("an address");
+        Exchange::begin(Method::GET, Uri::from_static(target), client, SystemTime::UNIX_EPOCH, Arc::new([]))
+    }
+
+    #[test]
+    fn a_client_is_its_account_or_its_address() {
+        let standings = standings(&["link.weights=ann=4"]);
+        let (one, same, other) = ("10.0.0.1", "10.0.0.1", "10.0.0.2");
+        let of = |client| standings.of(&exchange(client, "http://a/"));
+        assert_eq!(of(one).client, of(same).client);
+        assert_ne!(of(one).client, of(other).client);
+        assert_eq!(standings.name(of(one).client).as_deref(), Some("10.0.0.1"));
+        let ann = exchange(one, "http://a/");
+        ann.note(|details| details.user = Some("ann".into()));
+        assert_ne!(standings.of(&ann).client, of(one).client);
+        assert_eq!(standings.of(&ann).client_weight.value(), 4);
+        assert_eq!(standings.name(standings.of(&ann).client).as_deref(), Some("ann"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exchange_becomes_bulk_when_it_grows() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let standings = standings(&["link.rules=background: type=video/*,bulk: size=1k"]);
+        let link = SharedLink::new("80k".parse::<LinkSpec>().expect("a link"));
+        let (near, mut origin) = tokio::io::duplex(64 * 1024);
+        let exchange = exchange("10.0.0.1", "http://a/");
+        let mut io = link.wrap(near, standings.of(&exchange));
+        origin.write_all(&[0; 9000]).await.expect("room");
+        let place = Place::take(&standings, &exchange, io.meter());
+        let mut bytes = [0; 3000];
+        let classes = || link.shares().classes.map(|used| used.down);
+        io.read_exact(&mut bytes).await.expect("content");
+        let before = classes();
+        assert!(before[1] == 0 && before[0] >= 3000, "{before:?}");
+        place.touch();
+        io.read_exact(&mut bytes).await.expect("content");
+        let after = classes();
+        assert!(after[1] >= 2000 && after[2] == 0, "{after:?}");
+        place.learn(Some(&HeaderValue::from_static("video/mp4")));
+        io.read_exact(&mut bytes).await.expect("content");
+        assert!(classes()[2] >= 1000, "{:?}", classes());
+    }
+}
