@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bentpipe_store::{Limits, Store};
@@ -34,7 +35,7 @@ pub struct Proxy {
     store: Store,
     drain: Drain,
     reopen: Reopen,
-    patience: std::time::Duration,
+    patience: Duration,
     /// Removed when the proxy ends.
     socket: Option<admin::socket::Socket>,
 }
@@ -127,6 +128,8 @@ impl Proxy {
     }
 }
 
+/// How far away clients may be.
+const NEAR: Duration = Duration::from_millis(100);
 /// Connections waiting to be accepted, of each listener.
 const WAITING: u32 = 1024;
 
@@ -140,7 +143,7 @@ fn bind(addresses: &[SocketAddr], link: &LinkSpec) -> anyhow::Result<Vec<TcpList
 fn listener(address: SocketAddr, link: &LinkSpec) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    if let Some(bytes) = buffer(link.up, link.rtt) {
+    if let Some(bytes) = buffer(link.up, NEAR).and_then(|bytes| u32::try_from(bytes).ok()) {
         // What clients send goes up the link. Connections inherit the size; one not granted changes only how far the
         // system runs ahead.
         let _ = socket.set_recv_buffer_size(bytes);

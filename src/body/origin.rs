@@ -1,8 +1,7 @@
-//! An origin's content as it crosses the link. It notices when nothing arrives for too long, keeps its exchange's place on the link up to
-//! date, and tells the connection's owner how it ended, so that the connection is used again or dropped.
+//! An origin's content as it crosses the link. It notices when nothing arrives for too long, and tells the
+//! connection's owner how it ended, so that the connection is used again or dropped.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::BodyError;
-use crate::standing::Place;
 use crate::timer::Timer;
 
 /// Content received from an origin, with a limit on how long it may make no progress.
@@ -19,20 +17,14 @@ pub(crate) struct OriginBody {
     incoming: Incoming,
     idle: Duration,
     stall: Timer,
-    place: Arc<Place>,
     /// Called once when all has arrived; dropped uncalled when the content broke off or was given up.
     on_end: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 impl OriginBody {
     /// Content that fails after `idle` without a byte, and calls `on_end` after its last one.
-    pub(crate) fn new(
-        incoming: Incoming,
-        idle: Duration,
-        place: Arc<Place>,
-        on_end: Box<dyn FnOnce() + Send + Sync>,
-    ) -> Self {
-        let mut body = Self { incoming, idle, stall: Timer::default(), place, on_end: Some(on_end) };
+    pub(crate) fn new(incoming: Incoming, idle: Duration, on_end: Box<dyn FnOnce() + Send + Sync>) -> Self {
+        let mut body = Self { incoming, idle, stall: Timer::default(), on_end: Some(on_end) };
         if body.incoming.is_end_stream() {
             body.finish();
         }
@@ -58,7 +50,6 @@ impl HttpBody for OriginBody {
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.stall.stop();
-                this.place.touch();
                 if this.incoming.is_end_stream() {
                     this.finish();
                 }

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use http::Request;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use linkio::Meter;
 use tokio::sync::Notify;
 
 use super::BodyError;
-use crate::standing::Place;
 use crate::timer::Timer;
 
 /// The content of a request, as the connection to the origin reads it.
@@ -34,8 +34,8 @@ pub(crate) struct Progress(Arc<Reached>);
 #[derive(Debug)]
 struct Reached {
     state: AtomicU8,
-    /// On the connection that carries the request.
-    place: OnceLock<Arc<Place>>,
+    /// Of the connection that carries the request.
+    meter: OnceLock<Meter>,
 }
 
 const WAITING: u8 = 0;
@@ -46,7 +46,7 @@ const STALLED: u8 = 4;
 
 impl Progress {
     fn new(state: u8) -> Self {
-        Self(Arc::new(Reached { state: AtomicU8::new(state), place: OnceLock::new() }))
+        Self(Arc::new(Reached { state: AtomicU8::new(state), meter: OnceLock::new() }))
     }
 
     /// The progress of `request`'s content, noted in its extensions for whoever will read it.
@@ -62,22 +62,15 @@ impl Progress {
         Self::new(WHOLE)
     }
 
-    /// The request is carried by the connection on which it has this `place`.
-    pub(crate) fn carried(&self, place: Arc<Place>) {
+    /// The request is carried by the connection of `meter`.
+    pub(crate) fn carried(&self, meter: Meter) {
         // A request sent a second time has no content, whose progress nobody watches.
-        let _ = self.0.place.set(place);
-    }
-
-    /// Some of it crossed.
-    fn touch(&self) {
-        if let Some(place) = self.0.place.get() {
-            place.touch();
-        }
+        let _ = self.0.meter.set(meter);
     }
 
     /// Bytes that crossed the link towards the origin on the connection that carries it.
     pub(crate) fn crossed(&self) -> u64 {
-        self.0.place.get().map_or(0, |place| place.meter().up())
+        self.0.meter.get().map_or(0, Meter::up)
     }
 
     /// Whether the origin's connection took all of it.
@@ -224,7 +217,6 @@ impl HttpBody for RequestBody {
             return Poll::Ready(Some(Err(BodyError::Stalled(this.idle))));
         };
         this.stall.stop();
-        this.progress.touch();
         let ended = frame.is_none() || incoming.is_end_stream();
         let counted = match frame {
             Some(Ok(frame)) => Some(this.count(&frame).map(|()| frame)),

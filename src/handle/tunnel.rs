@@ -33,8 +33,8 @@ impl Handler {
         let standing = standings.of(exchange);
         let (io, peer) = self.upstream.connector().connect(&origin, Purpose::Tunnel, standing).await?;
         exchange.note(|details| details.peer = Some(peer));
-        let place = Place::take(standings, exchange, io.meter());
-        let crossing = Crossing::begin(place, exchange.clone());
+        Place::take(standings, exchange, &io.meter());
+        let crossing = Crossing::begin(io.meter(), exchange.clone());
         let carrier = self.carrier(exchange, crossing);
         tokio::spawn(async move { carrier.carry(on_upgrade, async { Ok(io) }).await });
         Ok(Response::new(Body::Empty))
@@ -87,9 +87,7 @@ impl Carrier {
         let ends = async { Ok::<_, hyper::Error>((TokioIo::new(client.await?), origin.await?)) };
         match ends.await {
             Ok((client, origin)) => {
-                if let Err(error) =
-                    tunnel::relay(client, origin, &exchange, crossing.place(), idle, work.leaving()).await
-                {
+                if let Err(error) = tunnel::relay(client, origin, &exchange, idle, work.leaving()).await {
                     tracing::debug!(%error, "a tunnel ended");
                 }
             }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use http::Uri;
 use linkio::{BitRate, Direction, LinkedIo, SharedLink, Standing};
-use tokio::net::{TcpSocket, TcpStream};
+use rustix::net::sockopt;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -166,35 +167,43 @@ impl Connector {
         Err(last)
     }
 
-    /// Dials `address` with buffers of a size that suits the link.
+    /// Dials `address`, and gives the connection buffers of a size that suits the link.
     async fn dial_one(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        let ((down, up), rtt) = (self.link.rates(), self.link.rtt());
+        let begun = Instant::now();
+        let stream = TcpStream::connect(address).await?;
+        let rtt = begun.elapsed();
+        self.gauge.dialled(address, rtt);
+        // What a guarded link carries is found out while connections are open already.
+        let unknown = self.link.is_guarded().then_some(UNKNOWN);
+        let (down, up) = self.link.rates();
+        let (down, up) = (down.or(unknown), up.or(unknown));
         // A size that the system does not grant changes nothing but how far it runs ahead.
         if let Some(bytes) = buffer(down, rtt) {
-            let _ = socket.set_recv_buffer_size(bytes);
+            let _ = sockopt::set_socket_recv_buffer_size(&stream, bytes);
         }
         if let Some(bytes) = buffer(up, rtt) {
-            let _ = socket.set_send_buffer_size(bytes);
+            let _ = sockopt::set_socket_send_buffer_size(&stream, bytes);
         }
-        let begun = Instant::now();
-        let stream = socket.connect(address).await?;
-        self.gauge.dialled(address, begun.elapsed());
         Ok(stream)
     }
 }
 
-/// Bytes a kernel may hold of one connection over a link of `rate` and `rtt`: two of what is on its way anyway, since
-/// more would only be taken from an origin, or from a client that uploads, ahead of the link. `None` leaves it to the
-/// kernel.
-pub(crate) fn buffer(rate: Option<BitRate>, rtt: Duration) -> Option<u32> {
-    let rtt = u64::try_from(rtt.max(BUFFERED).as_millis()).unwrap_or(u64::MAX);
-    let bytes = rate?.bytes_in_millis(rtt).saturating_mul(2).max(64 * 1024);
-    u32::try_from(bytes).ok().filter(|bytes| *bytes <= 4 * 1024 * 1024)
+/// Bytes the system may hold of one connection at `rate`, whose peer is `rtt` away by the real network: one and a half
+/// of what is on its way anyway. More would only be taken ahead of the link, from an origin or from a client that
+/// uploads, and a large buffer makes a peer send in bursts. `None` leaves it to the system.
+pub(crate) fn buffer(rate: Option<BitRate>, rtt: Duration) -> Option<usize> {
+    let rtt = u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX);
+    let bytes = rate?.bytes_in_millis(rtt.saturating_mul(3) / 2).max(LEAST_BUFFER);
+    usize::try_from(bytes).ok().filter(|bytes| *bytes <= MOST_BUFFER)
 }
 
-/// The round trip that buffers are made for at least: the real link behind ours may have one that we were not told of.
-const BUFFERED: Duration = Duration::from_millis(600);
+/// What a guarded link may carry of which nothing is known yet.
+const UNKNOWN: BitRate = BitRate::from_bits_per_second(10_000_000);
+
+/// Below it a connection is slow whatever the link.
+const LEAST_BUFFER: u64 = 32 * 1024;
+/// Systems go no higher by themselves.
+const MOST_BUFFER: usize = 4 * 1024 * 1024;
 
 fn refused(forbidden: Forbidden, origin: &Origin) -> Refusal {
     match forbidden {
@@ -245,12 +254,12 @@ mod tests {
     }
 
     #[test]
-    fn buffers_are_two_of_what_is_on_its_way() {
+    fn buffers_follow_what_is_on_its_way() {
         let buffer =
             |rate: &str, rtt| buffer(Some(rate.parse().expect("a rate")), Duration::from_millis(rtt));
-        assert_eq!(buffer("56k", 0), Some(65_536));
-        assert_eq!(buffer("1M", 0), Some(150_000));
-        assert_eq!(buffer("1M", 1200), Some(300_000));
+        assert_eq!(buffer("56k", 600), Some(32_768));
+        assert_eq!(buffer("2M", 600), Some(225_000));
+        assert_eq!(buffer("10M", 0), Some(32_768));
         assert_eq!(buffer("100M", 600), None);
         assert_eq!(super::buffer(None, Duration::ZERO), None);
     }

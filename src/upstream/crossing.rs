@@ -8,41 +8,33 @@ use linkio::Meter;
 use tokio::time::Instant;
 
 use crate::exchange::Exchange;
-use crate::standing::Place;
 
 /// Accounts to an exchange what crosses the link on a connection from now until the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Crossing(Arc<Crossed>);
 
 struct Crossed {
-    place: Arc<Place>,
+    meter: Meter,
     exchange: Exchange,
     down: u64,
     up: u64,
 }
 
 impl Crossing {
-    /// Begins to account what crosses on the connection of `place` to `exchange`.
-    pub(crate) fn begin(place: Arc<Place>, exchange: Exchange) -> Self {
-        let (down, up) = (place.meter().down(), place.meter().up());
-        Self(Arc::new(Crossed { down, up, place, exchange }))
-    }
-
-    /// The exchange's place on the link.
-    pub(crate) fn place(&self) -> &Place {
-        &self.0.place
+    /// Begins to account what `meter` shows to `exchange`.
+    pub(crate) fn begin(meter: Meter, exchange: Exchange) -> Self {
+        Self(Arc::new(Crossed { down: meter.down(), up: meter.up(), meter, exchange }))
     }
 
     /// Whether the origin has sent nothing since.
     pub(super) fn nothing_came(&self) -> bool {
-        self.0.place.meter().down() == self.0.down
+        self.0.meter.down() == self.0.down
     }
 }
 
 impl Drop for Crossed {
     fn drop(&mut self) {
-        let meter = self.place.meter();
-        self.exchange.crossed(meter.down() - self.down, meter.up() - self.up);
+        self.exchange.crossed(self.meter.down() - self.down, self.meter.up() - self.up);
     }
 }
 

@@ -141,11 +141,11 @@ impl Upstream {
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Failed> {
-        let place = Place::take(&self.standings, exchange, connection.meter.clone());
-        let crossing = Crossing::begin(place.clone(), exchange.clone());
+        let place = Place::take(&self.standings, exchange, &connection.meter);
+        let crossing = Crossing::begin(connection.meter.clone(), exchange.clone());
         exchange.note(|details| details.peer = Some(connection.peer));
         let progress = request.body().progress();
-        progress.carried(place.clone());
+        progress.carried(connection.meter.clone());
         let spare = connection.reused.then(|| spare(&request)).flatten();
         let expectation = Expectation::of(&mut request, self.connector.link().rtt());
         // A moment longer than a client may stall, so that whoever stalls is told.
@@ -162,12 +162,12 @@ impl Upstream {
             Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 // The connection is the new protocol's now, and what crosses it goes on counting.
                 response.extensions_mut().insert(crossing);
-                return Ok(
-                    response.map(|incoming| OriginBody::new(incoming, self.idle, place, Box::new(|| ())))
-                );
+                return Ok(response.map(|incoming| OriginBody::new(incoming, self.idle, Box::new(|| ()))));
             }
             Ok(response) => {
-                place.learn(response.headers().get(CONTENT_TYPE));
+                if let Some(place) = place {
+                    place.learn(response.headers().get(CONTENT_TYPE));
+                }
                 let gate = expectation.map(Expectation::answered);
                 let end = End {
                     pool: self.pool.clone(),
@@ -177,7 +177,7 @@ impl Upstream {
                     gate,
                     progress,
                 };
-                return Ok(response.map(|incoming| end.when_arrived(incoming, self.idle, place)));
+                return Ok(response.map(|incoming| end.when_arrived(incoming, self.idle)));
             }
             Err(error) => error,
         };
@@ -253,8 +253,8 @@ struct End {
 }
 
 impl End {
-    fn when_arrived(self, incoming: Incoming, idle: Duration, place: Arc<Place>) -> OriginBody {
-        OriginBody::new(incoming, idle, place, Box::new(move || self.arrived()))
+    fn when_arrived(self, incoming: Incoming, idle: Duration) -> OriginBody {
+        OriginBody::new(incoming, idle, Box::new(move || self.arrived()))
     }
 
     fn arrived(self) {

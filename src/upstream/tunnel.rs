@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::exchange::Exchange;
-use crate::standing::Place;
 
 /// Bytes a direction copies at a time.
 const BUFFER: usize = 16 * 1024;
@@ -22,12 +21,11 @@ const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 /// Carries bytes both ways between `client` and `origin` until both sides have ended, one has failed, nothing has
 /// moved for `idle`, or, once `leaving` resolves, nothing has moved for a second. Counts what the client gets in
-/// `exchange`, and keeps its `place` on the link up to date.
+/// `exchange`.
 pub(crate) async fn relay<C, O>(
     client: C,
     mut origin: O,
     exchange: &Exchange,
-    place: &Place,
     idle: Duration,
     leaving: impl Future<Output = ()>,
 ) -> io::Result<()>
@@ -36,7 +34,7 @@ where
     O: AsyncRead + AsyncWrite + Unpin,
 {
     let activity = Arc::new(Activity { begun: Instant::now(), last: AtomicU64::new(0) });
-    let mut client = Watched { io: client, exchange, place, activity: activity.clone() };
+    let mut client = Watched { io: client, exchange, activity: activity.clone() };
     let copies = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut origin, BUFFER, BUFFER);
     tokio::select! {
         ended = copies => ended.map(|_| ()),
@@ -73,7 +71,6 @@ impl Activity {
 struct Watched<'a, C> {
     io: C,
     exchange: &'a Exchange,
-    place: &'a Place,
     activity: Arc<Activity>,
 }
 
@@ -82,7 +79,6 @@ impl<C: AsyncRead + Unpin> AsyncRead for Watched<'_, C> {
         let this = self.get_mut();
         let read = std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf));
         this.activity.touch();
-        this.place.touch();
         Poll::Ready(read)
     }
 }
@@ -93,7 +89,6 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<'_, C> {
         let written = std::task::ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
         this.exchange.sent(written as u64);
         this.activity.touch();
-        this.place.touch();
         Poll::Ready(Ok(written))
     }
 

@@ -6,6 +6,7 @@ mod control;
 mod forwarding;
 mod house;
 mod leaving;
+mod link;
 mod measuring;
 mod proxy;
 mod scenarios;

@@ -44,6 +44,10 @@ const BEGIN: u64 = 65;
 const STEP: Duration = Duration::from_secs(3);
 const BLIND_STEP: Duration = Duration::from_secs(10);
 
+/// Bytes that a sender may send at a time, and the longest time they may take and still be no queue.
+const BURST: u64 = 3 * 1500;
+const LONGEST_BURST: Duration = Duration::from_millis(100);
+
 /// A longer queue is drained at a much lower rate.
 const LONG_QUEUE: Duration = Duration::from_millis(250);
 /// Percent of the share at which it drains.
@@ -154,7 +158,9 @@ impl Guard {
             return;
         }
         let resting = self.lanes.iter().all(|lane| lane.carried.last_byte() <= began && !lane.busy);
-        let Some(excess) = self.round_trips.compare(origin, sample, resting, now) else { return };
+        let Some(excess) = self.round_trips.compare(origin, sample, resting, self.burst(), now) else {
+            return;
+        };
         if began < self.since {
             return;
         }
@@ -210,6 +216,13 @@ impl Guard {
     fn advance(&mut self, now: Moment) -> Moment {
         self.now = self.now.max(now);
         self.now
+    }
+
+    /// What a few packets take on the link: senders send some at a time, and one that waits behind them waits in no queue.
+    fn burst(&self) -> Duration {
+        let limits = self.lanes.iter().filter(|lane| lane.busy).filter_map(Lane::limit);
+        let nanos = |limit: u64| BURST * 8 * 1_000_000_000 / limit.max(1);
+        limits.map(nanos).max().map_or(Duration::ZERO, Duration::from_nanos).min(LONGEST_BURST)
     }
 
     /// Answers a queue.

@@ -97,12 +97,14 @@ pub(super) struct RoundTrips {
 
 impl RoundTrips {
     /// Compares a sample that ended at `now` with its origin's baseline, which learns from it. `resting`: nothing of
-    /// ours crossed meanwhile. The first sample of an origin is compared with nothing.
+    /// ours crossed meanwhile. `burst`: what a few packets take on the link, which are no queue. The first sample of an
+    /// origin is compared with nothing.
     pub(super) fn compare(
         &mut self,
         key: u64,
         sample: Duration,
         resting: bool,
+        burst: Duration,
         now: Moment,
     ) -> Option<Excess> {
         self.rested |= resting;
@@ -113,8 +115,8 @@ impl RoundTrips {
         origin.heard = now;
         origin.lowest.take(sample, now);
         let lowest = origin.lowest.value();
-        let noise =
-            NOISE.max(lowest.saturating_mul(NOISE_PERCENT) / 100).max(self.spread.saturating_mul(SPREADS));
+        let share = lowest.saturating_mul(NOISE_PERCENT) / 100;
+        let noise = NOISE.max(share).max(burst).max(self.spread.saturating_mul(SPREADS));
         let over = sample.saturating_sub(lowest);
         if resting {
             self.spread_to(over.min(noise.saturating_mul(2)));
@@ -196,7 +198,10 @@ mod tests {
         let mut now = at(10);
         for sample in samples {
             now = now + Duration::from_secs(1);
-            trips.compare(1, millis(*sample), false, now).into_iter().for_each(|excess| trips.push(excess));
+            trips
+                .compare(1, millis(*sample), false, Duration::ZERO, now)
+                .into_iter()
+                .for_each(|excess| trips.push(excess));
         }
         let middle = trips.middle(Moment::START, now);
         assert_eq!(middle.map(|excess| excess.is_queue()), expected, "{samples:?}");
@@ -224,7 +229,7 @@ mod tests {
         {
             let now = at(10 + u64::try_from(second).unwrap());
             trips
-                .compare(*origin, millis(*sample), false, now)
+                .compare(*origin, millis(*sample), false, Duration::ZERO, now)
                 .into_iter()
                 .for_each(|excess| trips.push(excess));
         }
@@ -234,9 +239,10 @@ mod tests {
     #[test]
     fn a_longer_route_is_believed_after_ten_minutes() {
         let mut trips = RoundTrips::default();
-        trips.compare(1, millis(100), false, at(0));
-        let over =
-            |trips: &mut RoundTrips, second| trips.compare(1, millis(300), false, at(second)).unwrap().over;
+        trips.compare(1, millis(100), false, Duration::ZERO, at(0));
+        let over = |trips: &mut RoundTrips, second| {
+            trips.compare(1, millis(300), false, Duration::ZERO, at(second)).unwrap().over
+        };
         assert_eq!(over(&mut trips, 200), millis(200));
         assert_eq!(over(&mut trips, 400), millis(200));
         assert_eq!(over(&mut trips, 800), millis(0));
@@ -246,11 +252,11 @@ mod tests {
     fn jitter_seen_at_rest_is_noise() {
         let mut trips = RoundTrips::default();
         for second in 0..100 {
-            trips.compare(1, millis(40 + second * 37 % 60), true, at(second));
+            trips.compare(1, millis(40 + second * 37 % 60), true, Duration::ZERO, at(second));
         }
-        let excess = trips.compare(1, millis(85), false, at(101)).unwrap();
+        let excess = trips.compare(1, millis(85), false, Duration::ZERO, at(101)).unwrap();
         assert!(!excess.is_queue(), "{excess:?}");
-        assert!(trips.compare(1, millis(200), false, at(102)).unwrap().is_queue());
+        assert!(trips.compare(1, millis(200), false, Duration::ZERO, at(102)).unwrap().is_queue());
     }
 
     #[test]
@@ -258,7 +264,7 @@ mod tests {
         let mut trips = RoundTrips::default();
         for second in 10..15 {
             trips
-                .compare(1, millis(100), false, at(second))
+                .compare(1, millis(100), false, Duration::ZERO, at(second))
                 .into_iter()
                 .for_each(|excess| trips.push(excess));
         }
@@ -271,10 +277,10 @@ mod tests {
     fn the_oldest_of_too_many_origins_is_forgotten() {
         let mut trips = RoundTrips::default();
         for key in 0..65 {
-            assert!(trips.compare(key, millis(100), false, at(key)).is_none());
+            assert!(trips.compare(key, millis(100), false, Duration::ZERO, at(key)).is_none());
         }
         assert_eq!(trips.origins.len(), ORIGINS);
-        assert!(trips.compare(64, millis(100), false, at(70)).is_some());
-        assert!(trips.compare(0, millis(100), false, at(71)).is_none());
+        assert!(trips.compare(64, millis(100), false, Duration::ZERO, at(70)).is_some());
+        assert!(trips.compare(0, millis(100), false, Duration::ZERO, at(71)).is_none());
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct WakingLane {
     pub(super) lane: Lane,
     slots: Vec<Option<Slot>>,
     grants: Vec<Grant>,
+    /// Connections that have carried enough to stand elsewhere.
+    grown: Vec<Arc<Counters>>,
 }
 
 /// Whom to wake for a flow, and what counts its bytes.
@@ -44,7 +46,7 @@ pub(super) struct Slot {
 impl WakingLane {
     pub(super) fn new(direction: Direction, model: &LinkModel, now: Moment) -> Self {
         let lane = Lane::new(model, direction, now).with_late_timers(EARLY, GRAIN);
-        Self { direction, lane, slots: Vec::new(), grants: Vec::new() }
+        Self { direction, lane, slots: Vec::new(), grants: Vec::new(), grown: Vec::new() }
     }
 
     pub(super) fn open(&mut self, standing: Standing, waker: Waker, counters: Arc<Counters>) -> FlowId {
@@ -102,6 +104,11 @@ impl WakingLane {
         view
     }
 
+    /// The connections that have, since this was last asked, carried enough to stand elsewhere.
+    pub(super) fn take_grown(&mut self) -> Vec<Arc<Counters>> {
+        std::mem::take(&mut self.grown)
+    }
+
     fn wait(&mut self, flow: FlowId, waiting: bool) {
         if let Some(slot) = slot(&mut self.slots, flow) {
             slot.waiting = waiting;
@@ -114,6 +121,9 @@ impl WakingLane {
             let Some(slot) = slot(&mut self.slots, flow) else { continue };
             if self.direction == Direction::Down {
                 slot.counters.count_down(bytes);
+            }
+            if slot.counters.has_grown() {
+                self.grown.push(Arc::clone(&slot.counters));
             }
             if std::mem::take(&mut slot.waiting) {
                 woken.push(slot.waker.clone());

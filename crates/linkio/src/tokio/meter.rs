@@ -3,18 +3,36 @@
 //! Owns the counters of a connection. They are written by the one stream they belong to, and by the dispatcher on its
 //! behalf.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::shared::Shared;
 use crate::flow::{FlowId, Standing};
 use crate::usage::Usage;
 
-/// Bytes of one connection that crossed so far.
-#[derive(Debug, Default)]
+/// Bytes of one connection that crossed so far, and what changes when enough have.
+#[derive(Debug)]
 pub(super) struct Counters {
     pub(super) down: AtomicU64,
     pub(super) up: AtomicU64,
+    /// At how many bytes in both directions the first of the steps is due.
+    next: AtomicU64,
+    steps: Mutex<VecDeque<(u64, Standing)>>,
+    /// The connection's flows, down and up.
+    flows: OnceLock<(FlowId, FlowId)>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            down: AtomicU64::new(0),
+            up: AtomicU64::new(0),
+            next: AtomicU64::new(u64::MAX),
+            steps: Mutex::default(),
+            flows: OnceLock::new(),
+        }
+    }
 }
 
 impl Counters {
@@ -25,6 +43,35 @@ impl Counters {
 
     pub(super) fn count_up(&self, bytes: u64) {
         self.up.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether a step is due.
+    pub(super) fn has_grown(&self) -> bool {
+        self.usage().total() >= self.next.load(Ordering::Relaxed)
+    }
+
+    /// These are the connection's flows.
+    pub(super) fn belong_to(&self, down: FlowId, up: FlowId) {
+        let _ = self.flows.set((down, up));
+    }
+
+    /// The connection's flows, and the last of the steps that are due.
+    pub(super) fn climb(&self) -> Option<(FlowId, FlowId, Standing)> {
+        let total = self.usage().total();
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reached = None;
+        while let Some((_, standing)) = steps.pop_front_if(|(bytes, _)| *bytes <= total) {
+            reached = Some(standing);
+        }
+        self.next.store(steps.front().map_or(u64::MAX, |(bytes, _)| *bytes), Ordering::Relaxed);
+        let (down, up) = *self.flows.get()?;
+        reached.map(|standing| (down, up, standing))
+    }
+
+    fn set_steps(&self, later: impl IntoIterator<Item = (u64, Standing)>) {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        *steps = later.into_iter().collect();
+        self.next.store(steps.front().map_or(u64::MAX, |(bytes, _)| *bytes), Ordering::Relaxed);
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -56,14 +103,22 @@ impl Meter {
         self.counters.usage().up
     }
 
-    /// From now on the connection stands so among the others: a pooled one changes hands, a download turns out to be
-    /// large. What waits goes with it; what it used so far stays counted here.
+    /// From now on the connection stands so among the others: a pooled one changes hands. What waits goes with it; what
+    /// it used so far stays counted here.
     pub fn assign(&self, standing: impl Into<Standing>) {
-        let standing = standing.into();
+        self.assign_in_steps(standing, []);
+    }
+
+    /// The same, and otherwise once the connection has carried as many bytes, in both directions since it was opened, as
+    /// `later` says: a download turns out to be large. Ascending; what is due already counts at the next byte.
+    pub fn assign_in_steps(
+        &self,
+        standing: impl Into<Standing>,
+        later: impl IntoIterator<Item = (u64, Standing)>,
+    ) {
         if let Some(link) = self.link.upgrade() {
-            let mut state = link.lock();
-            state.down.lane.assign(self.down, standing);
-            state.up.lane.assign(self.up, standing);
+            self.counters.set_steps(later);
+            link.lock().assign(self.down, self.up, standing.into());
         }
     }
 }

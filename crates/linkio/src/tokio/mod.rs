@@ -104,6 +104,11 @@ impl SharedLink {
         (rate(&state.down), rate(&state.up))
     }
 
+    /// Whether the rates are to follow those of a real link, `auto=90%`.
+    pub fn is_guarded(&self) -> bool {
+        self.shared.lock().model.spec.auto.is_some()
+    }
+
     /// The time there and back now, without jitter.
     pub fn rtt(&self) -> Duration {
         self.shared.lock().down.lane.rtt(self.shared.now())

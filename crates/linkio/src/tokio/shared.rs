@@ -54,6 +54,21 @@ impl State {
         }
     }
 
+    /// Gives both flows of a connection another standing.
+    pub(super) fn assign(&mut self, down: FlowId, up: FlowId, standing: Standing) {
+        self.down.lane.assign(down, standing);
+        self.up.lane.assign(up, standing);
+    }
+
+    /// Moves connections that have, by what was just granted, carried enough for it.
+    fn promote(&mut self) {
+        for counters in [self.down.take_grown(), self.up.take_grown()].into_iter().flatten() {
+            if let Some((down, up, standing)) = counters.climb() {
+                self.assign(down, up, standing);
+            }
+        }
+    }
+
     pub(super) fn passing(&self) -> u8 {
         let bit = |lane: &WakingLane, bit: u8| if lane.lane.passes() { bit } else { 0 };
         bit(&self.down, passing_bit(Direction::Down)) | bit(&self.up, passing_bit(Direction::Up))
@@ -160,7 +175,9 @@ impl Shared {
         let mut woken = Vec::new();
         let result = {
             let mut state = self.lock();
-            act(&mut state, self.now(), &mut woken)
+            let result = act(&mut state, self.now(), &mut woken);
+            state.promote();
+            result
         };
         woken.into_iter().for_each(Waker::wake);
         result
@@ -174,10 +191,10 @@ impl Shared {
     ) -> (FlowId, FlowId) {
         let [down, up] = wakers;
         let mut state = self.lock();
-        (
-            state.down.open(standing, down, Arc::clone(counters)),
-            state.up.open(standing, up, Arc::clone(counters)),
-        )
+        let down = state.down.open(standing, down, Arc::clone(counters));
+        let up = state.up.open(standing, up, Arc::clone(counters));
+        counters.belong_to(down, up);
+        (down, up)
     }
 
     pub(super) fn close(&self, down: FlowId, up: FlowId, counters: &Counters) {
