@@ -68,6 +68,7 @@ impl Proxy {
         let readers: Arc<[Box<dyn Reader>]> =
             log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>).collect();
         let link = SharedLink::new(config.link.trace.model(config.link.spec.clone()));
+        link.set_classes(config.link.classes);
         let drain = Drain::new();
 
         let rules = Rules::new(config.destinations.clone(), addresses.clone());

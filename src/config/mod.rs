@@ -14,6 +14,7 @@ mod load;
 mod merge;
 mod nearest;
 mod options;
+mod policy;
 mod show;
 pub(crate) mod trace;
 mod value;
@@ -24,7 +25,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use linkio::{ByteCount, LinkSpec};
+use linkio::{ByteCount, ClassPolicy, LinkSpec};
 
 pub use class::{ClassRule, ClientWeight, Condition, HostPattern, Sharer};
 pub use destination::AllowedDestination;
@@ -70,7 +71,7 @@ pub struct CacheConfig {
 }
 
 /// The link every byte to and from an origin crosses.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkConfig {
     /// Its rates, delays and all else that can be said in a line.
     pub spec: LinkSpec,
@@ -80,8 +81,23 @@ pub struct LinkConfig {
     pub rules: Vec<ClassRule>,
     /// Shares of clients in the link: the first that matches counts, and 1 is everybody else's.
     pub weights: Vec<ClientWeight>,
+    /// What each class may claim, in the order of `Class::ALL`.
+    pub classes: [ClassPolicy; 3],
     /// Whether name lookups cross the link, too: the name server is at its far end.
     pub dns: bool,
+}
+
+impl Default for LinkConfig {
+    fn default() -> LinkConfig {
+        LinkConfig {
+            spec: LinkSpec::default(),
+            trace: LinkTrace::default(),
+            rules: Vec::new(),
+            weights: Vec::new(),
+            classes: ClassPolicy::DEFAULT,
+            dns: false,
+        }
+    }
 }
 
 /// Which destinations clients may reach.

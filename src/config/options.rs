@@ -4,7 +4,7 @@
 //! It does not say what a default is (that is `Config::default`, which a row prints with `get`), nor how the text
 //! of one value is read (`value`), nor where given values come from (`load`).
 
-use crate::config::{Config, class, destination, trace, value};
+use crate::config::{Config, class, destination, policy, trace, value};
 
 /// One option: how it is named, given, explained, read and printed.
 #[derive(Debug)]
@@ -131,6 +131,19 @@ pub(super) static OPTIONS: &[OptionRow] = &[
                between semicolons, must hold.",
         set: |config, given| put_all(&mut config.link.rules, given, class::parse_rule),
         get: |config| each(&config.link.rules, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "link.classes",
+        value_name: "CLASS:CLAIMS",
+        help: "What the classes of link.rules may claim: higher priority first, weight among equals, a floor that is \
+               theirs in any case, a ceiling beyond which they get only what nobody else wants.",
+        set: |config, given| {
+            let wrong = |(value, reason)| Rejected { value: Some(value), reason };
+            config.link.classes = policy::parse_all(given).map_err(wrong)?;
+            Ok(())
+        },
+        get: |config| policy::print_all(&config.link.classes),
         ..LIST
     },
     OptionRow {
