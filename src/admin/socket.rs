@@ -143,10 +143,17 @@ async fn serve(listener: UnixListener, admin: Arc<Admin>) {
 /// Bytes of a command's content.
 const MAX_CONTENT: usize = 64 * 1024;
 
-async fn command(request: Request<Incoming>, admin: &Admin) -> Result<Response<Full<Bytes>>, Late> {
+async fn command(request: Request<Incoming>, admin: &Arc<Admin>) -> Result<Response<Full<Bytes>>, Late> {
     let (parts, body) = request.into_parts();
     let (status, reply) = match collect(body).await? {
-        Some(content) => api::answer(admin, &parts.method, parts.uri.path(), &content),
+        Some(content) => {
+            // Files may be read for it, and whoever is served meanwhile must not wait for that.
+            let (admin, method, path) = (admin.clone(), parts.method, parts.uri.path().to_owned());
+            let work = move || api::answer(&admin, &method, &path, &content);
+            tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+                (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": "the command failed" }))
+            })
+        }
         None => (StatusCode::PAYLOAD_TOO_LARGE, serde_json::json!({ "error": "the content is too large" })),
     };
     let mut response = Response::new(Full::new(api::content(&reply)));

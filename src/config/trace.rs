@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,6 +48,9 @@ impl LinkTrace {
     }
 }
 
+/// Bytes of a file: a trace of days.
+const LARGEST: u64 = 100_000_000;
+
 const EXPECTED: &str = "expected off, a file for both directions, or down=FILE,up=FILE";
 
 /// Reads `off`, `FILE` for both directions, or `down=FILE,up=FILE` of which either may be left out; and the files.
@@ -77,7 +81,16 @@ fn read(path: &str) -> Result<TraceFile, String> {
     if path.is_empty() || path.contains('\0') {
         return Err(EXPECTED.to_owned());
     }
-    let text = fs::read_to_string(path).map_err(|error| format!("{path}: cannot be read: {error}"))?;
+    let unreadable = |error: io::Error| format!("{path}: cannot be read: {error}");
+    let found = fs::metadata(path).map_err(unreadable)?;
+    // A pipe or a device may never end, or never begin.
+    if !found.is_file() {
+        return Err(format!("{path}: expected a regular file"));
+    }
+    if found.len() > LARGEST {
+        return Err(format!("{path}: expected a file of at most {} MB", LARGEST / 1_000_000));
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
     let wrong = |error: linkio::TraceError| format!("{path}: {error}");
     let source = if is_csv(path, &text) {
         Source::Schedule(Arc::new(Schedule::from_csv(&text).map_err(wrong)?))
@@ -89,7 +102,8 @@ fn read(path: &str) -> Result<TraceFile, String> {
 
 /// A table begins with the names of its columns, a trace with a number.
 fn is_csv(path: &str, text: &str) -> bool {
-    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let bare = |line: &'_ str| line.trim_start_matches(['\u{feff}', '"', ' ', '\t']).to_owned();
+    let first = text.lines().map(bare).find(|line| !line.is_empty() && !line.starts_with('#'));
     Path::new(path).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
         || first.is_some_and(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()))
 }
@@ -131,6 +145,9 @@ mod tests {
         assert!(matches!(parse(&table).unwrap().down.unwrap().source, Source::Schedule(_)));
         let broken = file("c.trace", "5\n4\n");
         assert!(parse(&broken).unwrap_err().contains("line 2"), "{}", parse(&broken).unwrap_err());
+        assert!(parse("/dev/null").unwrap_err().contains("regular file"));
+        let quoted = file("d", "\u{feff}\"time\",\"down\"\n0,56k\n");
+        assert!(parse(&quoted).is_ok(), "{:?}", parse(&quoted));
         assert!(parse("/nowhere/at/all").unwrap_err().contains("cannot be read"));
         assert!(parse(&format!("down={trace},down={trace}")).unwrap_err().contains("only once"));
         assert!(parse("down=").unwrap_err().starts_with("expected off"));

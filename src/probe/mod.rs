@@ -71,7 +71,12 @@ impl Target {
         }
         let Some(host) = uri.host().filter(|host| !host.is_empty()) else { bail!("{url:?}: {EXPECTED}") };
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        let port = uri.port_u16().unwrap_or(80);
+        let named = uri.authority().is_some_and(|authority| !authority.as_str().ends_with(host));
+        let port = match uri.port_u16() {
+            Some(port) => port,
+            None if named => bail!("{url:?}: expected a port from 1 to 65535 behind the host"),
+            None => 80,
+        };
         let authority = if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(Self { url: url.to_owned(), host: bare.to_owned(), port, authority, path })
@@ -96,7 +101,12 @@ pub(crate) async fn run(target: &Target, options: &Options) -> anyhow::Result<Fo
     let handshake = || timeout(PATIENCE, transfer::handshake(address));
     let mut idle = Vec::new();
     for _ in 0..HANDSHAKES {
-        idle.push(handshake().await.with_context(about)?.with_context(about)?);
+        idle.push(
+            handshake()
+                .await
+                .with_context(|| format!("{}: no connection within {} s", about(), PATIENCE.as_secs()))?
+                .with_context(about)?,
+        );
     }
     let mut sampled = Vec::new();
     let begun = Instant::now();

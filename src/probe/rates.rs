@@ -60,7 +60,7 @@ impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooShort => {
-                "the download was too short for its rate to settle: name a larger file, or allow more --bytes and \
+                "the download was too short, or broke off, before its rate had settled: name a larger file, or allow more --bytes and \
                  --seconds"
             }
             Self::Growing => "the rate was still growing at the end: the link may carry more",

@@ -33,10 +33,12 @@ pub(super) async fn download(
     let begun = Instant::now();
     stream.write_all(request.as_bytes()).await?;
     let mut held = Vec::new();
-    ensure!(timeout(patience, stream.read_buf(&mut held)).await?? > 0, "the server closed the connection");
+    let silent = || format!("the server sends nothing for {} s", patience.as_secs());
+    let first = timeout(patience, stream.read_buf(&mut held)).await.with_context(silent)??;
+    ensure!(first > 0, "the server closed the connection");
     let mut found =
         Download { first_byte: begun.elapsed(), sent: request.len() as u64, ..Download::default() };
-    let head = timeout(patience, read_head(&mut stream, &mut held)).await??;
+    let head = timeout(patience, read_head(&mut stream, &mut held)).await.with_context(silent)??;
     check_status(&head)?;
     let (first, mut content) = (Instant::now(), held.len() as u64);
     let deadline = tokio::time::Instant::from_std(first) + options.period;

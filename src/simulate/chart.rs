@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::axis::{Axis, decades, time_axis};
 use super::measure::{percent, rate, time};
 use super::report::{Report, Row, Way};
-use super::table::ROWS;
+use super::table::{ROWS, used};
 
 const WIDTH: f64 = 960.0;
 /// Where plots begin and end from the left.
@@ -103,11 +103,7 @@ impl Drawing {
             let scale = if limited { 1.0 } else { most };
             let parts: Vec<f64> = parts.iter().map(|part| part / scale).collect();
             self.steps(&parts, length, axis, colour);
-            let mean = match (limited, way.utilisation) {
-                (true, Some(used)) => percent(used),
-                (true, None) => "no limit".to_owned(),
-                (false, _) => rate(way.mean_bits_per_second),
-            };
+            let mean = if limited { used(way) } else { rate(way.mean_bits_per_second) };
             self.rect(x, TOP - 21.0, 10.0, 10.0, colour);
             self.label(x + 15.0, TOP - 12.0, "start", &format!("{name} {mean}"), "");
         }

@@ -123,11 +123,19 @@ fn clients(clients: &[Client]) -> String {
     text
 }
 
+/// How much of a direction was used.
+pub(super) fn used(way: &Way) -> String {
+    match (way.utilisation, way.offered_bytes) {
+        (Some(used), _) => percent(used),
+        (None, Some(_)) => "closed".to_owned(),
+        (None, None) => "no limit".to_owned(),
+    }
+}
+
 fn directions(report: &Report) -> Vec<Vec<String>> {
     let mut lines = vec![["", "UTILISATION", "CROSSED", "MEAN RATE"].map(str::to_owned).to_vec()];
     let line = |name: &str, way: &Way| {
-        let used = way.utilisation.map_or_else(|| "no limit".to_owned(), percent);
-        vec![name.to_owned(), used, bytes(way.crossed_bytes), rate(way.mean_bits_per_second)]
+        vec![name.to_owned(), used(way), bytes(way.crossed_bytes), rate(way.mean_bits_per_second)]
     };
     lines.extend([line("down", &report.down), line("up", &report.up)]);
     lines

@@ -40,6 +40,9 @@ pub(crate) struct Reading {
     pub(crate) until: Option<Duration>,
 }
 
+/// Bytes that a run without an end may be asked to carry: minutes of this machine's time.
+const MOST: u64 = 1_000_000_000_000;
+
 impl Plan {
     /// Reads `argument`: the name of a file, or a description such as `clients=50,for=24h`.
     ///
@@ -60,6 +63,11 @@ impl Plan {
         };
         plan.workload.keep_alive = reading.keep_alive;
         plan.workload.until = reading.until.map(linkio::Moment::after_start);
+        let bytes = |asked: &Transaction| asked.up.saturating_add(asked.down);
+        let total = plan.workload.transactions.iter().map(bytes).fold(0, u64::saturating_add);
+        if total > MOST && reading.until.is_none() {
+            return Err("expected at most 1 TB in all, or an end of the run with --until".to_owned());
+        }
         if reading.no_wait {
             plan.workload.transactions.iter_mut().for_each(|asked| asked.wait = Duration::ZERO);
         }

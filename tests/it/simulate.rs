@@ -217,6 +217,7 @@ fn an_error_says_what_and_where() {
     check(&[&list], "list: line 2: expected START CLIENT UP DOWN");
     check(&[&folder.file("a.har", "{\"log\": 3}")], "a.har: expected a HAR file: invalid type: integer `3`");
     check(&[&list, "--until", "5"], "expected a time such as 90s");
+    check(&[&folder.file("huge", "0s a 1 2T\n")], "expected at most 1 TB in all");
     check(&["--link", "64q", &list], "expected a rate");
     check(&["--link-trace", "sideways=x", &list], "sideways=x: cannot be read");
     check(

@@ -20,6 +20,8 @@ use crate::units::{self, Unit};
 /// More rows than this are a mistake rather than a schedule.
 const ROWS_MAX: usize = 1_000_000;
 const LOSS_MAX: u64 = 500_000;
+/// As of a specification.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 const SECONDS: &[Unit] = &[("", 1_000_000_000)];
 const MILLISECONDS: &[Unit] = &[("", 1_000_000)];
@@ -210,7 +212,8 @@ fn rate(text: &str) -> Result<BitRate, &'static str> {
 }
 
 fn delay(text: &str) -> Result<Duration, &'static str> {
-    time(text, MILLISECONDS).ok_or("milliseconds such as 600, or a time such as 1.5s")
+    let delay = time(text, MILLISECONDS).filter(|delay| *delay <= LONGEST_DELAY);
+    delay.ok_or("milliseconds such as 600, or a time such as 1.5s, at most 1h")
 }
 
 fn time(text: &str, bare: &[Unit]) -> Option<Duration> {
@@ -302,7 +305,7 @@ mod tests {
         fails("time,up\n0,512q\n", 2, &format!("column up: {rate}"));
         let time = "expected seconds such as 12.5, or a time such as 1m30s, and not \"soon\"";
         fails("time,up\nsoon,512q\n", 2, &format!("column time: {time}"));
-        let delay = "expected milliseconds such as 600, or a time such as 1.5s, and not \"-1\"";
+        let delay = "expected milliseconds such as 600, or a time such as 1.5s, at most 1h, and not \"-1\"";
         fails("time,rtt\n0,-1\n", 2, &format!("column rtt: {delay}"));
         fails("time,jitter\n0,-1\n", 2, &format!("column jitter: {delay}"));
         let loss = "expected a percentage up to 50 with at most four decimals, such as 0.5%, and not \"51%\"";

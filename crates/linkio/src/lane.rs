@@ -21,8 +21,12 @@ use crate::propagation::Propagation;
 use crate::spec::{Direction, Discipline, Tcp};
 use crate::window::Window;
 
-/// Bytes of one flow in flight on a link that delays but does not limit. A limited one bounds them by itself.
+/// Bytes of one flow in flight on a link that delays but does not limit, as much as systems buffer for a connection.
 const IN_FLIGHT_MAX: u64 = 4 * 1024 * 1024;
+/// The same on one that does limit: enough for 200 Mbit/s over 600 ms.
+const LIMITED_IN_FLIGHT_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes of a FIFO, however long it says it is.
+const FIFO_MAX: u64 = 16 * 1024 * 1024;
 
 /// One direction of a link.
 ///
@@ -171,6 +175,10 @@ impl Lane {
     pub fn set(&mut self, model: &LinkModel, now: Moment, grants: &mut Vec<Grant>) {
         self.step(now, grants);
         self.propagation = model.propagation(self.direction, now);
+        if self.tcp != model.spec.tcp {
+            // What is on its way was counted for a window that is none any more, or was not counted.
+            self.slots.iter_mut().flatten().for_each(|slot| slot.window = Window::new());
+        }
         (self.tcp, self.queue) = (model.spec.tcp, model.spec.queue);
         self.link.set_accounting(model.spec.accounting);
         self.link.set_fifo(matches!(self.queue, Discipline::Fifo(_)));
@@ -221,9 +229,9 @@ impl Lane {
             view.arrived = slot.pipe.arrive(now + self.grain);
             view.again = slot.pipe.next();
             view.room = queue;
-            if self.link.capacity().rate(now).is_none() {
-                view.room = view.room.min(IN_FLIGHT_MAX.saturating_sub(slot.pipe.bytes()));
-            }
+            let limited = self.link.capacity().rate(now).is_some();
+            let most = if limited { LIMITED_IN_FLIGHT_MAX } else { IN_FLIGHT_MAX };
+            view.room = view.room.min(most.saturating_sub(slot.pipe.bytes()));
             if self.tcp == Tcp::SlowStart {
                 slot.window.acknowledge(now);
                 let room = slot.window.room();
@@ -243,7 +251,7 @@ impl Lane {
         match (self.queue, capacity.rate(now)) {
             (Discipline::Fifo(length), Some(rate)) => {
                 let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-                let room = rate.bytes_in_millis(length).saturating_sub(self.link.backlog());
+                let room = rate.bytes_in_millis(length).min(FIFO_MAX).saturating_sub(self.link.backlog());
                 // Someone whose queue is empty always gets a packet to its end.
                 if waiting == 0 { room.max(capacity.quantum(now)) } else { room }
             }

@@ -159,3 +159,47 @@ fn jitter_spreads_arrivals_and_keeps_their_order() {
         "{least} {mean} {most}"
     );
 }
+
+/// Makes the lane one of `spec`, now.
+fn change(busy: &mut Busy, spec: &str) {
+    let spec: LinkSpec = spec.parse().unwrap();
+    busy.lane.set(&LinkModel::from(spec), busy.now, &mut busy.grants);
+}
+
+#[test]
+fn a_window_that_was_switched_off_holds_nobody_up_later() {
+    let mut busy = Busy::new("8k,rtt=20ms,tcp=slow-start,queue=fifo:1h", &[30_000]);
+    busy.run(Moment::from_nanos(60_000_000));
+    // All that the window allowed waits, and crosses without one.
+    change(&mut busy, "10M");
+    busy.run(Moment::from_nanos(SECOND));
+    assert_eq!(busy.arrived(), [30_000]);
+    change(&mut busy, "8k,rtt=20ms,tcp=slow-start,queue=fifo:1h");
+    busy.left[0] = 1000;
+    busy.run(Moment::from_nanos(3 * SECOND));
+    assert_eq!(busy.arrived(), [31_000]);
+}
+
+#[test]
+fn one_flow_has_a_bounded_amount_on_its_way() {
+    for spec in [
+        "100M,queue=fifo:1h",
+        "10G,rtt=10s",
+        "200M,rtt=600ms,loss=50%",
+        "unlimited,rtt=5s",
+        "1M,queue=fifo:1h",
+    ] {
+        let spec: LinkSpec = spec.parse().unwrap();
+        let mut lane = Lane::new(&LinkModel::from(spec.clone()), Direction::Down, Moment::START);
+        let (flow, mut grants, mut asked, mut arrived) = (lane.open(ClientKey(1)), Vec::new(), 0, 0);
+        for step in 0..20_000_u64 {
+            let now = Moment::from_nanos(step * 1_000_000);
+            let view = lane.visit(flow, 0, now, &mut grants);
+            let after = lane.visit(flow, view.room, now, &mut grants);
+            asked += view.room;
+            arrived += view.arrived + after.arrived;
+            grants.clear();
+            assert!(asked - arrived <= 33 * 1024 * 1024, "{spec}: {}", asked - arrived);
+        }
+    }
+}

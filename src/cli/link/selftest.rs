@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use linkio::{LinkModel, LinkSpec};
+use linkio::{LinkModel, LinkSpec, Source};
 use serde_json::{Value, json};
 
 use crate::config::trace;
@@ -67,7 +68,16 @@ fn named(file: &str) -> anyhow::Result<(String, LinkModel)> {
     let trace = trace::parse(file).map_err(|error| anyhow!("--trace {error}"))?;
     let name =
         Path::new(file).file_stem().map_or_else(|| file.into(), |stem| stem.to_string_lossy().into_owned());
-    Ok((name, trace.model(LinkSpec::default())))
+    let mut model = trace.model(LinkSpec::default());
+    for source in [&mut model.down, &mut model.up].into_iter().flatten() {
+        if let Source::Schedule(schedule) = source {
+            // How much crosses is measured; what is late or lost besides would only blur it.
+            for point in &mut Arc::make_mut(schedule).points {
+                (point.rtt, point.jitter, point.loss) = (None, None, None);
+            }
+        }
+    }
+    Ok((name, model))
 }
 
 fn text(event: &Event, seconds: u16) -> String {

@@ -69,7 +69,7 @@ pub(super) fn rate(part: &str) -> Result<Option<BitRate>, Wrong<'_>> {
         return Ok(None);
     }
     // Whether a link that is "off" carries nothing or everything is not ours to guess.
-    if ["off", "none", "no", "max"].iter().any(|word| is(text, word)) {
+    if ["off", "none", "no", "max", "closed"].iter().any(|word| is(text, word)) {
         return Err(Wrong::new(part, "expected a rate: unlimited for no limit, 0 for a closed link"));
     }
     text.parse().map(Some).map_err(|_| Wrong::new(part, EXPECTED_RATE))

@@ -80,6 +80,11 @@ impl WakingLane {
     pub(super) fn set(&mut self, model: &LinkModel, now: Moment, woken: &mut Vec<Waker>) {
         self.lane.set(model, now, &mut self.grants);
         self.hand_out(woken);
+        // Whoever waits for room or an arrival may have less to wait for.
+        for slot in self.slots.iter_mut().flatten().filter(|slot| slot.waiting) {
+            slot.waiting = false;
+            woken.push(slot.waker.clone());
+        }
     }
 
     pub(super) fn set_capacity(&mut self, capacity: Capacity, now: Moment, woken: &mut Vec<Waker>) {

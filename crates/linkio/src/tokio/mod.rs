@@ -160,17 +160,22 @@ impl SharedLink {
         standing: impl Into<Standing>,
     ) -> Result<LinkedIo<T>, E> {
         let answer = dial.await;
-        // No handshake crosses a link that is closed. It may also be opened by hand, at any time.
+        // No handshake crosses a link that is closed. It may also be changed by hand, at any time.
         while let Some(closed) = self.shared.closed_for() {
-            sleep(closed.min(CLOSED)).await;
+            sleep(closed.min(LOOK)).await;
         }
-        let handshake = self.shared.handshake();
-        if !handshake.is_zero() {
-            sleep(handshake.saturating_sub(GRAIN)).await;
+        let begun = self.shared.now();
+        loop {
+            let passed = self.shared.now().since(begun) + GRAIN;
+            let left = self.shared.handshake(begun).saturating_sub(passed);
+            if left.is_zero() {
+                break;
+            }
+            sleep(left.min(LOOK)).await;
         }
         answer.map(|io| self.wrap(io, standing))
     }
 }
 
-/// How often a handshake on a closed link looks whether it was opened.
-const CLOSED: Duration = Duration::from_millis(50);
+/// How often a handshake under way looks whether the link was changed.
+const LOOK: Duration = Duration::from_millis(50);

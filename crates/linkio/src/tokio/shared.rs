@@ -156,12 +156,12 @@ impl Shared {
         Some(closed(&state.down).max(closed(&state.up))).filter(|closed| !closed.is_zero())
     }
 
-    /// How long a TCP handshake takes that begins now.
-    pub(super) fn handshake(&self) -> Duration {
-        let (state, now) = (self.lock(), self.now());
+    /// How long a TCP handshake takes that began at `begun`.
+    pub(super) fn handshake(&self, begun: Moment) -> Duration {
+        let state = self.lock();
         match state.model.spec.tcp {
             Tcp::None => Duration::ZERO,
-            Tcp::Handshake | Tcp::SlowStart => state.up.lane.one_way(now) + state.down.lane.one_way(now),
+            Tcp::Handshake | Tcp::SlowStart => state.up.lane.one_way(begun) + state.down.lane.one_way(begun),
         }
     }
 

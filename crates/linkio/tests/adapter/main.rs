@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers outside the tests proper fail the test, too")]
 
 mod change;
+mod dial;
 mod pace;
 mod passage;
 mod streams;
