@@ -122,6 +122,26 @@ impl Stretch {
     }
 }
 
+impl Stretch {
+    /// The first bytes of the stretch that are not as they were stored, in positions of the file: one block, or, where
+    /// the file is too short, everything from there on.
+    pub(crate) fn damage(&self, file: &File) -> Range<u64> {
+        let mut start = self.bytes.start;
+        for sum in &self.sums {
+            let end = (start + BLOCK).min(self.bytes.end);
+            let mut block = vec![0; to_usize(end - start)];
+            match file.read_exact_at(&mut block, start) {
+                Ok(()) if xxh3_64(&block) == *sum => start = end,
+                Ok(()) => return start..end,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return start..u64::MAX,
+                Err(_) => return start..end,
+            }
+        }
+        // It reads well by now; the part that did not is not trusted.
+        self.bytes.clone()
+    }
+}
+
 /// Sizes of buffers and counts of blocks: they fit, or there would be no such buffer.
 pub(crate) fn to_usize(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)

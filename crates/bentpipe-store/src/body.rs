@@ -1,13 +1,13 @@
 //! The body of a stored response as a client's response body.
 //!
-//! Owns the way back from memory, disk or a spool to frames; what is read whole stays in memory for the next. It sends no byte that was not verified: content is read
-//! in whole blocks of 64 KiB, each checked against its record before any part of it leaves. What a mismatch means
-//! depends on when it is met: [`StoredBody::verified`] meets it before the head is sent, later it breaks the body off.
+//! Owns the way back from memory, disk or a spool to frames; what is read whole stays in memory for the next. It sends
+//! no byte that was not verified: content is read in whole blocks of 64 KiB, each checked against its record before any
+//! part of it leaves. A damaged block is missing from then on: whoever can fetch it does, and reads on.
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,6 +20,7 @@ use crate::blocks::Stretch;
 use crate::error::Error;
 use crate::follower::Follower;
 use crate::hot;
+use crate::parts::Spot;
 use crate::record::Kept;
 use crate::stored::{Holding, Place};
 
@@ -37,7 +38,19 @@ enum From {
     Memory(Bytes),
     Content(Box<Reader>),
     Spool(Follower),
+    Parts(Box<Patchwork>),
     Nothing,
+}
+
+/// Reads a body that is held in part, piece by piece, and what is arriving of it.
+struct Patchwork {
+    holding: Arc<Holding>,
+    position: u64,
+    /// The position to stop before, where it is known.
+    until: Option<u64>,
+    /// What is read now, and where it began.
+    current: From,
+    run: u64,
 }
 
 /// Reads a content file.
@@ -57,16 +70,20 @@ impl StoredBody {
     pub(crate) fn new(holding: &Arc<Holding>, range: Option<RangeInclusive<u64>>) -> Self {
         let position = range.as_ref().map_or(0, |range| *range.start());
         let until = range.map(|range| range.end().saturating_add(1));
-        let source = match holding.place() {
+        let source = holding.with(|place| match place {
             Place::Arriving(spool) => {
                 let until = until.map(|until| spool.length().map_or(until, |length| until.min(length)));
-                From::Spool(Follower::new(spool, position, until))
+                From::Spool(Follower::new(Arc::clone(spool), position, until))
             }
             Place::Kept(kept) => {
                 let until = until.unwrap_or(u64::MAX).min(kept.length());
-                Self::of_kept(holding, kept, position.min(until), until)
+                From::of_kept(holding, kept, position.min(until), until)
             }
-        };
+            Place::Parts(parts) => {
+                let until = until.into_iter().chain(parts.complete_length).min();
+                From::patchwork(holding, position, until)
+            }
+        });
         Self { source, ahead: None }
     }
 
@@ -74,34 +91,61 @@ impl StoredBody {
     /// that comes from memory or is still arriving is returned as it is, unless it is known to break off.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the file is missing or not what was stored: the stored response is dropped, so looking
-    /// again is a miss. [`Error::CutShort`] when the body arrived only in part and that is too little. Else what the
-    /// disk said.
+    /// [`Error::Damaged`] when the file is missing or not what was stored, and [`Error::Missing`] when the first byte is
+    /// not held: looking again shows what is left. [`Error::CutShort`] when the body arrived only in part and that is
+    /// too little. Else what the disk said.
     pub async fn verified(mut self) -> Result<Self, Error> {
-        if let From::Content(reader) = &mut self.source
-            && self.ahead.is_none()
-            && reader.position < reader.until
-        {
-            self.ahead = Some(poll_fn(|cx| reader.poll_chunk(cx)).await?);
+        if self.ahead.is_none() {
+            match &mut self.source {
+                From::Content(reader) if reader.position < reader.until => {
+                    self.ahead = Some(poll_fn(|cx| reader.poll_chunk(cx)).await?);
+                }
+                From::Parts(patchwork) => self.ahead = patchwork.read_ahead().await?,
+                _ => {}
+            }
         }
         if matches!(&self.source, From::Spool(follower) if follower.is_broken_off()) {
             return Err(Error::CutShort);
         }
         Ok(self)
     }
+}
 
-    fn of_kept(holding: &Arc<Holding>, kept: Arc<Kept>, position: u64, until: u64) -> From {
-        let in_memory = match &*kept {
+impl From {
+    fn of_kept(holding: &Arc<Holding>, kept: &Arc<Kept>, position: u64, until: u64) -> Self {
+        let in_memory = match &**kept {
             Kept::Inline(bytes) => Some(bytes.clone()),
             Kept::Content(print) => holding.home().hot.get(print),
         };
         match in_memory {
             // The bounds are within the bytes, whose length is a usize.
-            Some(bytes) => From::Memory(bytes.slice(position as usize..until as usize)),
+            Some(bytes) => Self::Memory(bytes.slice(position as usize..until as usize)),
             None => {
-                let holding = Arc::clone(holding);
-                From::Content(Box::new(Reader { holding, kept, position, until, file: None, reading: None }))
+                let (holding, kept) = (Arc::clone(holding), Arc::clone(kept));
+                Self::Content(Box::new(Reader { holding, kept, position, until, file: None, reading: None }))
             }
+        }
+    }
+
+    fn patchwork(holding: &Arc<Holding>, position: u64, until: Option<u64>) -> Self {
+        let holding = Arc::clone(holding);
+        Self::Parts(Box::new(Patchwork { holding, position, until, current: Self::Nothing, run: position }))
+    }
+
+    /// The next frame of what is one run of bytes.
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match self {
+            Self::Memory(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Nothing;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Content(reader) if reader.position < reader.until => {
+                Poll::Ready(Some(ready!(reader.poll_chunk(cx)).map(Frame::data)))
+            }
+            Self::Spool(follower) => follower.poll_frame(cx),
+            Self::Parts(patchwork) => patchwork.poll_frame(cx),
+            Self::Content(_) | Self::Nothing => Poll::Ready(None),
         }
     }
 }
@@ -115,21 +159,20 @@ impl Body for StoredBody {
         if let Some(ahead) = this.ahead.take() {
             return Poll::Ready(Some(Ok(Frame::data(ahead))));
         }
-        match &mut this.source {
-            From::Memory(bytes) => {
-                let bytes = std::mem::take(bytes);
+        let frame = ready!(this.source.poll_run(cx));
+        match (&frame, &this.source) {
+            // What could be mended is a patchwork from here on.
+            (Some(Err(Error::Damaged)), From::Content(reader)) if reader.holding.is_mendable() => {
+                this.source = From::patchwork(&reader.holding, reader.position, Some(reader.until));
+                this.source.poll_run(cx)
+            }
+            // A missing part may come: who fetches it reads on.
+            (Some(Err(Error::Missing { .. })), _) => Poll::Ready(frame),
+            (Some(Err(_)), _) => {
                 this.source = From::Nothing;
-                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+                Poll::Ready(frame)
             }
-            From::Content(reader) if reader.position < reader.until => {
-                let read = ready!(reader.poll_chunk(cx));
-                if read.is_err() {
-                    this.source = From::Nothing;
-                }
-                Poll::Ready(Some(read.map(Frame::data)))
-            }
-            From::Spool(follower) => follower.poll_frame(cx),
-            From::Content(_) | From::Nothing => Poll::Ready(None),
+            _ => Poll::Ready(frame),
         }
     }
 
@@ -139,6 +182,7 @@ impl Body for StoredBody {
                 From::Memory(bytes) => bytes.is_empty(),
                 From::Content(reader) => reader.position >= reader.until,
                 From::Spool(follower) => follower.is_finished(),
+                From::Parts(patchwork) => patchwork.is_finished(),
                 From::Nothing => true,
             }
     }
@@ -148,10 +192,94 @@ impl Body for StoredBody {
             From::Memory(bytes) => Some(bytes.len() as u64),
             From::Content(reader) => Some(reader.until - reader.position),
             From::Spool(follower) => follower.remaining(),
+            From::Parts(patchwork) => patchwork.remaining(),
             From::Nothing => Some(0),
         };
         let ahead = self.ahead.as_ref().map_or(0, |ahead| ahead.len() as u64);
         rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(ahead + rest))
+    }
+}
+
+impl Patchwork {
+    fn is_finished(&self) -> bool {
+        self.until.is_some_and(|until| self.position >= until)
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        Some(self.until?.saturating_sub(self.position))
+    }
+
+    /// The next bytes, if they are on the disk, to be read at once.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the next byte is nowhere.
+    async fn read_ahead(&mut self) -> Result<Option<Bytes>, Error> {
+        if !self.is_finished() && matches!(self.current, From::Nothing) {
+            self.current = self.next_run()?;
+        }
+        if !matches!(self.current, From::Content(_)) {
+            return Ok(None);
+        }
+        let first = poll_fn(|cx| self.poll_frame(cx)).await.transpose()?;
+        Ok(first.and_then(|frame| frame.into_data().ok()))
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            match ready!(self.current.poll_run(cx)) {
+                Some(Ok(frame)) => {
+                    // Trailers belong to a whole body that came in one go.
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.position += data.len() as u64;
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                // It promised what it does not have.
+                Some(Err(Error::CutShort)) if self.run == self.position => {
+                    return Poll::Ready(Some(Err(Error::CutShort)));
+                }
+                // What is left is another run, or missing.
+                Some(Err(Error::Damaged | Error::CutShort)) | None => self.current = From::Nothing,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            }
+            if self.is_finished() {
+                return Poll::Ready(None);
+            }
+            match self.next_run() {
+                Ok(From::Nothing) => return Poll::Ready(None),
+                Ok(run) => (self.current, self.run) = (run, self.position),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    /// The run of bytes at the present position; nothing at the end of the body.
+    fn next_run(&self) -> Result<From, Error> {
+        let (holding, position) = (&self.holding, self.position);
+        let until = self.until.unwrap_or(u64::MAX);
+        holding.with(|place| match place {
+            Place::Kept(kept) => {
+                let until = until.min(kept.length());
+                Ok(From::of_kept(holding, kept, position.min(until), until))
+            }
+            Place::Arriving(spool) => Ok(From::Spool(Follower::new(Arc::clone(spool), position, self.until))),
+            Place::Parts(parts) => match parts.at(position) {
+                Spot::Piece(piece) => {
+                    let from = piece.at + (position - piece.first);
+                    let to = piece.at + (piece.end().min(until) - piece.first);
+                    Ok(From::of_kept(holding, &piece.kept, from, to))
+                }
+                Spot::Coming(coming) => {
+                    let end = coming.end.into_iter().chain(self.until).min();
+                    let until = end.map(|end| end - coming.first);
+                    Ok(From::Spool(Follower::new(coming.spool, position - coming.first, until)))
+                }
+                Spot::Hole(next) => {
+                    let end = next.into_iter().chain(self.until).min();
+                    Err(Error::Missing { first: position, end })
+                }
+                Spot::End => Ok(From::Nothing),
+            },
+        })
     }
 }
 
@@ -182,23 +310,65 @@ impl Reader {
         let (position, until) = (self.position, self.until);
         move || {
             let read = read(&holding, &kept, file, position, until);
-            if matches!(read, Err(Error::Damaged)) {
-                holding.found_damaged();
-            }
-            read
+            read.map_err(|lost| match lost {
+                Lost::Bytes(lost) => {
+                    holding.found_damaged(&kept, &lost);
+                    Error::Damaged
+                }
+                Lost::Access(error) => error,
+            })
         }
     }
 }
 
-fn read(holding: &Holding, kept: &Kept, file: Option<Arc<File>>, position: u64, until: u64) -> Read {
-    let Kept::Content(print) = kept else { return Err(Error::Damaged) };
+/// Verified bytes of `kept` from `position` on, but not beyond `end`: as many as are read in one go.
+///
+/// # Errors
+/// As for [`StoredBody::verified`].
+pub(crate) fn read_kept(
+    holding: &Arc<Holding>,
+    kept: &Arc<Kept>,
+    position: u64,
+    end: u64,
+) -> Result<Bytes, Error> {
+    match &**kept {
+        // The bounds are within the bytes, whose length is a usize.
+        Kept::Inline(bytes) => Ok(bytes.slice(position as usize..end as usize)),
+        Kept::Content(_) => {
+            let (holding, kept) = (Arc::clone(holding), Arc::clone(kept));
+            let reader = Reader { holding, kept, position, until: end, file: None, reading: None };
+            reader.job()().map(|(_, bytes)| bytes)
+        }
+    }
+}
+
+/// Why nothing was read.
+enum Lost {
+    /// These bytes are not what was stored, or cannot be read: a bad sector is damage as much as a wrong byte.
+    Bytes(Range<u64>),
+    /// The file cannot be opened for a reason that is not its own.
+    Access(Error),
+}
+
+fn read(
+    holding: &Holding,
+    kept: &Kept,
+    file: Option<Arc<File>>,
+    position: u64,
+    until: u64,
+) -> Result<(Arc<File>, Bytes), Lost> {
+    let all = || Lost::Bytes(0..kept.length());
+    let Kept::Content(print) = kept else { return Err(all()) };
     let file = match file {
         Some(file) => file,
-        None => Arc::new(holding.home().content.open(&print.digest, print.length)?),
+        None => match holding.home().content.open(&print.digest) {
+            Ok(file) => Arc::new(file),
+            Err(Error::Damaged) => return Err(all()),
+            Err(error) => return Err(Lost::Access(error)),
+        },
     };
-    let stretch = Stretch::at(position, until, print.length, &print.sums).ok_or(Error::Damaged)?;
-    // Whatever reading says, these bytes will not be had from here: a bad sector is damage as much as a wrong byte.
-    let bytes = stretch.read(&file, position, until).map_err(|_| Error::Damaged)?;
+    let stretch = Stretch::at(position, until, print.length, &print.sums).ok_or_else(all)?;
+    let bytes = stretch.read(&file, position, until).map_err(|_| Lost::Bytes(stretch.damage(&file)))?;
     if bytes.len() as u64 == print.length && print.length <= hot::LARGEST {
         holding.warm(print, bytes.clone());
     }

@@ -60,16 +60,32 @@ impl Content {
         }
     }
 
-    /// Makes `tmp/` if need be and deletes what an earlier process left there.
+    /// Makes `tmp/` if need be and deletes what an earlier process left there, but for the files named in `wanted`.
     ///
     /// # Errors
     /// When the folder cannot be read or written.
-    pub(crate) fn sweep_temporary(&self) -> io::Result<()> {
+    pub(crate) fn sweep_temporary(&self, wanted: &[&str]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.temporary)?;
         for entry in fs::read_dir(&self.temporary)? {
-            fs::remove_file(entry?.path())?;
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(|name| wanted.contains(&name)) {
+                remove_anything(&entry.path())?;
+            }
         }
         Ok(())
+    }
+
+    /// The temporary file of this name that an earlier process left.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn adopt(&self, name: &str) -> io::Result<(Temporary, File)> {
+        if name.contains(['/', '\\']) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let path = self.temporary.join(name);
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        Ok((Temporary { path, placed: false }, file))
     }
 
     /// A new temporary file, open for reading and writing.
@@ -79,10 +95,16 @@ impl Content {
     pub(crate) fn temporary(&self) -> io::Result<(Temporary, File)> {
         // No other store of this process, closed or open, ever uses the same name.
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = self.temporary.join(format!("spool-{}-{number}", std::process::id()));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok((Temporary { path, placed: false }, file))
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = self.temporary.join(format!("spool-{}-{number}", std::process::id()));
+            let created = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+            match created {
+                // An earlier process of the same number left it, and it is about to be adopted.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return Ok((Temporary { path, placed: false }, created?)),
+            }
+        }
     }
 
     /// Makes `source` the content of `digest`, replacing what is there (which heals a damaged file; who has that open
@@ -116,16 +138,19 @@ impl Content {
         }
     }
 
-    /// Opens the content of `digest`, which must have `length` bytes.
+    /// Opens the content of `digest`. Whether its bytes are what was stored shows when they are read.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when there is no such file or its size differs, else what the disk said.
-    pub(crate) fn open(&self, digest: &Digest, length: u64) -> Result<File, Error> {
-        let file = File::open(self.path(digest)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::Damaged,
-            _ => Error::Io(error),
-        })?;
-        if file.metadata()?.len() == length { Ok(file) } else { Err(Error::Damaged) }
+    /// [`Error::Damaged`] when there is no such file, else what the disk said.
+    pub(crate) fn open(&self, digest: &Digest) -> Result<File, Error> {
+        let path = self.path(digest);
+        File::open(&path).map_err(|error| match error.kind() {
+            // Out of descriptors: the file may be as good as ever.
+            _ if matches!(error.raw_os_error(), Some(libc_codes::EMFILE | libc_codes::ENFILE)) => {
+                Error::Io(error)
+            }
+            _ => Error::Damaged,
+        })
     }
 
     /// Brings what was placed since the last call to the platter: the files, then the folders that name them.
@@ -196,6 +221,13 @@ impl Content {
     }
 }
 
+impl Temporary {
+    /// Its name in `tmp/`.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.path.file_name()?.to_str()
+    }
+}
+
 impl Drop for Temporary {
     fn drop(&mut self) {
         if self.placed {
@@ -209,6 +241,17 @@ impl Drop for Temporary {
             Err(_) => remove(),
         }
     }
+}
+
+/// Removes a file, or a folder with all that is in it.
+fn remove_anything(path: &Path) -> io::Result<()> {
+    fs::remove_file(path).or_else(|error| if path.is_dir() { fs::remove_dir_all(path) } else { Err(error) })
+}
+
+/// The two numbers with which all systems that we run on say that there are no more descriptors.
+mod libc_codes {
+    pub(super) const ENFILE: i32 = 23;
+    pub(super) const EMFILE: i32 = 24;
 }
 
 /// Opens what `path` names and syncs it; what is gone was evicted meanwhile and needs no sync.
@@ -270,7 +313,7 @@ mod tests {
     fn content() -> (tempfile::TempDir, Content) {
         let folder = tempfile::tempdir().unwrap();
         let content = Content::new(folder.path(), true);
-        content.sweep_temporary().unwrap();
+        content.sweep_temporary(&[]).unwrap();
         (folder, content)
     }
 
@@ -306,10 +349,9 @@ mod tests {
         let found: Vec<Digest> = (0..=255).flat_map(|first| content.beginning_with(first)).collect();
         assert_eq!(found, [digest]);
         content.remove(&digest, || false);
-        assert!(content.open(&digest, 4).is_ok());
-        assert!(matches!(content.open(&digest, 5), Err(Error::Damaged)));
+        assert!(content.open(&digest).is_ok());
         content.remove(&digest, || true);
-        assert!(matches!(content.open(&digest, 4), Err(Error::Damaged)));
+        assert!(matches!(content.open(&digest), Err(Error::Damaged)));
     }
 
     #[test]
@@ -317,7 +359,7 @@ mod tests {
         let (folder, content) = content();
         drop(content.temporary().unwrap());
         fs::write(folder.path().join("tmp/left behind"), b"x").unwrap();
-        content.sweep_temporary().unwrap();
+        content.sweep_temporary(&[]).unwrap();
         assert_eq!(names(&folder.path().join("tmp")).count(), 0);
     }
 }

@@ -41,6 +41,14 @@ pub enum Error {
     /// The fetch ended before the body was complete; what was delivered is a prefix of it.
     #[error("the body was cut short")]
     CutShort,
+    /// The next byte is not held, nor is it arriving (RFC 9111 §3.3). A reader that has it fetched may read on.
+    #[error("the body is held only in part")]
+    Missing {
+        /// The position in the body of the first missing byte.
+        first: u64,
+        /// The position behind the last missing byte, where anything is held behind it or the end is known.
+        end: Option<u64>,
+    },
     /// The reader held up the others of a body that is not stored, and was cut off.
     #[error("the reader held others up for too long")]
     TooSlow,

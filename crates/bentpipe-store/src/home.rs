@@ -34,6 +34,7 @@ pub(crate) struct Home {
     pub(crate) counts: Counts,
     used: Mutex<Vec<Arc<Holding>>>,
     damaged: Mutex<Vec<Arc<Holding>>>,
+    whole: Mutex<Vec<Arc<Holding>>>,
     orphans: Mutex<Vec<Digest>>,
 }
 
@@ -60,6 +61,7 @@ impl Home {
             counts: Counts::default(),
             used: Mutex::default(),
             damaged: Mutex::default(),
+            whole: Mutex::default(),
             orphans: Mutex::default(),
         }
     }
@@ -73,6 +75,12 @@ impl Home {
     pub(crate) fn note_damaged(&self, holding: Arc<Holding>) {
         self.counts.damaged.fetch_add(1, Ordering::Relaxed);
         lock(&self.damaged).push(holding);
+        self.bell.notify_one();
+    }
+
+    /// Notes a stored response all of whose body is held, in pieces.
+    pub(crate) fn note_whole(&self, holding: Arc<Holding>) {
+        lock(&self.whole).push(holding);
         self.bell.notify_one();
     }
 
@@ -94,6 +102,11 @@ impl Home {
     /// What was found damaged since the last call.
     pub(crate) fn take_damaged(&self) -> Vec<Arc<Holding>> {
         std::mem::take(&mut *lock(&self.damaged))
+    }
+
+    /// What became whole since the last call.
+    pub(crate) fn take_whole(&self) -> Vec<Arc<Holding>> {
+        std::mem::take(&mut *lock(&self.whole))
     }
 
     /// What was orphaned since the last call.

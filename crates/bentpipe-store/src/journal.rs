@@ -12,8 +12,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::blocks::to_usize;
 use crate::locked::lock;
-use crate::record::{self, AfterDamage, Change, Changes, Restored};
+use crate::record::{self, AfterDamage, Change, Changes, Restored, RestoredSpool};
 
 /// A snapshot is due when the journals are this much larger than it. Bytes.
 const GROWTH: u64 = 16 << 20;
@@ -33,6 +34,8 @@ pub(crate) struct Journal {
 pub(crate) struct Loaded {
     /// Every stored response, the oldest first.
     pub(crate) restored: Vec<Restored>,
+    /// What was arriving.
+    pub(crate) spooling: Vec<RestoredSpool>,
     /// Whether the last process closed the store in good order: no content is unaccounted for.
     pub(crate) clean: bool,
     next_generation: u64,
@@ -247,7 +250,7 @@ impl Loaded {
     /// # Errors
     /// Only when the folder itself cannot be read.
     pub(crate) fn read(folder: &Path) -> io::Result<Self> {
-        let mut found = HashMap::new();
+        let mut found = Gathered::default();
         let snapshot = fs::read(folder.join("snapshot")).unwrap_or_default();
         let (first, was_clean) = read_snapshot(&snapshot, &mut found);
         let mut journals = Vec::new();
@@ -259,12 +262,13 @@ impl Loaded {
         for generation in journals.iter().filter(|generation| **generation >= first) {
             let frames = fs::read(journal_path(folder, *generation)).unwrap_or_default();
             journal_bytes += frames.len() as u64;
-            Changes::new(&frames, AfterDamage::Cut).for_each(|change| apply(&mut found, change));
+            Changes::new(&frames, AfterDamage::Cut).for_each(|change| found.apply(change));
         }
-        let mut restored: Vec<_> = found.into_values().collect();
+        let mut restored: Vec<_> = found.restored.into_values().collect();
         restored.sort_unstable_by_key(|restored| restored.id);
         Ok(Self {
             restored,
+            spooling: found.spooling.into_values().collect(),
             clean: was_clean && journals.is_empty(),
             next_generation: journals.last().map_or(first, |last| first.max(last + 1)),
             journals,
@@ -275,33 +279,58 @@ impl Loaded {
 }
 
 /// Takes up the records of a snapshot; returns the first journal after it and whether it is the last word.
-fn read_snapshot(frames: &[u8], found: &mut HashMap<u64, Restored>) -> (u64, bool) {
+fn read_snapshot(frames: &[u8], found: &mut Gathered) -> (u64, bool) {
     let mut changes = Changes::new(frames, AfterDamage::Skip);
     let Some((Change::Begin { generation, clean }, _)) = changes.next() else { return (0, false) };
-    changes.for_each(|change| apply(found, change));
+    changes.for_each(|change| found.apply(change));
     (generation, clean)
 }
 
-fn apply(found: &mut HashMap<u64, Restored>, (change, size): (Change<'_>, u64)) {
-    match change {
-        Change::Begin { .. } => {}
-        Change::Keep(record) => {
-            if let Some(restored) = record.restore(size) {
-                found.insert(restored.id, restored);
+/// What snapshot and journals say so far, by id.
+#[derive(Default)]
+struct Gathered {
+    restored: HashMap<u64, Restored>,
+    spooling: HashMap<u64, RestoredSpool>,
+}
+
+impl Gathered {
+    fn apply(&mut self, (change, size): (Change<'_>, u64)) {
+        match change {
+            Change::Begin { .. } => {}
+            Change::Keep(record) => {
+                if let Some(restored) = record.restore(size) {
+                    self.restored.insert(restored.id, restored);
+                }
+            }
+            Change::Freshen { id, head } => {
+                if let (Some(restored), Some(head)) = (self.restored.get_mut(&id), head.restore()) {
+                    restored.head = head;
+                }
+            }
+            Change::Use { id, uses, priority } => {
+                if let Some(restored) = self.restored.get_mut(&id) {
+                    restored.uses = uses;
+                    restored.priority = priority;
+                }
+            }
+            Change::Drop { id } => {
+                self.restored.remove(&id);
+                self.spooling.remove(&id);
+            }
+            Change::Spooling(spooling) => {
+                if let Some(restored) = spooling.restore() {
+                    self.spooling.insert(restored.spool, restored);
+                }
+            }
+            Change::Spooled { spool, known, sums } => {
+                let spooling = self.spooling.get_mut(&spool);
+                // What comes behind a gap says nothing of the bytes in it.
+                if let Some(spooling) = spooling.filter(|spooling| known <= spooling.sums.len() as u64) {
+                    spooling.sums.truncate(to_usize(known));
+                    spooling.sums.extend(sums);
+                }
             }
         }
-        Change::Freshen { id, head } => {
-            if let (Some(restored), Some(head)) = (found.get_mut(&id), head.restore()) {
-                restored.head = head;
-            }
-        }
-        Change::Use { id, uses, priority } => {
-            if let Some(restored) = found.get_mut(&id) {
-                restored.uses = uses;
-                restored.priority = priority;
-            }
-        }
-        Change::Drop { id } => drop(found.remove(&id)),
     }
 }
 

@@ -7,6 +7,8 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
+use smallvec::SmallVec;
+
 use crate::blocks::Digest;
 
 /// The unit in which the file system hands out space.
@@ -28,15 +30,18 @@ pub(crate) struct Ledger<T> {
 pub(crate) struct Priority(u64);
 
 /// What is entered for one stored response. Sizes in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Size {
     /// Its record in the index files.
     pub(crate) record: u64,
-    /// The length of its body.
+    /// The bytes of its body that are held.
     pub(crate) body: u64,
-    /// Its content file, when the body is not in the record.
-    pub(crate) content: Option<Digest>,
+    /// Its content files with their lengths, where the body is not in the record; each once.
+    pub(crate) contents: Contents,
 }
+
+/// Content files with their lengths. One is the rule; only a body that came in pieces has more.
+pub(crate) type Contents = SmallVec<[(Digest, u64); 1]>;
 
 /// What an eviction or a removal leaves to be done.
 #[derive(PartialEq, Eq, Debug)]
@@ -44,7 +49,7 @@ pub(crate) struct Removed<T> {
     /// The stored response.
     pub(crate) what: T,
     /// The content to unlink: nobody refers to it any more.
-    pub(crate) orphan: Option<Digest>,
+    pub(crate) orphans: SmallVec<[Digest; 1]>,
 }
 
 struct Item<T> {
@@ -71,16 +76,33 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// Enters a stored response used `uses` times and returns its priority.
-    pub(crate) fn enter(&mut self, id: u64, what: T, size: Size, uses: u64) -> Priority {
+    /// Enters a stored response used `uses` times, or enters it anew after its body changed. Returns its priority and
+    /// the content nobody refers to any more.
+    pub(crate) fn enter(
+        &mut self,
+        id: u64,
+        what: T,
+        size: Size,
+        uses: u64,
+    ) -> (Priority, SmallVec<[Digest; 1]>) {
         let priority = self.worth(&size, uses);
-        self.enter_at(id, what, size, uses, priority);
-        priority
+        (priority, self.enter_at(id, what, size, uses, priority))
+    }
+
+    /// Refers to content that no stored response shows yet, so that nobody removes it meanwhile. To be followed by
+    /// [`Ledger::let_go`].
+    pub(crate) fn hold(&mut self, digest: Digest, length: u64) {
+        self.refer(digest, on_disk(length));
+    }
+
+    /// Takes the reference of [`Ledger::hold`] away and says whether it was the last.
+    pub(crate) fn let_go(&mut self, digest: &Digest) -> bool {
+        self.release(digest)
     }
 
     /// Enters a stored response whose priority is known from before a restart.
     pub(crate) fn restore(&mut self, id: u64, what: T, size: Size, uses: u64, priority: Priority) {
-        self.enter_at(id, what, size, uses, priority);
+        drop(self.enter_at(id, what, size, uses, priority));
     }
 
     /// To be called after the last `restore`: nothing left is below the inflation at which something was evicted, so
@@ -113,8 +135,9 @@ impl<T> Ledger<T> {
         let item = self.items.remove(&id)?;
         self.order.remove(&(item.priority, id));
         self.total -= item.size.record;
-        let orphan = item.size.content.filter(|digest| self.release(digest));
-        Some(Removed { what: item.what, orphan })
+        let contents = item.size.contents.into_iter();
+        let orphans = contents.filter_map(|(digest, _)| self.release(&digest).then_some(digest)).collect();
+        Some(Removed { what: item.what, orphans })
     }
 
     /// Strikes out what is worth least until at most `target` bytes are left, but at most `batch` of them.
@@ -148,14 +171,23 @@ impl<T> Ledger<T> {
         self.items.get(&id).map(|item| (item.uses, item.priority))
     }
 
-    fn enter_at(&mut self, id: u64, what: T, size: Size, uses: u64, priority: Priority) {
-        drop(self.remove(id));
-        if let Some(digest) = size.content {
-            self.refer(digest, on_disk(size.body));
+    fn enter_at(
+        &mut self,
+        id: u64,
+        what: T,
+        size: Size,
+        uses: u64,
+        priority: Priority,
+    ) -> SmallVec<[Digest; 1]> {
+        // What is referred to before and after must not look unreferenced in between.
+        for (digest, length) in &size.contents {
+            self.refer(*digest, on_disk(*length));
         }
+        let orphans = self.remove(id).map_or_else(SmallVec::new, |removed| removed.orphans);
         self.total += size.record;
         self.order.insert((priority, id));
         self.items.insert(id, Item { what, size, uses, priority });
+        orphans
     }
 
     fn refer(&mut self, digest: Digest, bytes: u64) {
@@ -180,7 +212,7 @@ impl<T> Ledger<T> {
     }
 
     fn worth(&self, size: &Size, uses: u64) -> Priority {
-        let disk = size.record + size.content.map_or(0, |_| on_disk(size.body));
+        let disk = size.record + size.contents.iter().map(|(_, length)| on_disk(*length)).sum::<u64>();
         let saved = (uses + 1) as f64 * (size.body + EXCHANGE) as f64;
         Priority::of(self.inflation.value() + saved / disk.max(1) as f64)
     }
@@ -219,7 +251,7 @@ mod tests {
     use super::*;
 
     fn size(record: u64, body: u64, content: Option<u8>) -> Size {
-        Size { record, body, content: content.map(|byte| Digest([byte; 32])) }
+        Size { record, body, contents: content.map(|byte| (Digest([byte; 32]), body)).into_iter().collect() }
     }
 
     /// Enters `(id, body, uses)` and returns the ids in the order in which they are evicted.
@@ -258,8 +290,8 @@ mod tests {
         ledger.enter(1, (), size(100, 5_000, Some(7)), 0);
         ledger.enter(2, (), size(100, 5_000, Some(7)), 0);
         assert_eq!(ledger.total(), 200 + 8192);
-        assert_eq!(ledger.remove(1).unwrap().orphan, None);
-        assert_eq!(ledger.remove(2).unwrap().orphan, Some(Digest([7; 32])));
+        assert!(ledger.remove(1).unwrap().orphans.is_empty());
+        assert_eq!(ledger.remove(2).unwrap().orphans[..], [Digest([7; 32])]);
         assert_eq!((ledger.total(), ledger.len()), (0, 0));
     }
 
@@ -267,10 +299,10 @@ mod tests {
     fn a_restart_keeps_the_order() {
         let mut ledger = Ledger::new();
         let size = size(0, 4096, None);
-        let priorities: Vec<_> = (0..4).map(|id| (id, ledger.enter(id, id, size, id))).collect();
+        let priorities: Vec<_> = (0..4).map(|id| (id, ledger.enter(id, id, size.clone(), id).0)).collect();
         let mut restarted = Ledger::new();
         for (id, priority) in priorities {
-            restarted.restore(id, id, size, id, Priority::from_bits(priority.to_bits()));
+            restarted.restore(id, id, size.clone(), id, Priority::from_bits(priority.to_bits()));
         }
         restarted.restored();
         assert_eq!(restarted.inflation, restarted.standing(0).unwrap().1);
@@ -319,7 +351,7 @@ mod tests {
                     }
                 }
                 let records: u64 = ledger.items.values().map(|item| item.size.record).sum();
-                let contents: BTreeSet<_> = ledger.items.values().filter_map(|item| item.size.content).collect();
+                let contents: BTreeSet<_> = ledger.items.values().flat_map(|item| &item.size.contents).map(|(digest, _)| *digest).collect();
                 let shares: u64 = contents.iter().map(|digest| on_disk(u64::from(digest.0[0]) * 5_000)).sum();
                 prop_assert_eq!(ledger.total(), records + shares);
                 prop_assert_eq!(ledger.order.len(), ledger.len());

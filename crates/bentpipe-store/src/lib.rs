@@ -51,6 +51,7 @@ mod index;
 mod journal;
 mod ledger;
 mod locked;
+mod parts;
 mod pen;
 mod record;
 mod seats;

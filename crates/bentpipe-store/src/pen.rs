@@ -9,10 +9,17 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::blocks::{Fingerprint, Fingerprinter};
+use crate::blocks::{BLOCK, Fingerprint, Fingerprinter, to_usize};
+use crate::body;
 use crate::content::{Content, Source, Temporary};
 use crate::head::contiguous;
+use crate::parts::Piece;
+use crate::stored::Holding;
+
+/// Bodies up to this length are joined in memory. Bytes.
+const IN_MEMORY: u64 = 256 * 1024;
 
 /// Writes one body to a temporary file.
 pub(crate) struct Pen {
@@ -22,7 +29,7 @@ pub(crate) struct Pen {
     fingerprinter: Fingerprinter,
 }
 
-/// A complete body, ready to become content.
+/// A body, or a part of one, that is ready to become content.
 pub(crate) enum Complete {
     /// It never left memory.
     Memory(Vec<Bytes>),
@@ -31,6 +38,27 @@ pub(crate) enum Complete {
 }
 
 impl Pen {
+    /// Goes on in a temporary file that an earlier process left, whose first blocks have the checksums `sums`. What
+    /// follows the last of them that is as it was written is cut off. `None` when nothing is left.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub(crate) fn adopt(content: &Content, name: &str, sums: &[u64]) -> io::Result<Option<Self>> {
+        let (temporary, file) = content.adopt(name)?;
+        let mut pen =
+            Self { temporary, file: Arc::new(file), written: 0, fingerprinter: Fingerprinter::new() };
+        let mut block = vec![0; to_usize(BLOCK)];
+        for sum in sums {
+            if pen.file.read_exact_at(&mut block, pen.written).is_err() || xxh3_64(&block) != *sum {
+                break;
+            }
+            pen.fingerprinter.update(&block);
+            pen.written += BLOCK;
+        }
+        pen.file.set_len(pen.written)?;
+        Ok((pen.written > 0).then_some(pen))
+    }
+
     /// A new temporary file with nothing in it.
     ///
     /// # Errors
@@ -54,6 +82,11 @@ impl Pen {
         Ok(self.written - start)
     }
 
+    /// The name of the file in the folder of temporary files.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.temporary.name()
+    }
+
     /// The file, for those who read what is written.
     pub(crate) fn file(&self) -> &Arc<File> {
         &self.file
@@ -64,7 +97,7 @@ impl Pen {
         self.fingerprinter.whole_blocks()
     }
 
-    /// The body is complete.
+    /// What is written is all there will be.
     pub(crate) fn finish(self) -> Complete {
         Complete::File(Source::File(self.temporary), self.fingerprinter.finish())
     }
@@ -83,4 +116,31 @@ impl Complete {
             Self::File(source, fingerprint) => (source, fingerprint),
         }
     }
+}
+
+/// The whole of a body whose pieces are these, one behind the other; `None` when some byte of it turns out not to be
+/// held.
+///
+/// # Errors
+/// What the disk said when it was to be written.
+pub(crate) fn join(
+    content: &Content,
+    holding: &Arc<Holding>,
+    pieces: &[Piece],
+) -> io::Result<Option<Complete>> {
+    let total: u64 = pieces.iter().map(|piece| piece.length).sum();
+    let mut memory = Vec::new();
+    let mut pen = if total > IN_MEMORY { Some(Pen::new(content)?) } else { None };
+    for piece in pieces {
+        let (mut position, end) = (piece.at, piece.at + piece.length);
+        while position < end {
+            let Ok(bytes) = body::read_kept(holding, &piece.kept, position, end) else { return Ok(None) };
+            position += bytes.len() as u64;
+            match &mut pen {
+                Some(pen) => drop(pen.write(&[bytes])?),
+                None => memory.push(bytes),
+            }
+        }
+    }
+    Ok(Some(pen.map_or(Complete::Memory(memory), Pen::finish)))
 }

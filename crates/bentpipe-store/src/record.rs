@@ -4,6 +4,7 @@
 //! frame is its length, a version, the change (postcard) and an xxh3 of all of that; what does not parse is told from
 //! what is damaged only as far as the reader needs: nothing after a cut can be trusted in a journal.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -14,9 +15,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::blocks::{BLOCK, Digest, Fingerprint};
 use crate::head::contiguous;
+use crate::parts::{Parts, Piece};
+use crate::stored::Place;
 
 /// Changes when a frame of the old form can no longer be read. Another version is an empty cache.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Length (4) and version (1) before the change, checksum (8) after it.
 const OVERHEAD: usize = 4 + 1 + 8;
 /// No record is larger; a length beyond this is garbage, not a reason to allocate.
@@ -32,7 +35,7 @@ pub(crate) enum Change<'a> {
         /// Whether the store was closed in good order when this was written.
         clean: bool,
     },
-    /// A stored response is complete.
+    /// A stored response is held, whole or in part.
     Keep(#[serde(borrow)] Record<'a>),
     /// It got a new head (RFC 9111 §3.2, §4.3.4).
     Freshen {
@@ -51,14 +54,45 @@ pub(crate) enum Change<'a> {
         /// Its place in the eviction order, as bits.
         priority: u64,
     },
-    /// It is no longer stored.
+    /// It is no longer stored; or, what was arriving has been dealt with.
     Drop {
         /// Which one.
         id: u64,
     },
+    /// A body, or a part of one, is arriving in a temporary file.
+    Spooling(#[serde(borrow)] Spooling<'a>),
+    /// More of it is in the file.
+    Spooled {
+        /// Which one: the spool of a [`Spooling`].
+        spool: u64,
+        /// How many blocks come before these.
+        known: u64,
+        /// The checksums of the blocks that were not known before.
+        sums: Vec<u64>,
+    },
 }
 
-/// A complete stored response.
+/// A body, or a part of one, that is arriving and of which a kill must not lose everything.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct Spooling<'a> {
+    /// What [`Change::Spooled`] and [`Change::Drop`] call it.
+    pub(crate) spool: u64,
+    /// The stored response it is of.
+    pub(crate) id: u64,
+    pub(crate) key: &'a str,
+    #[serde(borrow)]
+    pub(crate) head: Head<'a>,
+    /// The position in the body of the first byte of the file.
+    pub(crate) first: u64,
+    /// The length of the whole body, where it is known.
+    pub(crate) complete_length: Option<u64>,
+    /// The name of the temporary file.
+    pub(crate) file: &'a str,
+    /// The checksums of the blocks that are whole in the file.
+    pub(crate) sums: Vec<u64>,
+}
+
+/// A stored response that is held, whole or in part.
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct Record<'a> {
     id: u64,
@@ -87,6 +121,17 @@ pub(crate) struct Head<'a> {
 enum Body<'a> {
     Inline(&'a [u8]),
     Content { digest: [u8; 32], length: u64, sums: Vec<u64> },
+    Parts { complete_length: Option<u64>, pieces: Vec<PieceOf<'a>> },
+}
+
+/// See [`Piece`].
+#[derive(Serialize, Deserialize, Debug)]
+struct PieceOf<'a> {
+    first: u64,
+    length: u64,
+    at: u64,
+    #[serde(borrow)]
+    body: Body<'a>,
 }
 
 /// Where the body of a complete stored response is.
@@ -108,8 +153,35 @@ impl Kept {
     }
 }
 
+/// What was arriving when the last process ended.
+pub(crate) struct RestoredSpool {
+    pub(crate) spool: u64,
+    pub(crate) id: u64,
+    pub(crate) key: CacheKey,
+    pub(crate) head: StoredResponse,
+    pub(crate) first: u64,
+    pub(crate) complete_length: Option<u64>,
+    pub(crate) file: Box<str>,
+    pub(crate) sums: Vec<u64>,
+}
+
+impl Spooling<'_> {
+    /// What this says; `None` when its parts make no sense.
+    pub(crate) fn restore(self) -> Option<RestoredSpool> {
+        Some(RestoredSpool {
+            spool: self.spool,
+            id: self.id,
+            key: CacheKey::parse(self.key)?,
+            head: self.head.restore()?,
+            first: self.first,
+            complete_length: self.complete_length,
+            file: self.file.into(),
+            sums: self.sums,
+        })
+    }
+}
+
 /// A record as the index takes it up.
-#[derive(PartialEq, Debug)]
 pub(crate) struct Restored {
     /// The id of the stored response in the journal.
     pub(crate) id: u64,
@@ -118,7 +190,7 @@ pub(crate) struct Restored {
     /// Its head.
     pub(crate) head: StoredResponse,
     /// Its body.
-    pub(crate) kept: Kept,
+    pub(crate) place: Place,
     /// How often it was used.
     pub(crate) uses: u64,
     /// Its place in the eviction order, as bits.
@@ -128,15 +200,28 @@ pub(crate) struct Restored {
 }
 
 impl<'a> Record<'a> {
-    /// The record of a complete stored response.
-    pub(crate) fn new(id: u64, key: &'a CacheKey, head: &'a StoredResponse, kept: &'a Kept) -> Self {
-        let body = match kept {
-            Kept::Inline(bytes) => Body::Inline(bytes),
-            Kept::Content(print) => {
-                Body::Content { digest: print.digest.0, length: print.length, sums: print.sums.to_vec() }
+    /// The record of a stored response; `None` while there is nothing to record.
+    pub(crate) fn new(
+        id: u64,
+        key: &'a CacheKey,
+        head: &'a StoredResponse,
+        place: &'a Place,
+    ) -> Option<Self> {
+        let body = match place {
+            Place::Arriving(_) => return None,
+            Place::Kept(kept) => Body::of(kept),
+            Place::Parts(parts) if parts.pieces().is_empty() => return None,
+            Place::Parts(parts) => {
+                let pieces = parts.pieces().iter().map(|piece| PieceOf {
+                    first: piece.first,
+                    length: piece.length,
+                    at: piece.at,
+                    body: Body::of(&piece.kept),
+                });
+                Body::Parts { complete_length: parts.complete_length, pieces: pieces.collect() }
             }
         };
-        Self { id, key: key.as_str(), head: Head::new(head), body, uses: 0, priority: 0 }
+        Some(Self { id, key: key.as_str(), head: Head::new(head), body, uses: 0, priority: 0 })
     }
 
     /// The same with its use so far.
@@ -146,17 +231,50 @@ impl<'a> Record<'a> {
 
     /// The stored response this is the record of; `None` when its parts make no sense.
     pub(crate) fn restore(&self, size: u64) -> Option<Restored> {
-        let kept = match &self.body {
-            Body::Inline(bytes) => Kept::Inline(Bytes::copy_from_slice(bytes)),
-            Body::Content { length, sums, .. } if sums.len() as u64 != length.div_ceil(BLOCK) => return None,
-            Body::Content { digest, length, sums } => {
-                let sums = sums.clone().into();
-                Kept::Content(Fingerprint { digest: Digest(*digest), sums, length: *length })
+        let place = match &self.body {
+            Body::Parts { complete_length, pieces } => {
+                let mut parts = Parts::new(*complete_length);
+                for piece in pieces {
+                    parts.add(&piece.restore()?);
+                }
+                Place::Parts(Box::new(parts))
             }
+            body => Place::Kept(Arc::new(body.restore()?)),
         };
         let (id, uses, priority) = (self.id, self.uses, self.priority);
         let key = CacheKey::parse(self.key)?;
-        Some(Restored { id, key, head: self.head.restore()?, kept, uses, priority, size })
+        Some(Restored { id, key, head: self.head.restore()?, place, uses, priority, size })
+    }
+}
+
+impl<'a> Body<'a> {
+    fn of(kept: &'a Kept) -> Self {
+        match kept {
+            Kept::Inline(bytes) => Body::Inline(bytes),
+            Kept::Content(print) => {
+                Body::Content { digest: print.digest.0, length: print.length, sums: print.sums.to_vec() }
+            }
+        }
+    }
+
+    fn restore(&self) -> Option<Kept> {
+        match self {
+            Body::Inline(bytes) => Some(Kept::Inline(Bytes::copy_from_slice(bytes))),
+            Body::Content { digest, length, sums } if sums.len() as u64 == length.div_ceil(BLOCK) => {
+                let sums = sums.clone().into();
+                Some(Kept::Content(Fingerprint { digest: Digest(*digest), sums, length: *length }))
+            }
+            Body::Content { .. } | Body::Parts { .. } => None,
+        }
+    }
+}
+
+impl PieceOf<'_> {
+    fn restore(&self) -> Option<Piece> {
+        let kept = Arc::new(self.body.restore()?);
+        let (end, last) = (self.at.checked_add(self.length)?, self.first.checked_add(self.length)?);
+        let Self { first, length, at, .. } = *self;
+        (length > 0 && end <= kept.length() && last < u64::MAX).then_some(Piece { first, length, at, kept })
     }
 }
 
@@ -350,7 +468,7 @@ mod tests {
     #[test]
     fn checksums_that_do_not_fit_the_length_are_nothing() {
         let print = Fingerprint { digest: Digest([0; 32]), sums: [1, 2].into(), length: BLOCK };
-        let (key, kept) = (key(), Kept::Content(print));
+        let (key, place) = (key(), Place::Kept(Arc::new(Kept::Content(print))));
         let head = StoredResponse {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
@@ -358,7 +476,7 @@ mod tests {
             request_time: SystemTime::UNIX_EPOCH,
             response_time: SystemTime::UNIX_EPOCH,
         };
-        assert_eq!(Record::new(1, &key, &head, &kept).restore(0), None);
+        assert!(Record::new(1, &key, &head, &place).unwrap().restore(0).is_none());
     }
 
     proptest! {
@@ -366,13 +484,20 @@ mod tests {
         fn a_record_is_read_as_it_was_written(head in any_head(), kept in any_kept(), uses: u64, priority: u64) {
             let key = key();
             let mut frames = Vec::new();
-            let record = Record::new(7, &key, &head, &kept).used(uses, priority);
+            let place = Place::Kept(Arc::new(kept));
+            let record = Record::new(7, &key, &head, &place).unwrap().used(uses, priority);
             let size = write(&Change::Keep(record), &mut frames);
             let Some((Change::Keep(record), read)) = Changes::new(&frames, AfterDamage::Cut).next() else {
                 return Err(TestCaseError::fail("not read"));
             };
             prop_assert_eq!((size, read), (frames.len() as u64, frames.len() as u64));
-            prop_assert_eq!(record.restore(size), Some(Restored { id: 7, key, head, kept, uses, priority, size }));
+            let restored = record.restore(size).unwrap();
+            prop_assert_eq!((restored.id, restored.key, restored.head), (7, key, head));
+            prop_assert_eq!((restored.uses, restored.priority, restored.size), (uses, priority, size));
+            let (Place::Kept(kept), Place::Kept(restored)) = (place, restored.place) else {
+                return Err(TestCaseError::fail("not kept"));
+            };
+            prop_assert_eq!(kept, restored);
         }
 
         #[test]

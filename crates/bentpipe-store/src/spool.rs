@@ -74,6 +74,8 @@ pub(crate) enum End {
 #[derive(Default)]
 pub(crate) struct Disk {
     pub(crate) file: Option<Arc<File>>,
+    /// Its name in the folder of temporary files.
+    pub(crate) name: Option<Box<str>>,
     pub(crate) written: u64,
     /// The checksums of the blocks that are whole in the file.
     pub(crate) sums: Vec<u64>,
@@ -153,7 +155,8 @@ impl Spool {
         self.end(End::Cut);
     }
 
-    /// Waits until the complete body is all in memory or all in the file, and hands it over.
+    /// Waits until what arrived is all in memory or all in the file, and hands it over. To be called once, when the body
+    /// has ended.
     ///
     /// # Errors
     /// Why it cannot be stored.
@@ -184,6 +187,11 @@ impl Spool {
             Some(End::Complete(_)) => Some(state.arrived),
             _ => self.declared,
         }
+    }
+
+    /// Whether all of it has arrived.
+    pub(crate) fn is_complete(&self) -> bool {
+        matches!(self.state().end, Some(End::Complete(_)))
     }
 
     /// Bytes that have arrived.
@@ -331,7 +339,10 @@ impl Spool {
         state.disk.written += written;
         let known = state.disk.sums.len();
         state.disk.sums.extend_from_slice(&pen.whole_blocks()[known..]);
-        state.disk.file.get_or_insert_with(|| Arc::clone(pen.file()));
+        if state.disk.file.is_none() {
+            state.disk.file = Some(Arc::clone(pen.file()));
+            state.disk.name = pen.name().map(Into::into);
+        }
         state.trim();
         Ok(pen)
     }

@@ -4,6 +4,7 @@
 //! stored or reused is rfc9111's; this finds and keeps (RFC 9111 §2, §3, §4.3.4, §4.4 as orders, not as judgements).
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -16,7 +17,7 @@ use serde::{Serialize, Serializer};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::arrival::Arrival;
+use crate::arrival::{self, Arrival};
 use crate::collapse::{Collapse, Collapsing};
 use crate::content::Content;
 use crate::error::Error;
@@ -25,7 +26,7 @@ use crate::journal::{Journal, Loaded};
 use crate::locked::lock;
 use crate::shelf::Shelf;
 use crate::spool::Spool;
-use crate::stored::{Found, Place, Stored};
+use crate::stored::{Found, Stored};
 use crate::sweep::{self, Sweep};
 
 /// How much a store may hold, in bytes.
@@ -108,11 +109,12 @@ impl Store {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let locked = take_lock(dir)?;
         let home = Arc::new(Home::new(Content::new(dir, true)));
-        home.content.sweep_temporary()?;
         let loaded = Loaded::read(dir)?;
+        let wanted: Vec<_> = loaded.spooling.iter().map(|spooling| &*spooling.file).collect();
+        home.content.sweep_temporary(&wanted)?;
         let was_clean = loaded.clean || home.content.is_unused();
         let journal = Journal::start(dir, &loaded)?;
-        let sweep = Arc::new(Mutex::new(Sweep::new(limits.max_size, was_clean)));
+        let sweep = Arc::new(Mutex::new(Sweep::new(limits.max_size, was_clean, loaded.spooling)));
         let shelf = Arc::new(Shelf::new(Arc::clone(&home), loaded.restored, Some((journal, locked))));
         home.bell.notify_one();
         let keeper = runtime.spawn(sweep::keep(Arc::downgrade(&shelf), home, Arc::clone(&sweep)));
@@ -128,7 +130,7 @@ impl Store {
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
         let home = Arc::new(Home::new(Content::new(dir, false)));
         let loaded = Loaded::read(dir)?;
-        let sweep = Arc::new(Mutex::new(Sweep::new(u64::MAX, true)));
+        let sweep = Arc::new(Mutex::new(Sweep::new(u64::MAX, true, Vec::new())));
         let shelf = Arc::new(Shelf::new(home, loaded.restored, None));
         let limits = Limits { max_size: u64::MAX, max_object_size: u64::MAX };
         Ok(Self { inner: Arc::new(Inner { shelf, collapsing: Arc::default(), sweep, limits, keeper: None }) })
@@ -151,21 +153,43 @@ impl Store {
         head: StoredResponse,
         length: Option<u64>,
     ) -> Result<(Arrival, Arc<Stored>), Error> {
-        let Inner { shelf, limits, .. } = &*self.inner;
-        let limit = limits.max_object_size.min(limits.max_size);
-        if length.is_some_and(|length| length > limit) {
-            return Err(Error::TooLarge { limit });
-        }
-        if !shelf.is_open() {
-            return Err(Error::Closed);
-        }
-        if !shelf.home.health.is_good() {
-            return Err(Error::Unavailable);
-        }
-        let spool = Arc::new(Spool::new(Arc::clone(&shelf.home), length, limit));
-        let stored = shelf.arrive(key, head, Place::Arriving(Arc::clone(&spool)));
-        let arrival = Arrival::new(Arc::clone(shelf), Arc::clone(stored.holding()), spool);
-        Ok((arrival, stored))
+        let shelf = &self.inner.shelf;
+        let spool = self.spool(length, length)?;
+        let (ongoing, stored) = shelf.arrive(key, head, spool, None);
+        Ok((Arrival::new(Arc::clone(shelf), ongoing), stored))
+    }
+
+    /// Begins to store a response of which only a part is about to arrive: the bytes of `range` of a body that has
+    /// `complete_length` (RFC 9111 §3.3). `head` is that of the complete response. A lookup finds it at once; see
+    /// [`Stored::missing`].
+    ///
+    /// # Errors
+    /// As for [`Store::insert`].
+    pub fn insert_part(
+        &self,
+        key: CacheKey,
+        head: StoredResponse,
+        range: RangeInclusive<u64>,
+        complete_length: u64,
+    ) -> Result<(Arrival, Arc<Stored>), Error> {
+        let shelf = &self.inner.shelf;
+        let range = *range.start()..range.end().saturating_add(1);
+        let spool = self.spool(Some(range.end.saturating_sub(range.start)), Some(complete_length))?;
+        let (ongoing, stored) = shelf.arrive(key, head, spool, Some((range, complete_length)));
+        Ok((Arrival::new(Arc::clone(shelf), ongoing), stored))
+    }
+
+    /// More of `stored` is about to arrive: its bytes from `first` to `last`, or to the end, where that is not known
+    /// (RFC 9111 §3.4). Readers follow them, and they are kept beside what is held.
+    ///
+    /// # Errors
+    /// As for [`Store::insert`]; [`Error::Invalidated`] when nothing is missing by now.
+    pub fn fill(&self, stored: &Stored, first: u64, last: Option<u64>) -> Result<Arrival, Error> {
+        let shelf = &self.inner.shelf;
+        let end = last.map(|last| last.saturating_add(1));
+        let spool = self.spool(end.map(|end| end.saturating_sub(first)), stored.length())?;
+        let ongoing = shelf.fill(stored.holding(), first, end, spool).ok_or(Error::Invalidated)?;
+        Ok(Arrival::new(Arc::clone(shelf), ongoing))
     }
 
     /// Gives `stored` the new `head` in the index (RFC 9111 §3.2, §4.3.4); its body stays. Returns the stored response
@@ -215,8 +239,11 @@ impl Store {
     }
 
     /// Writes down everything that is stored, takes no more, and lets another process have the folder. Bodies that are
-    /// still arriving are served to their followers and not kept.
+    /// still arriving are cut short; what arrived of them is kept, if the rest can be fetched by itself.
     pub async fn close(&self) {
+        for id in self.inner.shelf.all_ongoing() {
+            arrival::give_up(&self.inner.shelf, id).await;
+        }
         let inner = Arc::clone(&self.inner);
         let closed = tokio::task::spawn_blocking(move || {
             lock(&inner.sweep).close(&inner.shelf);
@@ -225,6 +252,24 @@ impl Store {
         if let Err(error) = closed.await {
             tracing::warn!(%error, "the cache was not closed in good order");
         }
+    }
+}
+
+impl Store {
+    /// Room for a body of which `length` bytes are to come and which has `complete_length`, as far as known.
+    fn spool(&self, length: Option<u64>, complete_length: Option<u64>) -> Result<Arc<Spool>, Error> {
+        let Inner { shelf, limits, .. } = &*self.inner;
+        let limit = limits.max_object_size.min(limits.max_size);
+        if complete_length.is_some_and(|length| length > limit) {
+            return Err(Error::TooLarge { limit });
+        }
+        if !shelf.is_open() {
+            return Err(Error::Closed);
+        }
+        if !shelf.home.health.is_good() {
+            return Err(Error::Unavailable);
+        }
+        Ok(Arc::new(Spool::new(Arc::clone(&shelf.home), length, limit)))
     }
 }
 

@@ -4,7 +4,7 @@
 //! read bodies itself. A head never changes (RFC 9111 §3.2 freshens by making a new one); the body behind it goes from
 //! arriving to kept, and every head that was ever given to it sees that.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +16,7 @@ use crate::blocks::Fingerprint;
 use crate::body::StoredBody;
 use crate::home::Home;
 use crate::locked::lock;
+use crate::parts::{Parts, Piece};
 use crate::record::Kept;
 use crate::spool::Spool;
 
@@ -28,13 +29,13 @@ pub struct Found {
 /// One is the rule, so one needs no allocation.
 pub(crate) type Responses = SmallVec<[Arc<Stored>; 1]>;
 
-/// One stored response: complete, or with its body still arriving.
+/// One stored response: complete, with its body still arriving, or held in part (RFC 9111 §3.3).
 pub struct Stored {
     head: StoredResponse,
     holding: Arc<Holding>,
 }
 
-/// The body of a stored response, arriving or kept.
+/// The body of a stored response: arriving, kept, or held in part.
 pub(crate) struct Holding {
     /// Names it in the journal and the ledger.
     pub(crate) id: u64,
@@ -46,15 +47,20 @@ pub(crate) struct Holding {
     used_since: AtomicBool,
     damaged: AtomicBool,
     struck_out: AtomicBool,
+    /// Whether it has a record.
+    written: AtomicBool,
+    /// Whether what is missing of it can be fetched by itself: it has a strong validator (RFC 9111 §3.4).
+    mendable: bool,
 }
 
 /// Where a body is now.
-#[derive(Clone)]
 pub(crate) enum Place {
-    /// Still being written, or written and not yet kept.
+    /// Still being written from its beginning, or written and not yet kept.
     Arriving(Arc<Spool>),
     /// Complete and in the index for good.
     Kept(Arc<Kept>),
+    /// Held in part.
+    Parts(Box<Parts>),
 }
 
 impl Found {
@@ -99,28 +105,62 @@ impl Stored {
         &self.head
     }
 
-    /// The complete length of the body in bytes, once it is known: from Content-Length, or when it has arrived.
+    /// The complete length of the body in bytes, once it is known: from Content-Length or Content-Range, or when it has
+    /// arrived.
     pub fn length(&self) -> Option<u64> {
-        match self.holding.place() {
+        self.holding.with(|place| match place {
             Place::Arriving(spool) => spool.length(),
             Place::Kept(kept) => Some(kept.length()),
-        }
+            Place::Parts(parts) => parts.complete_length,
+        })
     }
 
     /// How many bytes of the body are held now.
     pub fn arrived(&self) -> u64 {
-        match self.holding.place() {
+        self.holding.with(|place| match place {
             Place::Arriving(spool) => spool.arrived(),
             Place::Kept(kept) => kept.length(),
-        }
+            Place::Parts(parts) => parts.held(),
+        })
     }
 
-    /// Whether bytes of the body are still to come.
+    /// Whether bytes of the body are arriving.
     pub fn is_arriving(&self) -> bool {
-        match self.holding.place() {
+        self.holding.with(|place| match place {
             Place::Arriving(spool) => spool.is_open(),
             Place::Kept(_) => false,
-        }
+            Place::Parts(parts) => parts.is_arriving(),
+        })
+    }
+
+    /// Whether only parts of the body are held, and what is missing is not arriving either.
+    pub fn is_partial(&self) -> bool {
+        self.missing(0..=u64::MAX).is_some()
+    }
+
+    /// Whether what is missing of the body can be fetched by itself (RFC 9111 §3.4 asks for a strong validator).
+    pub fn is_mendable(&self) -> bool {
+        self.holding.mendable
+    }
+
+    /// The first bytes of `range` that are neither held nor arriving (RFC 9111 §3.3). A hole behind which nothing is
+    /// held reaches to the end of `range` or, where that is known, of the body.
+    pub fn missing(&self, range: RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
+        let range = *range.start()..range.end().saturating_add(1);
+        self.holding.with(|place| match place {
+            Place::Arriving(_) | Place::Kept(_) => None,
+            Place::Parts(parts) => parts.hole(&range).map(|hole| hole.start..=hole.end - 1),
+        })
+    }
+
+    /// The parts that are held, in order: the positions of the first and the last byte of each. All of a complete body
+    /// is one part.
+    pub fn held(&self) -> Vec<RangeInclusive<u64>> {
+        self.holding.with(|place| match place {
+            Place::Arriving(spool) => whole(spool.arrived()),
+            Place::Kept(kept) => whole(kept.length()),
+            Place::Parts(parts) => parts.pieces().iter().map(|piece| piece.first..=piece.end() - 1).collect(),
+        })
     }
 
     /// The body, or the part of it from the first to the last byte of `range` (RFC 9110 §14.1.2). A range that ends
@@ -146,7 +186,14 @@ impl Stored {
 }
 
 impl Holding {
-    pub(crate) fn new(id: u64, key: CacheKey, home: Arc<Home>, place: Place, uses: u64) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        key: CacheKey,
+        home: Arc<Home>,
+        place: Place,
+        uses: u64,
+        mendable: bool,
+    ) -> Self {
         Self {
             id,
             key,
@@ -156,6 +203,8 @@ impl Holding {
             used_since: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
             struck_out: AtomicBool::new(false),
+            written: AtomicBool::new(false),
+            mendable,
         }
     }
 
@@ -163,21 +212,29 @@ impl Holding {
         &self.home
     }
 
-    pub(crate) fn place(&self) -> Place {
-        lock(&self.place).clone()
+    /// Looks at where the body is.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&Place) -> R) -> R {
+        look(&lock(&self.place))
     }
 
-    /// The kept body; `None` while it is arriving.
-    pub(crate) fn kept(&self) -> Option<Arc<Kept>> {
-        match &*lock(&self.place) {
-            Place::Arriving(_) => None,
-            Place::Kept(kept) => Some(Arc::clone(kept)),
-        }
+    /// Changes where the body is. Who follows a spool goes on following it.
+    pub(crate) fn put<R>(&self, change: impl FnOnce(&mut Place) -> R) -> R {
+        change(&mut lock(&self.place))
     }
 
-    /// The body has arrived and been put where it stays. Who follows the spool goes on following it.
-    pub(crate) fn keep(&self, kept: Arc<Kept>) {
-        *lock(&self.place) = Place::Kept(kept);
+    /// Whether it has a record.
+    pub(crate) fn is_written(&self) -> bool {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// It has a record from now on.
+    pub(crate) fn written(&self) {
+        self.written.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what is missing of it can be fetched by itself.
+    pub(crate) fn is_mendable(&self) -> bool {
+        self.mendable
     }
 
     /// How often it was used; the next use is noted again.
@@ -190,16 +247,26 @@ impl Holding {
         self.uses.load(Ordering::Relaxed)
     }
 
-    /// The bytes on disk are not what was stored: no lookup finds it from now on, and the file goes, so that the next
-    /// copy of the same content takes its place. To be called where waiting for the disk is allowed.
-    pub(crate) fn found_damaged(self: &Arc<Self>) {
-        if self.damaged.swap(true, Ordering::Relaxed) {
+    /// The bytes `lost` of `kept` are not on the disk as they were stored. What can be mended becomes a body held in
+    /// part; else no lookup finds it from now on, and the file goes, so that the next copy of the same content takes its
+    /// place. To be called where waiting for the disk is allowed.
+    pub(crate) fn found_damaged(self: &Arc<Self>, kept: &Arc<Kept>, lost: &Range<u64>) {
+        let is_mendable = self.mendable && self.put(|place| lose(place, kept, lost));
+        if !is_mendable && self.damaged.swap(true, Ordering::Relaxed) {
             return;
         }
-        if let Some(Kept::Content(fingerprint)) = self.kept().as_deref() {
-            self.home.content.remove(&fingerprint.digest, || true);
+        if let Kept::Content(fingerprint) = &**kept {
+            self.home.hot.remove(&fingerprint.digest);
+            if !is_mendable {
+                self.home.content.remove(&fingerprint.digest, || true);
+            }
         }
-        tracing::warn!(key = self.key.as_str(), "stored body damaged or missing; dropped");
+        tracing::warn!(
+            key = self.key.as_str(),
+            ?lost,
+            mended = is_mendable,
+            "stored body damaged or missing"
+        );
         self.home.note_damaged(Arc::clone(self));
     }
 
@@ -221,4 +288,28 @@ impl Holding {
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
+}
+
+/// Takes `lost` of `kept` away from what is held and says whether anything is left.
+fn lose(place: &mut Place, kept: &Arc<Kept>, lost: &Range<u64>) -> bool {
+    if let Place::Kept(whole) = place
+        && Arc::ptr_eq(whole, kept)
+    {
+        let length = kept.length();
+        let mut parts = Parts::new(Some(length));
+        parts.add(&Piece { first: 0, length, at: 0, kept: Arc::clone(kept) });
+        *place = Place::Parts(Box::new(parts));
+    }
+    match place {
+        Place::Parts(parts) => {
+            parts.lose(kept, lost);
+            !parts.pieces().is_empty() || parts.is_unsettled()
+        }
+        // It came anew meanwhile.
+        Place::Arriving(_) | Place::Kept(_) => true,
+    }
+}
+
+fn whole(length: u64) -> Vec<RangeInclusive<u64>> {
+    length.checked_sub(1).map(|last| 0..=last).into_iter().collect()
 }

@@ -15,7 +15,7 @@ use crate::blocks::Digest;
 use crate::home::Home;
 use crate::journal::Journal;
 use crate::locked::lock;
-use crate::record::{Change, Record};
+use crate::record::{Change, Record, RestoredSpool};
 use crate::shelf::Shelf;
 
 /// How often the journal is written: a kill loses at most this.
@@ -34,12 +34,15 @@ pub(crate) struct Sweep {
     limit: u64,
     /// The next part of the content to look through for what nobody refers to; 256 when there is no more.
     recovery: u16,
+    /// What the last process was writing when it ended.
+    spooling: Vec<RestoredSpool>,
 }
 
 impl Sweep {
-    /// Keeps the folder below `limit` bytes. After an unclean stop, content that never got its record is looked for.
-    pub(crate) fn new(limit: u64, was_clean: bool) -> Self {
-        Self { limit, recovery: if was_clean { 256 } else { 0 } }
+    /// Keeps the folder below `limit` bytes. After an unclean stop, content that never got its record is looked for, and
+    /// what was being written is taken up.
+    pub(crate) fn new(limit: u64, was_clean: bool, spooling: Vec<RestoredSpool>) -> Self {
+        Self { limit, recovery: if was_clean { 256 } else { 0 }, spooling }
     }
 
     /// One round. With `sync`, everything is brought to the platter, and the snapshot renewed if it is due.
@@ -75,11 +78,17 @@ impl Sweep {
 
     fn tidy(&mut self, shelf: &Shelf, journal: &Journal) {
         let home = &shelf.home;
-        let mut orphans = home.take_orphans();
+        self.spooling.drain(..).for_each(|spooling| shelf.adopt(&spooling));
+        home.take_whole().iter().for_each(|holding| shelf.join(holding));
         for holding in home.take_damaged() {
-            shelf.drop_from_index(&holding);
-            orphans.extend(shelf.strike(holding.id));
+            if holding.is_damaged() {
+                shelf.drop_from_index(&holding);
+                home.note_orphans(shelf.strike(holding.id));
+            } else {
+                shelf.rewrite(&holding);
+            }
         }
+        let mut orphans = home.take_orphans();
         note_uses(shelf);
         loop {
             let evicted = self.evict(shelf, &mut orphans);
@@ -180,13 +189,12 @@ fn write_snapshot(shelf: &Shelf, journal: &Journal, clean: bool) -> io::Result<(
         for stored in shelf.index.all() {
             let holding = stored.holding();
             let standing = lock(&shelf.ledger).standing(holding.id);
-            let (Some(kept), Some((uses, priority))) = (holding.kept(), standing) else { continue };
-            if holding.is_damaged() {
-                continue;
-            }
-            let record = Record::new(holding.id, &holding.key, stored.head(), &kept);
-            write(&Change::Keep(record.used(uses, priority.to_bits())))?;
+            let Some((uses, priority)) = standing.filter(|_| !holding.is_damaged()) else { continue };
+            holding.with(|place| match Record::new(holding.id, &holding.key, stored.head(), place) {
+                Some(record) => write(&Change::Keep(record.used(uses, priority.to_bits()))),
+                None => Ok(()),
+            })?;
         }
-        Ok(())
+        shelf.write_ongoing(write)
     })
 }

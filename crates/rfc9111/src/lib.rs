@@ -6,7 +6,7 @@
 //! reason as a [`Because`].
 //!
 //! It follows RFC 9111 (caching), the parts of RFC 9110 a cache needs (dates, tags, preconditions, ranges, forwarding),
-//! RFC 5861 (stale-if-error) and RFC 8246 (immutable). Partial responses are not stored yet.
+//! RFC 5861 (stale-if-error) and RFC 8246 (immutable).
 //!
 //! ```
 //! use std::time::{Duration, UNIX_EPOCH};
@@ -38,6 +38,7 @@ mod freshness;
 mod invalidation;
 mod key;
 mod nominated;
+mod partial;
 mod precondition;
 mod range;
 mod request;
@@ -57,6 +58,7 @@ pub use freshness::{Freshness, LifetimeSource, current_age, freshness};
 pub use invalidation::invalidated;
 pub use key::CacheKey;
 pub use nominated::Nominated;
+pub use partial::{Part, combine, head_of_part, is_part_of, piece, range_request, strong_validator};
 pub use precondition::{Precondition, evaluate, not_modified_headers};
 pub use range::{ByteRange, ContentRange, Ranging, ranging};
 pub use request::{Policy, Presented, Situation};

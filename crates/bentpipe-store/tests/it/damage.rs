@@ -59,8 +59,8 @@ async fn a_part_beside_the_damage_is_served() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_size_or_none_is_a_miss() {
-    for length in [0, 4_999, 5_001] {
+async fn a_shorter_body_or_none_is_a_miss() {
+    for length in [0, 4_999] {
         let (folder, store) = empty(LIMITS);
         keep(&store, "a", &body(5_000)).await;
         let file = OpenOptions::new().write(true).open(&content(folder.path())[0]).unwrap();

@@ -25,7 +25,7 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!((store.stats().objects, store.stats().bytes), (stats.objects, stats.bytes));
     for length in [0, 100, 5_000, 300_000] {
         let path = length.to_string();
-        assert_eq!(store.lookup(&key(&path)).heads()[0], &head("\"1\""));
+        assert_eq!(store.lookup(&key(&path)).heads()[0], &head("W/\"1\""));
         assert_eq!(fetch(&store, &path).await.unwrap(), body(length));
     }
 }

@@ -11,4 +11,6 @@ mod hot;
 #[cfg(test)]
 mod keeping;
 #[cfg(test)]
+mod partial;
+#[cfg(test)]
 mod support;

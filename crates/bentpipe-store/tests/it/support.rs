@@ -63,7 +63,7 @@ pub(crate) fn body(length: usize) -> Bytes {
 }
 
 pub(crate) fn insert(store: &Store, path: &str, length: Option<usize>) -> (Arrival, Arc<Stored>) {
-    store.insert(key(path), head("\"1\""), length.map(|length| length as u64)).unwrap()
+    store.insert(key(path), head("W/\"1\""), length.map(|length| length as u64)).unwrap()
 }
 
 pub(crate) async fn write(arrival: &mut Arrival, body: &Bytes, chunk: usize) {
