@@ -12,13 +12,16 @@ use sha2::{Digest, Sha256};
 
 use crate::config::User;
 use crate::respond::Refusal;
+use crate::respond::interim::Interim;
 
 /// The client of one connection, and what its connection knows of the request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) address: IpAddr,
     /// The request is an OPTIONS for the origin as a whole: sent on in asterisk-form (RFC 9112 §3.2.4).
     pub(crate) in_asterisk_form: bool,
+    /// How interim responses to the request reach it.
+    pub(crate) interim: Interim,
 }
 
 /// The accounts that may use the proxy; when there is none, everyone may.

@@ -60,7 +60,8 @@ impl Handler {
             None => Uri::from_static("/"),
         };
         let body = std::mem::replace(&mut admitted.body, RequestBody::empty());
-        let request = outgoing(admitted.method.clone(), target, headers, body);
+        let mut request = outgoing(admitted.method.clone(), target, headers, body);
+        request.extensions_mut().insert(admitted.client.interim.clone());
         let request_time = self.clock.now();
         let response = self.upstream.send(request, &origin, exchange).await?;
         Ok(Asked { response, request_time, response_time: self.clock.now() })

@@ -61,7 +61,8 @@ impl Handler {
         lead: Option<Lead>,
         exchange: &Exchange,
     ) -> Answer {
-        let confirmed = rfc9111::select_validated(&found.heads(), asked.response.headers());
+        let confirmed =
+            rfc9111::select_validated(&admitted.presented(), &found.heads(), asked.response.headers());
         let Some(stored) = confirmed.and_then(|stored| found.get(stored)) else {
             if rfc9111::confirms_client(&admitted.presented(), asked.response.headers()) {
                 return self.receive(&admitted, asked, forwarded, lead, exchange);

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::body::request::Progress;
+use crate::respond::interim::Interim;
 
 /// What the two sides of a connection, its socket and its exchanges, know of each other.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(crate) struct Activity {
     answering: AtomicBool,
     /// Whether the request just read was an OPTIONS for a target without a path.
     bare_options: AtomicBool,
+    /// What the client is told of the request being answered before its final response.
+    interim: Mutex<Interim>,
     /// How far the content of the request being answered has come.
     upload: Mutex<Option<Progress>>,
     /// Whether the connection was handed over to a tunnel or another protocol: from then on its bytes are nobody's
@@ -29,12 +32,24 @@ pub(crate) struct Activity {
 pub(crate) struct InFlight(Arc<Activity>);
 
 impl Activity {
-    /// Begins an exchange whose request's content comes as `upload` tells.
-    pub(crate) fn begin(self: &Arc<Self>, upload: Progress) -> InFlight {
+    /// Begins an exchange whose request's content comes as `upload` tells, and whose interim responses come by way of
+    /// `interim`.
+    pub(crate) fn begin(self: &Arc<Self>, upload: Progress, interim: Interim) -> InFlight {
+        *self.interim.lock().unwrap_or_else(PoisonError::into_inner) = interim;
         *self.upload.lock().unwrap_or_else(PoisonError::into_inner) = Some(upload);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.answering.store(true, Ordering::Release);
         InFlight(self.clone())
+    }
+
+    /// The final response to the present request is known: no interim response may follow it.
+    pub(crate) fn answered(&self) {
+        self.interim().end();
+    }
+
+    /// The interim responses of the present request.
+    pub(super) fn interim(&self) -> Interim {
+        self.interim.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the request that was just read is an OPTIONS whose target has no path, not even a slash, which hyper's

@@ -6,7 +6,8 @@
 //! - of one that has reset its connection nothing more is read, though the system still holds some of what it sent;
 //! - a connection that is closed while the client still sends is closed gently (RFC 9112 §9.6): what goes on arriving
 //!   is thrown away for a moment, since a reset would destroy the response on its way;
-//! - bytes that are no request get an answer that says so, in place of hyper's empty one.
+//! - bytes that are no request get an answer that says so, in place of hyper's empty one;
+//! - interim responses go out between the responses of hyper, which knows of none.
 
 use std::io;
 use std::pin::Pin;
@@ -20,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use super::between::Between;
 use crate::respond::refusal;
 use crate::timer::Timer;
 
@@ -50,6 +52,7 @@ pub(crate) struct ClientIo<T> {
     linger: Timer,
     /// An answer of ours that goes out in place of hyper's.
     own_answer: Bytes,
+    between: Between,
 }
 
 impl<T> ClientIo<T> {
@@ -66,6 +69,7 @@ impl<T> ClientIo<T> {
             crossed: 0,
             linger: Timer::default(),
             own_answer: Bytes::new(),
+            between: Between::default(),
         }
     }
 
@@ -105,6 +109,28 @@ impl<T> ClientIo<T> {
 }
 
 impl<T: AsyncWrite + Unpin> ClientIo<T> {
+    /// What must go out before hyper writes more.
+    fn poll_writing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = self.between.poll_writing(&mut self.io, cx);
+        self.note_interim();
+        written
+    }
+
+    /// What goes out once hyper has written all it had.
+    fn poll_flushing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_own_answer(cx))?;
+        let written = self.between.poll_flushing(&mut self.io, &self.activity, cx);
+        self.note_interim();
+        ready!(written)?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn note_interim(&mut self) {
+        if self.between.has_taken() {
+            self.grace.stop();
+        }
+    }
+
     fn poll_own_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.own_answer.has_remaining() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.own_answer))?;
@@ -195,6 +221,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
         if this.replace(buf) {
             return Poll::Ready(Ok(buf.len()));
         }
+        let written = this.poll_writing(cx).map_ok(|()| 0);
+        if !matches!(written, Poll::Ready(Ok(_))) {
+            return this.watch(written, cx);
+        }
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         this.note_taken(&written);
         this.watch(written, cx)
@@ -211,6 +241,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
         {
             return Poll::Ready(Ok(only.len()));
         }
+        let written = this.poll_writing(cx).map_ok(|()| 0);
+        if !matches!(written, Poll::Ready(Ok(_))) {
+            return this.watch(written, cx);
+        }
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
         this.note_taken(&written);
         this.watch(written, cx)
@@ -222,10 +256,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let flushed = match this.poll_own_answer(cx) {
-            Poll::Ready(Ok(())) => Pin::new(&mut this.io).poll_flush(cx),
-            other => other,
-        };
+        let flushed = this.poll_flushing(cx);
         if flushed.is_ready() {
             this.activity.flushed();
         }
@@ -251,6 +282,7 @@ mod tests {
 
     use super::*;
     use crate::body::request::Progress;
+    use crate::respond::interim::Interim;
 
     const IDLE: Duration = Duration::from_secs(60);
 
@@ -265,7 +297,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(64);
         let activity = Arc::new(Activity::default());
         let mut io = ClientIo::new(near, activity.clone(), IDLE);
-        let in_flight = activity.begin(Progress::none());
+        let in_flight = activity.begin(Progress::none(), Interim::default());
         drop(far);
         let begun = Instant::now();
         // As hyper does it: every time it wakes, it reads and flushes.
@@ -298,7 +330,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(4096);
         let activity = Arc::new(Activity::default());
         let mut io = ClientIo::new(near, activity.clone(), IDLE);
-        let in_flight = activity.begin(Progress::none());
+        let in_flight = activity.begin(Progress::none(), Interim::default());
         let content = b"HTTP/1.1 400 is what this file begins with";
         io.write_all(content).await.expect("room");
         drop(in_flight);

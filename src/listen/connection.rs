@@ -23,10 +23,13 @@ use crate::body::request::Progress;
 use crate::config::Config;
 use crate::drain::{Drain, Work};
 use crate::handle::Handler;
+use crate::respond::interim::Interim;
 
 /// Serves client connections.
 pub(crate) struct Server {
     handler: Arc<Handler>,
+    /// Our name in Via.
+    pseudonym: Arc<str>,
     http: http1::Builder,
     drain: Drain,
     /// How long a client may take nothing of what is sent to it.
@@ -42,7 +45,8 @@ impl Server {
         http.timer(TokioTimer::new())
             .header_read_timeout(config.timeouts.request_head)
             .max_buf_size(head.saturating_mul(2).max(MIN_BUFFER));
-        Self { handler, http, drain, idle: config.timeouts.idle }
+        let pseudonym = handler.admission.pseudonym().into();
+        Self { handler, pseudonym, http, drain, idle: config.timeouts.idle }
     }
 
     /// Resolves when it is time to stop accepting.
@@ -81,14 +85,17 @@ impl Server {
     ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
         // Begun before the first await, so that the socket knows of the request before it is polled again.
         let progress = Progress::of(&mut request);
-        let in_flight = activity.begin(progress.clone());
+        let interim = Interim::to(request.version(), &self.pseudonym);
+        let in_flight = activity.begin(progress.clone(), interim.clone());
         let in_asterisk_form = activity.take_bare_options() && is_for_the_origin(&request);
-        let client = Client { address, in_asterisk_form };
+        let client = Client { address, in_asterisk_form, interim };
         let handler = self.handler.clone();
         let activity = activity.clone();
         let is_connect = request.method() == Method::CONNECT;
         async move {
             let mut response = handler.handle(request, client).await;
+            // Before the socket is polled again, which will be with this response.
+            activity.answered();
             let status = response.status();
             if status == StatusCode::SWITCHING_PROTOCOLS || (is_connect && status.is_success()) {
                 activity.hand_over();

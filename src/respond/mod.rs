@@ -1,6 +1,7 @@
 //! Finishing a response: the fields that a proxy and a cache owe the client. What the content is, and what the status
 //! should be, was decided before.
 
+pub(crate) mod interim;
 pub(crate) mod refusal;
 
 use std::time::SystemTime;

@@ -63,6 +63,10 @@ pub(crate) enum Refusal {
     ProtocolError {
         origin: String,
     },
+    /// The origin sent one interim response after another, and no end of them.
+    TooManyInterim {
+        origin: String,
+    },
     /// The client wants a stored response or none, and there is none that may be reused (RFC 9111 §5.2.1.7).
     OnlyIfCached,
     /// OPTIONS for bentpipe itself.
@@ -241,6 +245,10 @@ impl Refusal {
                 let text = format!("What {origin} answered is not HTTP.");
                 told(S::BAD_GATEWAY, "http_protocol_error", text)
             }
+            Self::TooManyInterim { origin } => {
+                let text = format!("{origin} sent interim responses (1xx) without end, and no answer.");
+                told(S::BAD_GATEWAY, "http_protocol_error", text)
+            }
             _ => {
                 told(S::INTERNAL_SERVER_ERROR, "proxy_internal_error", "Something went wrong in this proxy.")
             }
@@ -337,6 +345,7 @@ mod tests {
         check(Refusal::FieldsTooLarge, 431, "http_request_error");
         check(Refusal::NotImplemented("ftp"), 501, "http_request_error");
         check(Refusal::ConnectionRefused { origin: "a:1".into() }, 502, "connection_refused");
+        check(Refusal::TooManyInterim { origin: "a:1".into() }, 502, "http_protocol_error");
         check(Refusal::Unroutable { origin: "a:1".into() }, 503, "destination_ip_unroutable");
         check(Refusal::OnlyIfCached, 504, "destination_unavailable");
         check(Refusal::ConnectionTimeout { origin: "a:1".into() }, 504, "connection_timeout");

@@ -1,10 +1,10 @@
 //! `Expect: 100-continue` (RFC 9110 §10.1.1), answered by the origin: the client's content waits until it is asked for.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use http::Request;
 use http::header::EXPECT;
-use http::{Request, StatusCode};
 use http_body::Body as _;
 use tokio::task::AbortHandle;
 
@@ -27,14 +27,7 @@ impl Expectation {
             return None;
         }
         let gate = Arc::new(request.body_mut().shut());
-        let (opened, waited) = (Arc::downgrade(&gate), Arc::downgrade(&gate));
-        hyper::ext::on_informational(request, move |response| {
-            if response.status() == StatusCode::CONTINUE
-                && let Some(gate) = opened.upgrade()
-            {
-                gate.open();
-            }
-        });
+        let waited = Arc::downgrade(&gate);
         let patience = Duration::from_secs(1) + rtt * 2;
         let timer = tokio::spawn(async move {
             tokio::time::sleep(patience).await;
@@ -43,6 +36,11 @@ impl Expectation {
             }
         });
         Some(Self { gate, timer: timer.abort_handle() })
+    }
+
+    /// What the origin's 100 (Continue) opens.
+    pub(super) fn gate(&self) -> Weak<Gate> {
+        Arc::downgrade(&self.gate)
     }
 
     /// The final response is here: content not asked for by now is not wanted, and what the client sends next may be

@@ -1,6 +1,7 @@
 //! One request out, one response in. Chooses the connection, knows when a failed request may be sent again
-//! (RFC 9110 §9.2.2, RFC 9112 §9.3.1), waits for 100 (Continue) on the client's behalf (RFC 9110 §10.1.1), and
-//! accounts what crossed the link. It does not look into the cache and does not alter the message.
+//! (RFC 9110 §9.2.2, RFC 9112 §9.3.1), waits for 100 (Continue) on the client's behalf (RFC 9110 §10.1.1), lets other
+//! interim responses go on (§15.2), and accounts what crossed the link. It does not look into the cache and does not
+//! alter the message.
 
 pub(crate) mod connect;
 pub(crate) mod crossing;
@@ -8,6 +9,7 @@ pub(crate) mod destination;
 pub(crate) mod estimate;
 mod expectation;
 pub(crate) mod gauge;
+mod informational;
 pub(crate) mod outage;
 pub(crate) mod pool;
 pub(crate) mod tunnel;
@@ -24,10 +26,12 @@ use crate::body::request::{Gate, Progress};
 use crate::body::{OriginBody, RequestBody};
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
+use crate::respond::interim::Interim;
 use crate::standing::{Place, Standings};
 use connect::{Connector, Origin};
 use crossing::Crossing;
 use expectation::Expectation;
+use informational::Listening;
 use outage::Outages;
 use pool::{Connection, Pool};
 
@@ -46,6 +50,12 @@ struct Failed {
     refusal: Refusal,
     /// Present if the origin cannot have acted on it, or if acting twice does no harm.
     again: Option<Box<Request<RequestBody>>>,
+}
+
+impl Failed {
+    fn for_good(refusal: Refusal) -> Self {
+        Self { refusal, again: None }
+    }
 }
 
 impl Upstream {
@@ -95,8 +105,9 @@ impl Upstream {
     }
 
     /// Sends `request` (in origin-form or asterisk-form, with its Host) to `origin` and returns the response once
-    /// its head is here. A request that failed on a connection used before, without a byte of a response, is sent
-    /// again once if it is safe to.
+    /// its head is here. Interim responses before it go to the client that an `Interim` among the request's extensions
+    /// leads to. A request that failed on a connection used before, without a byte of a response, is sent again once if
+    /// it is safe to.
     ///
     /// # Errors
     /// A `Refusal` that says what went wrong between here and the origin.
@@ -148,17 +159,18 @@ impl Upstream {
         progress.carried(connection.meter.clone());
         let spare = connection.reused.then(|| spare(&request)).flatten();
         let expectation = Expectation::of(&mut request, self.connector.link().rtt());
+        let listening = Listening::to(&mut request, expectation.as_ref(), exchange);
         // A moment longer than a client may stall, so that whoever stalls is told.
         let patience = self.idle + Duration::from_millis(500);
         let meter = connection.meter.clone();
         let sent = tokio::select! {
-            sent = connection.sender.try_send_request(request) => sent,
+            sent = listening.hear(connection.sender.try_send_request(request)) => sent,
             () = crossing::stalled(&meter, patience) => {
-                let refusal = Refusal::ResponseTimeout { origin: origin.to_string() };
-                return Err(Failed { refusal, again: None });
+                return Err(Failed::for_good(Refusal::ResponseTimeout { origin: origin.to_string() }));
             }
         };
-        let mut error = match sent {
+        let flooded = || Failed::for_good(Refusal::TooManyInterim { origin: origin.to_string() });
+        let mut error = match sent.ok_or_else(flooded)? {
             Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 // The connection is the new protocol's now, and what crosses it goes on counting.
                 response.extensions_mut().insert(crossing);
@@ -203,12 +215,12 @@ fn spare(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
     let method = request.method();
     let idempotent = method.is_idempotent() || method.is_safe();
     (idempotent && request.body().is_end_stream()).then(|| {
-        Box::new(outgoing(
-            method.clone(),
-            request.uri().clone(),
-            request.headers().clone(),
-            RequestBody::empty(),
-        ))
+        let (target, headers) = (request.uri().clone(), request.headers().clone());
+        let mut spare = outgoing(method.clone(), target, headers, RequestBody::empty());
+        if let Some(interim) = request.extensions().get::<Interim>() {
+            spare.extensions_mut().insert(interim.clone());
+        }
+        Box::new(spare)
     })
 }
 

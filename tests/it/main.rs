@@ -5,6 +5,7 @@ mod commands;
 mod control;
 mod forwarding;
 mod house;
+mod informational;
 mod leaving;
 mod link;
 mod measuring;

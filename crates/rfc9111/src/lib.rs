@@ -37,6 +37,7 @@ mod fields;
 mod freshness;
 mod invalidation;
 mod key;
+mod media_type;
 mod nominated;
 mod partial;
 mod precondition;

@@ -14,6 +14,7 @@ use http::header::{
 use crate::connection::end_to_end;
 use crate::etag::EntityTag;
 use crate::fields;
+use crate::media_type::same_type;
 use crate::nominated::{ANYTHING, Nominated};
 use crate::request::Presented;
 use crate::reuse::recency;
@@ -64,7 +65,11 @@ pub fn conditional_request(presented: &Presented<'_>, stored: &[&StoredResponse]
 /// what the client holds ([`confirms_client`]), or the request has to be repeated without conditions.
 ///
 /// `stored` are the responses named by [`conditional_request`].
-pub fn select_validated(stored: &[&StoredResponse], not_modified: &HeaderMap) -> Option<usize> {
+pub fn select_validated(
+    presented: &Presented<'_>,
+    stored: &[&StoredResponse],
+    not_modified: &HeaderMap,
+) -> Option<usize> {
     let most_recent = |suits: &dyn Fn(&StoredResponse) -> bool| {
         let candidates = stored.iter().enumerate().filter(|(_, candidate)| suits(candidate));
         candidates.max_by_key(|(_, candidate)| recency(candidate)).map(|(index, _)| index)
@@ -87,10 +92,18 @@ pub fn select_validated(stored: &[&StoredResponse], not_modified: &HeaderMap) ->
     // "If the new response does not include any form of validator […], and there is only one stored response in
     // the initial set, and that stored response also lacks a validator, then that stored response is identified for update." It is also where it
     // has only a date: RFC 9110 §15.4.5 asks for no Last-Modified in a 304, and no other condition than ours was sent.
+    // And it is where its entity tag was the only one sent, although the 304 ought to repeat it: the condition fails
+    // only "if one of the listed tags matches the entity tag of the selected representation" (RFC 9110 §13.1.2).
     match stored {
-        [single] if single.etag().is_none() => Some(0),
+        [single] if sent_nothing_else(presented, single) => Some(0),
         _ => None,
     }
+}
+
+/// Whether a request that validates `single` alone named nothing but what is stored: no tag that only the client has.
+fn sent_nothing_else(presented: &Presented<'_>, single: &StoredResponse) -> bool {
+    let Some(own) = fields::first(&single.headers, &ETAG).filter(|tag| !tag.is_empty()) else { return true };
+    fields::tags(presented.headers, &IF_NONE_MATCH).filter(|tag| *tag != b"*").all(|tag| tag == own)
 }
 
 /// Whether a 304 is about a representation the client itself holds, so that it can be passed on: the client named its
@@ -114,7 +127,7 @@ pub fn freshen(
     // The times are those of the new response, and so must be the age and the date that belong to them.
     let mut updated = fields::retain(stored.headers.clone(), |name| *name != AGE && *name != DATE);
     let received = storable(headers);
-    for name in received.keys().filter(|name| !describes_body(name, stored)) {
+    for name in received.keys().filter(|name| !describes_body(name, stored, &received)) {
         // "the cache MUST add each header field in the provided response to the stored response, replacing field values
         // that are already present, with the following exceptions: Header fields excepted from storage in Section 3.1,
         // Header fields that the cache's stored response depends upon, […] and The Content-Length header field."
@@ -170,12 +183,16 @@ fn union<'a>(ours: &[&'a [u8]], clients: impl Iterator<Item = &'a [u8]>) -> Opti
 }
 
 /// Fields of a 304 that must not replace those stored, since they could contradict the stored body. Content-Digest and
-/// Content-MD5 are about the empty content of the 304; some servers add a default Content-Type to it. An entity tag
-/// that confirmed the stored one may differ from it in strength.
-fn describes_body(name: &HeaderName, stored: &StoredResponse) -> bool {
-    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE].contains(name)
+/// Content-MD5 are about the empty content of the 304. An entity tag that confirmed the stored one may differ from it
+/// in strength.
+///
+/// A Content-Type of the same type and subtype replaces the stored one. Another does not, against the letter of §3.2:
+/// servers exist that add their default, such as `text/html`, to every 304, and an image must not become a page.
+fn describes_body(name: &HeaderName, stored: &StoredResponse, received: &HeaderMap) -> bool {
+    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE].contains(name)
         || matches!(name.as_str(), "content-md5" | "content-digest")
         || (*name == ETAG && stored.headers.contains_key(ETAG))
+        || (*name == CONTENT_TYPE && !same_type(&stored.headers, received))
 }
 
 #[cfg(test)]
@@ -244,9 +261,15 @@ mod tests {
 
     #[track_caller]
     fn check_selected(responses: &[&str], not_modified: &str, selected: Option<usize>) {
+        check_selected_for("", responses, not_modified, selected);
+    }
+
+    #[track_caller]
+    fn check_selected_for(presented: &str, responses: &[&str], not_modified: &str, selected: Option<usize>) {
         let responses: Vec<_> = responses.iter().map(|fields| stored(200, fields)).collect();
-        let found = select_validated(&responses.iter().collect::<Vec<_>>(), &headers(not_modified));
-        assert_eq!(found, selected, "{responses:?} | {not_modified}");
+        let (request, candidates) = (request("GET", presented), responses.iter().collect::<Vec<_>>());
+        let found = select_validated(&request.presented(), &candidates, &headers(not_modified));
+        assert_eq!(found, selected, "{presented} | {responses:?} | {not_modified}");
     }
 
     #[test]
@@ -270,11 +293,17 @@ mod tests {
     }
 
     #[test]
-    fn a_304_without_validators_confirms_only_a_date_of_ours() {
+    fn a_304_without_validators_confirms_what_alone_was_asked_about() {
         check_selected(&[MODIFIED], "", Some(0));
         check_selected(&["a: 1"], "", Some(0));
-        check_selected(&["etag: \"1\""], "", None);
+        check_selected(&["etag: \"1\""], "", Some(0));
         check_selected(&[MODIFIED, MODIFIED], "", None);
+        check_selected(&["etag: \"1\"", "etag: \"2\""], "", None);
+        check_selected_for("if-none-match: \"1\"", &["etag: \"1\""], "", Some(0));
+        check_selected_for("if-none-match: *", &["etag: \"1\""], "", Some(0));
+        check_selected_for("if-none-match: \"1\", \"2\"", &["etag: \"1\""], "", None);
+        check_selected_for("if-none-match: W/\"1\"", &["etag: \"1\""], "", None);
+        check_selected_for("if-none-match: \"2\"", &[MODIFIED], "", Some(0));
     }
 
     #[test]
@@ -313,6 +342,13 @@ mod tests {
         let lies = "content-length: 0\ncontent-encoding: br\ncontent-type: c/d\ncontent-range: bytes 0-1/2\ncontent-digest: x";
         check_freshened(body, lies, body);
         check_freshened("etag: \"1\"", lies, "etag: \"1\"");
+    }
+
+    #[test]
+    fn a_304_refines_the_media_type_but_does_not_change_it_3_2() {
+        check_freshened("content-type: a/b", "content-type: a/b;c=d", "content-type: a/b;c=d");
+        check_freshened("content-type: image/png", "content-type: text/html", "content-type: image/png");
+        check_freshened("a: 1", "content-type: text/html", "a: 1");
     }
 
     #[test]

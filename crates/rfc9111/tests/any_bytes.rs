@@ -116,7 +116,7 @@ proptest! {
         let _ = rfc9111::may_serve_stale(&presented, &stored, Failure::Unreachable, &situation);
 
         rfc9111::conditional_request(&presented, &[&stored]);
-        rfc9111::select_validated(&[&stored], &later);
+        rfc9111::select_validated(&presented, &[&stored], &later);
         rfc9111::confirms_client(&presented, &later);
         let freshened = rfc9111::freshen(&stored, &later, now, UNIX_EPOCH);
         rfc9111::freshen_by_head(&freshened, &answered, now, now);

@@ -37,7 +37,7 @@ impl Gate {
 #[derive(Clone, Debug)]
 pub struct Reply {
     form: Form,
-    interim: Vec<(u16, Fields)>,
+    before: Vec<Before>,
     status: u16,
     fields: Fields,
     body: Vec<u8>,
@@ -65,6 +65,13 @@ enum Sending {
     UntilClose,
 }
 
+/// What comes before an answer.
+#[derive(Clone, Debug)]
+enum Before {
+    Interim(u16, Fields),
+    Wait(Gate),
+}
+
 /// What becomes of the connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
@@ -79,7 +86,7 @@ impl Reply {
     pub fn new(status: u16) -> Self {
         Self {
             form: Form::Http,
-            interim: Vec::new(),
+            before: Vec::new(),
             status,
             fields: Fields::default(),
             body: Vec::new(),
@@ -175,7 +182,14 @@ impl Reply {
     /// Sends an interim response (1xx) first.
     #[must_use]
     pub fn interim(mut self, status: u16, fields: Fields) -> Self {
-        self.interim.push((status, fields));
+        self.before.push(Before::Interim(status, fields));
+        self
+    }
+
+    /// Waits for `gate` before what comes next: interim responses added later, or the answer itself.
+    #[must_use]
+    pub fn wait(mut self, gate: &Gate) -> Self {
+        self.before.push(Before::Wait(gate.clone()));
         self
     }
 
@@ -226,8 +240,13 @@ impl Reply {
     /// # Errors
     /// Those of the socket.
     pub(crate) async fn send(&self, wire: &mut Wire, method: &str, now: SystemTime) -> io::Result<After> {
-        for (status, fields) in &self.interim {
-            wire.write(format!("HTTP/1.1 {status} Interim\r\n{fields}\r\n").as_bytes()).await?;
+        for before in &self.before {
+            match before {
+                Before::Interim(status, fields) => {
+                    wire.write(format!("HTTP/1.1 {status} Interim\r\n{fields}\r\n").as_bytes()).await?;
+                }
+                Before::Wait(gate) => gate.pass().await,
+            }
         }
         match &self.form {
             Form::Silent => {}

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::client::{Client, Request, Response};
-use crate::message::Ending;
+use crate::message::{Ending, Fields};
 use crate::origin::{Origin, Traffic};
 use crate::reply::{Gate, Reply};
 use crate::scenario::Scenario;
@@ -58,6 +58,20 @@ async fn bytes_are_counted_by_connection() {
     let expected = Traffic { read: request.to_bytes().len() as u64, written: raw.len() as u64 };
     assert_eq!(origin.traffic(), [expected]);
     assert_eq!(client.receive_rest().await.expect("the end"), b"");
+}
+
+#[tokio::test]
+async fn a_gate_holds_an_answer_behind_its_interim_responses() {
+    let (origin, mut client) = pair().await;
+    let gate = Gate::closed();
+    let early = Reply::new(200).interim(103, Fields::default()).wait(&gate);
+    origin.on("GET", "/", early.interim(102, Fields::default()).body("hello"));
+    client.send(&Request::new("GET", "/").to_bytes()).await.expect("sent");
+    let head = client.receive_head().await.expect("an interim response at once");
+    assert_eq!(head.start_line, "HTTP/1.1 103 Interim");
+    gate.open();
+    let response = client.receive("GET").await.expect("an answer");
+    assert_eq!((response.interim.len(), response.text().as_str()), (1, "hello"));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use clap::Parser;
 mod bench;
 mod browser;
 mod ci;
+mod conformance;
 mod docs;
 mod kill;
 mod program;
@@ -23,6 +24,8 @@ enum Command {
     Bench(bench::Options),
     /// Load the fixture site in Chromium: direct, through a cold and through a warm cache.
     Browser(browser::Options),
+    /// Run the public HTTP cache test suite through bentpipe (needs node).
+    Conformance(conformance::Options),
     /// Kill bentpipe while it stores and check every hit after its restart.
     Kill(kill::Options),
 }
@@ -34,6 +37,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Docs => docs::run(),
         Command::Bench(options) => bench::run(&options).await,
         Command::Browser(options) => browser::run(&options).await,
+        Command::Conformance(options) => conformance::run(&options).await,
         Command::Kill(options) => kill::run(&options).await,
     }
 }

@@ -31,9 +31,14 @@ pub(crate) fn site_folder() -> PathBuf {
 /// # Errors
 /// When the build fails or makes no executable.
 pub(crate) fn build(what: &[&str]) -> anyhow::Result<PathBuf> {
+    build_in("release", what)
+}
+
+/// The same in any profile.
+fn build_in(profile: &str, what: &[&str]) -> anyhow::Result<PathBuf> {
     println!("building {} ...", what.join(" "));
     let output = Command::new("cargo")
-        .args(["build", "--release", "--locked", "--message-format=json-render-diagnostics"])
+        .args(["build", "--profile", profile, "--locked", "--message-format=json-render-diagnostics"])
         .args(what)
         .current_dir(root())
         .stderr(Stdio::inherit())
@@ -53,6 +58,14 @@ pub(crate) fn build(what: &[&str]) -> anyhow::Result<PathBuf> {
 /// Those of [`build`].
 pub(crate) fn build_bentpipe() -> anyhow::Result<PathBuf> {
     build(&["--package", "bentpipe", "--bin", "bentpipe"])
+}
+
+/// bentpipe's debug binary.
+///
+/// # Errors
+/// Those of [`build`].
+pub(crate) fn build_bentpipe_for_debugging() -> anyhow::Result<PathBuf> {
+    build_in("dev", &["--package", "bentpipe", "--bin", "bentpipe"])
 }
 
 /// A port of 127.0.0.1 that was free a moment ago.
