@@ -20,7 +20,7 @@ use crate::blocks::Stretch;
 use crate::error::Error;
 use crate::follower::Follower;
 use crate::hot;
-use crate::parts::Spot;
+use crate::parts::{Coming, Parts, Spot};
 use crate::record::Kept;
 use crate::stored::{Holding, Place};
 
@@ -51,6 +51,8 @@ struct Patchwork {
     /// What is read now, and where it began.
     current: From,
     run: u64,
+    /// Places at spools that will be reached: a body that is followed is fetched to its end. With the first byte of each.
+    seats: Vec<(u64, Follower)>,
 }
 
 /// Reads a content file.
@@ -81,7 +83,7 @@ impl StoredBody {
             }
             Place::Parts(parts) => {
                 let until = until.into_iter().chain(parts.complete_length).min();
-                From::patchwork(holding, position, until)
+                From::patchwork(holding, parts, position, until)
             }
         });
         Self { source, ahead: None }
@@ -127,9 +129,13 @@ impl From {
         }
     }
 
-    fn patchwork(holding: &Arc<Holding>, position: u64, until: Option<u64>) -> Self {
-        let holding = Arc::clone(holding);
-        Self::Parts(Box::new(Patchwork { holding, position, until, current: Self::Nothing, run: position }))
+    fn patchwork(holding: &Arc<Holding>, parts: &Parts, position: u64, until: Option<u64>) -> Self {
+        let range = position..until.unwrap_or(u64::MAX);
+        let coming = parts.coming(&range);
+        let seats = coming.map(|coming| (coming.first, follower(coming, position.max(coming.first), until)));
+        let (seats, holding) = (seats.collect(), Arc::clone(holding));
+        let current = Self::Nothing;
+        Self::Parts(Box::new(Patchwork { holding, position, until, current, run: position, seats }))
     }
 
     /// The next frame of what is one run of bytes.
@@ -163,7 +169,8 @@ impl Body for StoredBody {
         match (&frame, &this.source) {
             // What could be mended is a patchwork from here on.
             (Some(Err(Error::Damaged)), From::Content(reader)) if reader.holding.is_mendable() => {
-                this.source = From::patchwork(&reader.holding, reader.position, Some(reader.until));
+                let (holding, until) = (Arc::clone(&reader.holding), Some(reader.until));
+                this.source = From::patchwork(&holding, &Parts::new(None), reader.position, until);
                 this.source.poll_run(cx)
             }
             // A missing part may come: who fetches it reads on.
@@ -246,7 +253,10 @@ impl Patchwork {
             }
             match self.next_run() {
                 Ok(From::Nothing) => return Poll::Ready(None),
-                Ok(run) => (self.current, self.run) = (run, self.position),
+                Ok(run) => {
+                    (self.current, self.run) = (run, self.position);
+                    self.seats.retain(|(first, _)| *first > self.run);
+                }
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
@@ -268,11 +278,7 @@ impl Patchwork {
                     let to = piece.at + (piece.end().min(until) - piece.first);
                     Ok(From::of_kept(holding, &piece.kept, from, to))
                 }
-                Spot::Coming(coming) => {
-                    let end = coming.end.into_iter().chain(self.until).min();
-                    let until = end.map(|end| end - coming.first);
-                    Ok(From::Spool(Follower::new(coming.spool, position - coming.first, until)))
-                }
+                Spot::Coming(coming) => Ok(From::Spool(follower(&coming, position, self.until))),
                 Spot::Hole(next) => {
                     let end = next.into_iter().chain(self.until).min();
                     Err(Error::Missing { first: position, end })
@@ -319,6 +325,13 @@ impl Reader {
             })
         }
     }
+}
+
+/// Follows what is arriving, from byte `position` of the body on.
+fn follower(coming: &Coming, position: u64, until: Option<u64>) -> Follower {
+    let end = coming.end.into_iter().chain(until).min();
+    let until = end.map(|end| end.saturating_sub(coming.first));
+    Follower::new(Arc::clone(&coming.spool), position - coming.first, until)
 }
 
 /// Verified bytes of `kept` from `position` on, but not beyond `end`: as many as are read in one go.

@@ -11,6 +11,8 @@ use crate::spool::Spool;
 
 /// No body has more pieces than this; the shortest goes. Hostile ranges must not eat the memory.
 const MOST_PIECES: usize = 256;
+/// What is arriving comes soon enough for a reader this far ahead of it; further on, it is sooner fetched. Bytes.
+const SOON: u64 = 256 * 1024;
 
 /// Bytes of a body that are kept: those from `at` on of what `kept` holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,6 +82,11 @@ impl Coming {
             false => self.first + self.spool.arrived(),
         };
         (self.first..end).contains(&position)
+    }
+
+    /// Whether the byte at `position` is here or will be soon.
+    fn brings_soon(&self, position: u64) -> bool {
+        self.covers(position) && position - self.first <= self.spool.arrived() + SOON
     }
 }
 
@@ -165,7 +172,9 @@ impl Parts {
         if let Some(piece) = piece.filter(|piece| position < piece.end()) {
             return Spot::Piece(piece.clone());
         }
-        if let Some(coming) = self.coming.iter().find(|coming| coming.covers(position)) {
+        // Of two that bring it, the one that began nearer to it brings it sooner.
+        let coming = self.coming.iter().filter(|coming| coming.covers(position));
+        if let Some(coming) = coming.max_by_key(|coming| coming.first) {
             return Spot::Coming(coming.clone());
         }
         let next_piece = self.pieces.get(after).map(|piece| piece.first);
@@ -174,15 +183,28 @@ impl Parts {
         Spot::Hole(next_piece.into_iter().chain(next_coming).min())
     }
 
-    /// The first bytes of `range` that are neither held nor arriving. A hole behind which nothing is held ends with
+    /// What is arriving of `range`.
+    pub(crate) fn coming(&self, range: &Range<u64>) -> impl Iterator<Item = &Coming> {
+        let (start, end) = (range.start, range.end);
+        let begins = move |coming: &&Coming| coming.first < end;
+        self.coming.iter().filter(begins).filter(move |coming| coming.end.is_none_or(|end| end > start))
+    }
+
+    /// The first bytes of `range` that are neither held nor about to arrive. A hole behind which nothing is held ends with
     /// `range`.
     pub(crate) fn hole(&self, range: &Range<u64>) -> Option<Range<u64>> {
         let mut position = range.start;
         while position < range.end {
             position = match self.at(position) {
                 Spot::Piece(piece) => piece.end(),
-                Spot::Coming(Coming { end: Some(end), .. }) => end,
-                Spot::Coming(_) | Spot::End => return None,
+                Spot::Coming(coming) if coming.brings_soon(position) => match coming.end {
+                    Some(end) => end,
+                    None => return None,
+                },
+                Spot::Coming(Coming { end, .. }) => {
+                    return Some(position..end.unwrap_or(u64::MAX).min(range.end));
+                }
+                Spot::End => return None,
                 Spot::Hole(next) => {
                     let end = next.or(self.complete_length).unwrap_or(u64::MAX).min(range.end);
                     return Some(position..end);

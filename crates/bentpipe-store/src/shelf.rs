@@ -118,7 +118,10 @@ impl Shelf {
         part: Option<(Range<u64>, u64)>,
     ) -> (Ongoing, Arc<Stored>) {
         let first = part.as_ref().map_or(0, |(range, _)| range.start);
-        let place = match part {
+        let mendable = is_mendable(&head);
+        // Where parts can be fetched by themselves, a client may ask for what is far behind the bytes that arrive.
+        let all = spool.length().filter(|length| mendable && *length > 0).map(|length| (0..length, length));
+        let place = match part.or(all) {
             None => Place::Arriving(Arc::clone(&spool)),
             Some((range, complete_length)) => {
                 let mut parts = Parts::new(Some(complete_length));
@@ -127,7 +130,6 @@ impl Shelf {
                 Place::Parts(Box::new(parts))
             }
         };
-        let mendable = is_mendable(&head);
         let holding = Holding::new(self.next_id(), key, Arc::clone(&self.home), place, 0, mendable);
         let holding = Arc::new(holding);
         let stored = Arc::new(Stored::new(pack(head), Arc::clone(&holding)));
@@ -531,6 +533,7 @@ fn put_kept(place: &mut Place, first: u64, spool: &Arc<Spool>, kept: Arc<Kept>) 
             parts.add(&Piece { first: 0, length: kept.length(), at: 0, kept });
             *place = Place::Parts(Box::new(parts));
         }
+        Place::Parts(parts) if parts.complete_length == Some(kept.length()) => *place = Place::Kept(kept),
         Place::Parts(parts) => {
             parts.detach(spool);
             if kept.length() > 0 {
