@@ -51,6 +51,8 @@ pub(crate) struct Details {
     /// The address dialled, where a request or tunnel crossed the link.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) cache: CacheStatus,
+    /// The operator's rule that changed what the cache did.
+    pub(crate) rule: Option<Arc<str>>,
     pub(crate) media_type: Option<HeaderValue>,
     /// The RFC 9209 error token of a response that bentpipe made itself.
     pub(crate) error: Option<&'static str>,
@@ -88,6 +90,17 @@ impl Forwarded {
     /// Forwarded for `reason`, a `fwd` token of RFC 9211 §2.2.
     pub(crate) fn new(reason: &'static str) -> Self {
         Self { reason, status: None, stored: false, collapsed: false, detail: None }
+    }
+}
+
+impl CacheStatus {
+    /// The member of a Cache-Status field that speaks for this cache, with the operator's rule that had a say in it.
+    pub(crate) fn by_rule(&self, rule: &str) -> String {
+        let joint = match self {
+            Self::Forwarded(Forwarded { detail: Some(_), .. }) => "+",
+            _ => "; detail=",
+        };
+        format!("{self}{joint}rule-{rule}")
     }
 }
 
@@ -159,6 +172,18 @@ impl Exchange {
         self.0.record.lock().cache.clone()
     }
 
+    /// An operator's rule changed what was decided, if there is one. The last one told of counts.
+    pub(crate) fn note_rule(&self, rule: Option<&Arc<str>>) {
+        if let Some(rule) = rule {
+            self.note(|details| details.rule = Some(rule.clone()));
+        }
+    }
+
+    /// The operator's rule that changed what the cache did.
+    pub(crate) fn rule(&self) -> Option<Arc<str>> {
+        self.0.record.lock().rule.clone()
+    }
+
     /// `bytes` more of the response were handed to the client's connection.
     pub(crate) fn sent(&self, bytes: u64) {
         self.0.record.client_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -224,6 +249,11 @@ mod tests {
         assert_eq!(CacheStatus::Forwarded(validated).to_string(), "bentpipe; fwd=stale; fwd-status=304");
         assert_eq!(CacheStatus::Hit.to_string(), "bentpipe; hit");
         assert_eq!(CacheStatus::Unasked.to_string(), "bentpipe; fwd=bypass");
+        assert_eq!(CacheStatus::Hit.by_rule("apt"), "bentpipe; hit; detail=rule-apt");
+        let mut outage = Forwarded::new("stale");
+        outage.detail = Some("unreachable");
+        let outage = CacheStatus::Forwarded(outage).by_rule("apt");
+        assert_eq!(outage, "bentpipe; fwd=stale; detail=unreachable+rule-apt");
     }
 
     struct Count(Arc<AtomicU64>);

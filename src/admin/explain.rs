@@ -122,6 +122,7 @@ fn source(source: LifetimeSource) -> &'static str {
         LifetimeSource::SMaxage => "s-maxage",
         LifetimeSource::MaxAge => "max-age",
         LifetimeSource::Expires => "Expires",
+        LifetimeSource::Rule => "an operator's rule",
         LifetimeSource::Heuristic => "a share of the time since Last-Modified",
         _ => "nothing says",
     }

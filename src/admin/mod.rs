@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bentpipe_store::{Stats, Store, Summary};
 use linkio::{LinkModel, LinkSpec, SharedLink, SpecError};
-use rfc9111::{CacheKey, Policy, Situation};
+use rfc9111::{CacheKey, Policy, Rules, Situation};
 
 use crate::clock::Clock;
 use crate::config::{Config, LinkTrace, trace};
@@ -28,6 +28,7 @@ pub(crate) struct Admin {
     store: Store,
     clock: Clock,
     folder: PathBuf,
+    rules: Rules,
     /// How many accounts may use the proxy; with none, everyone may.
     accounts: usize,
 }
@@ -48,6 +49,7 @@ impl Admin {
             store,
             clock,
             folder: folder(config),
+            rules: config.cache.rules_in_force(),
             accounts: config.admission.users.len(),
         }
     }
@@ -60,6 +62,7 @@ impl Admin {
             store,
             clock,
             folder: folder(config),
+            rules: config.cache.rules_in_force(),
             accounts: config.admission.users.len(),
         }
     }
@@ -114,7 +117,7 @@ impl Admin {
 
     /// Drops every stored response of `key`; says how many there were.
     pub(crate) fn purge(&self, key: &CacheKey) -> usize {
-        self.store.invalidate(key)
+        self.store.invalidate(&self.rules.normalise(key.clone()))
     }
 
     /// Drops every stored response whose key begins with `prefix`; says how many there were.
@@ -127,8 +130,9 @@ impl Admin {
 
     /// What would be decided now for a GET of `target` with `headers`, and why.
     pub(crate) fn explain(&self, target: &http::Uri, headers: &http::HeaderMap) -> Option<Explanation> {
-        let key = CacheKey::for_target(target)?;
-        let situation = Situation { now: self.clock.now(), policy: Policy::default() };
+        let rules = self.rules.for_target(target);
+        let key = rules.key(target)?;
+        let situation = Situation { now: self.clock.now(), policy: Policy { rules, ..Policy::default() } };
         Some(explain::explain(target, headers, &self.store.lookup(&key), &situation))
     }
 

@@ -11,7 +11,7 @@ use http::header::{CONNECTION, HOST, TE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use rfc9111::{CacheKey, Presented};
+use rfc9111::{CacheKey, Presented, Rules, TargetRules};
 
 use crate::body::RequestBody;
 use crate::body::request::Progress;
@@ -35,6 +35,7 @@ pub(crate) struct Admission {
     idle: Duration,
     /// The name under which this proxy shows itself in Via.
     pseudonym: String,
+    rules: Rules,
 }
 
 /// A request that may walk the line.
@@ -49,6 +50,8 @@ pub(crate) struct Admitted {
     pub(crate) client: Client,
     /// Under which a response to it is stored; none for a tunnel.
     pub(crate) key: Option<CacheKey>,
+    /// The operator's rules for the target.
+    pub(crate) rules: TargetRules,
     /// The client's connection, if it is to be handed over: a tunnel or an upgrade.
     pub(crate) on_upgrade: Option<OnUpgrade>,
     max_forwards: Option<u64>,
@@ -64,6 +67,7 @@ impl Admission {
             idle: config.timeouts.idle,
             request_body: config.limits.request_body.map_or(u64::MAX, |limit| limit.0),
             pseudonym,
+            rules: config.cache.rules_in_force(),
         }
     }
 
@@ -98,8 +102,10 @@ impl Admission {
         if http_body::Body::size_hint(&incoming).lower() > self.request_body {
             return Err(Refusal::ContentTooLarge);
         }
+        let rules = self.rules.for_target(&target);
         Ok(Admitted {
-            key: CacheKey::for_target(&target).filter(|_| parts.method != Method::CONNECT),
+            key: rules.key(&target).filter(|_| parts.method != Method::CONNECT),
+            rules,
             method: parts.method,
             target,
             headers: parts.headers,
@@ -114,6 +120,11 @@ impl Admission {
     /// The name under which this proxy shows itself in Via.
     pub(crate) fn pseudonym(&self) -> &str {
         &self.pseudonym
+    }
+
+    /// The operator's rules.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     fn check_size(&self, request: &Request<Incoming>) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::rules;
 use crate::admin::client::Operator;
 use crate::admin::explain::Explanation;
 use crate::admin::human;
@@ -40,6 +41,11 @@ pub(crate) enum CacheCommand {
         #[arg(long, conflicts_with = "url")]
         all: bool,
     },
+    /// Print the rules in force, in the order in which they are asked
+    Rules {
+        /// Only those that may speak of this URL
+        url: Option<String>,
+    },
     /// Print how much is stored
     Stats {
         /// Print one JSON object
@@ -63,9 +69,13 @@ pub(crate) struct Explain {
 
 /// Carries out `command`.
 pub(crate) fn run(command: CacheCommand, loaded: &Loaded) -> anyhow::Result<()> {
+    if let CacheCommand::Rules { url } = command {
+        return rules::print(url.as_deref(), loaded);
+    }
     let operator = Operator::running_or_folder(loaded)?;
     let mut out = std::io::stdout().lock();
     match command {
+        CacheCommand::Rules { .. } => {}
         CacheCommand::Ls { json } => {
             let reply = operator.ask(&Method::GET, "/v1/cache/responses", None)?;
             if json {
@@ -76,7 +86,7 @@ pub(crate) fn run(command: CacheCommand, loaded: &Loaded) -> anyhow::Result<()> 
                 writeln!(out, "{}", line(stored))?;
             }
         }
-        CacheCommand::Show { url, json } => out.write_all(show(&operator, &url, json)?.as_bytes())?,
+        CacheCommand::Show { url, json } => out.write_all(show(&operator, &url, json, loaded)?.as_bytes())?,
         CacheCommand::Purge { url, all } => writeln!(out, "{}", purge(&operator, url.as_deref(), all)?)?,
         CacheCommand::Stats { json } => {
             let mut reply = operator.ask(&Method::GET, "/v1/cache", None)?;
@@ -88,10 +98,11 @@ pub(crate) fn run(command: CacheCommand, loaded: &Loaded) -> anyhow::Result<()> 
 }
 
 /// What is stored for `url`, and what would be done with it.
-fn show(operator: &Operator, url: &str, json: bool) -> anyhow::Result<String> {
+fn show(operator: &Operator, url: &str, json: bool, loaded: &Loaded) -> anyhow::Result<String> {
     let explanation = operator.ask(&Method::POST, "/v1/explain", Some(&json!({ "url": url })))?;
     let reply = operator.ask(&Method::GET, "/v1/cache/responses", None)?;
     let key = rfc9111::CacheKey::parse(url).context("expected a URL such as http://example.org/page")?;
+    let key = loaded.config.cache.rules_in_force().normalise(key);
     let stored: Vec<_> = responses(&reply).iter().filter(|stored| stored["key"] == key.as_str()).collect();
     if stored.is_empty() {
         bail!("nothing is stored for {url}");

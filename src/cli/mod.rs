@@ -4,6 +4,7 @@
 mod cache;
 mod config;
 mod link;
+mod rules;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

@@ -25,6 +25,16 @@ pub enum Source {
     Flag(String),
 }
 
+impl Source {
+    /// Another line of the same file; whatever is no file has no lines.
+    pub(super) fn at_line(&self, line: usize) -> Source {
+        match self {
+            Source::File { path, .. } => Source::File { path: path.clone(), line },
+            other => other.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -27,8 +27,29 @@ pub(super) enum Written {
     One(String),
     /// An array of such.
     Many(Vec<String>),
+    /// A table or an array of tables, for an option that takes such.
+    Tables(Vec<Table>),
     /// Something that no option takes, in words.
     Other(&'static str),
+}
+
+/// One table that is a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    /// Where it begins, from 1.
+    pub(super) line: usize,
+    /// In the order of their lines.
+    pub(super) fields: Vec<Field>,
+}
+
+/// One field of such a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) name: String,
+    /// The line of the name, from 1.
+    pub(super) line: usize,
+    /// One text or several; none for what is neither.
+    pub(super) values: Option<Vec<String>>,
 }
 
 /// Where a file stops being TOML.
@@ -58,8 +79,11 @@ pub(super) fn entries(text: &str) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     let mut found = Vec::new();
     collect(table.get_ref(), "", &mut found);
     found.sort_by_key(|(span, _, _)| span.start);
-    let entry = |(span, key, written): (Range<usize>, String, Written)| {
+    let entry = |(span, key, value): (Range<usize>, String, &Spanned<DeValue<'_>>)| {
         let line = position(text, span.start).0;
+        let takes_tables = OPTIONS.iter().any(|row| row.tables && row.key == key);
+        let tables = takes_tables.then(|| tables(text, value)).flatten();
+        let written = tables.map_or_else(|| written(value.get_ref()), Written::Tables);
         Entry { key, line, written }
     };
     Ok(found.into_iter().map(entry).collect())
@@ -71,7 +95,11 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> SyntaxError {
     SyntaxError { line, column, reason: error.message().trim().replace('\n', "; ") }
 }
 
-fn collect(table: &DeTable<'_>, section: &str, found: &mut Vec<(Range<usize>, String, Written)>) {
+fn collect<'a>(
+    table: &'a DeTable<'a>,
+    section: &str,
+    found: &mut Vec<(Range<usize>, String, &'a Spanned<DeValue<'a>>)>,
+) {
     for (name, value) in table {
         let key = format!("{section}{}", name.get_ref());
         let below = format!("{key}.");
@@ -79,9 +107,35 @@ fn collect(table: &DeTable<'_>, section: &str, found: &mut Vec<(Range<usize>, St
             DeValue::Table(inner) if OPTIONS.iter().any(|row| row.key.starts_with(&below)) => {
                 collect(inner, &below, found);
             }
-            other => found.push((name.span(), key, written(other))),
+            _ => found.push((name.span(), key, value)),
         }
     }
+}
+
+/// A table, or an array of nothing but tables and at least one.
+fn tables(text: &str, value: &Spanned<DeValue<'_>>) -> Option<Vec<Table>> {
+    let one = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
+        DeValue::Table(inner) => Some(table(text, value.span().start, inner)),
+        _ => None,
+    };
+    match value.get_ref() {
+        DeValue::Array(array) if !array.is_empty() => array.iter().map(one).collect(),
+        _ => one(value).map(|table| vec![table]),
+    }
+}
+
+fn table(text: &str, start: usize, table: &DeTable<'_>) -> Table {
+    let mut fields: Vec<_> = table.iter().map(|(name, value)| (name.span().start, name, value)).collect();
+    fields.sort_by_key(|(at, ..)| *at);
+    let field = |(at, name, value): (usize, &Spanned<_>, &Spanned<DeValue<'_>>)| Field {
+        name: ToString::to_string(name.get_ref()),
+        line: position(text, at).0,
+        values: match value.get_ref() {
+            DeValue::Array(array) => texts(array),
+            value => scalar(value).map(|text| vec![text]),
+        },
+    };
+    Table { line: position(text, start).0, fields: fields.into_iter().map(field).collect() }
 }
 
 fn written(value: &DeValue<'_>) -> Written {

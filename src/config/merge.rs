@@ -13,7 +13,7 @@ use crate::config::folders::Folders;
 use crate::config::load::Loaded;
 use crate::config::nearest;
 use crate::config::options::{self, OPTIONS, OptionRow};
-use crate::config::{Config, ConfigError, ConfigErrors, Source};
+use crate::config::{Config, ConfigError, ConfigErrors, Source, rule};
 
 /// The configuration so far.
 pub(super) struct Merging {
@@ -59,7 +59,28 @@ impl Merging {
             Written::One(text) => self.give(row, &split(row, &text), place),
             Written::Many(texts) if row.list => self.give(row, &texts, place),
             Written::Many(_) => self.refuse(row, place, None, "expected one value, not an array".to_owned()),
+            Written::Tables(tables) => self.tables(row, place, &tables),
             Written::Other(what) => self.refuse(row, place, None, format!("expected a text, not {what}")),
+        }
+    }
+
+    /// Tables are read as the texts they amount to.
+    fn tables(&mut self, row: &'static OptionRow, place: Source, tables: &[file::Table]) {
+        let mut texts = Vec::new();
+        let mut is_right = true;
+        for table in tables {
+            match rule::table::text(table) {
+                Ok(text) => texts.push(text),
+                Err(errors) => {
+                    is_right = false;
+                    for (line, reason) in errors {
+                        self.refuse(row, place.at_line(line), None, reason);
+                    }
+                }
+            }
+        }
+        if is_right {
+            self.give(row, &texts, place);
         }
     }
 

@@ -14,7 +14,9 @@ mod load;
 mod merge;
 mod nearest;
 mod options;
+mod pack;
 mod policy;
+pub(crate) mod rule;
 mod show;
 pub(crate) mod trace;
 mod value;
@@ -26,6 +28,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use linkio::{ByteCount, ClassPolicy, LinkSpec};
+use rfc9111::{Rule, Rules};
 
 pub use class::{ClassRule, ClientWeight, Condition, HostPattern, Sharer};
 pub use destination::AllowedDestination;
@@ -33,6 +36,7 @@ pub use error::{ConfigError, ConfigErrors, Source};
 pub(crate) use flags::Flags;
 use folders::Folders;
 pub(crate) use load::{Loaded, load_here};
+pub use pack::Pack;
 pub(crate) use show::{example, reference, show, show_json};
 pub use trace::{LinkTrace, TraceFile};
 
@@ -68,6 +72,18 @@ pub struct CacheConfig {
     pub size: ByteCount,
     /// The largest single body that is stored, in bytes; at most `size`.
     pub max_object: ByteCount,
+    /// What is decided in place of origins: the first rule that matches counts.
+    pub rules: Vec<Rule>,
+    /// Ready-made rules, asked behind `rules`.
+    pub packs: Vec<Pack>,
+}
+
+impl CacheConfig {
+    /// All rules in the order in which they are asked.
+    pub fn rules_in_force(&self) -> Rules {
+        let packs = self.packs.iter().flat_map(|pack| &pack.rules);
+        Rules::new(self.rules.iter().chain(packs).cloned())
+    }
 }
 
 /// The link every byte to and from an origin crosses.
@@ -230,6 +246,8 @@ impl Config {
                 dir: PathBuf::from(folders::AUTO),
                 size: ByteCount(10_000_000_000),
                 max_object: ByteCount(1_000_000_000),
+                rules: Vec::new(),
+                packs: Vec::new(),
             },
             link: LinkConfig::default(),
             destinations: Destinations { allow: Vec::new(), connect_ports: vec![443, 563, 8443] },

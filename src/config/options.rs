@@ -4,7 +4,7 @@
 //! It does not say what a default is (that is `Config::default`, which a row prints with `get`), nor how the text
 //! of one value is read (`value`), nor where given values come from (`load`).
 
-use crate::config::{Config, class, destination, policy, trace, value};
+use crate::config::{Config, class, destination, pack, policy, rule, trace, value};
 
 /// One option: how it is named, given, explained, read and printed.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct OptionRow {
     pub(super) value_name: &'static str,
     /// Whether it takes any number of values: an array in a file, commas elsewhere.
     pub(super) list: bool,
+    /// Whether its values may also be tables of a file.
+    pub(super) tables: bool,
     /// Whether its values are kept from screens and logs.
     pub(super) secret: bool,
     /// One sentence, with units.
@@ -53,6 +55,7 @@ const VALUE: OptionRow = OptionRow {
     flag: None,
     value_name: "VALUE",
     list: false,
+    tables: false,
     secret: false,
     help: "",
     set: |_, _| Ok(()),
@@ -101,6 +104,31 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         set: |config, given| put(&mut config.cache.max_object, given, value::parse_size),
         get: |config| vec![config.cache.max_object.to_string()],
         ..VALUE
+    },
+    OptionRow {
+        key: "cache.rule",
+        flag: Some("cache-rule"),
+        value_name: "NAME:RULE",
+        tables: true,
+        help: "What is decided in place of origins about their responses, as in docs: host=docs.example.org; \
+               type=text/html; min-fresh=1h; the first rule that matches counts; in a file also [[cache.rule]] \
+               (docs/cache-rules.md).",
+        set: |config, given| {
+            put_all(&mut config.cache.rules, given, rule::parse)?;
+            rule::distinct(&config.cache.rules).map_err(Rejected::all)
+        },
+        get: |config| each(&config.cache.rules, rule::print),
+        ..LIST
+    },
+    OptionRow {
+        key: "cache.packs",
+        flag: Some("cache-packs"),
+        value_name: "NAMES",
+        help: "Ready-made rules behind those of cache.rule: apt, pypi, npm, crates, windows-updates, apple-updates \
+               (docs/cache-rules.md).",
+        set: |config, given| put_all(&mut config.cache.packs, given, pack::parse),
+        get: |config| each(&config.cache.packs, |pack| pack.name.to_owned()),
+        ..LIST
     },
     OptionRow {
         key: "link.spec",

@@ -138,6 +138,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::option;
     use proptest::prelude::*;
+    use rfc9111::{Directive, IgnoredQuery, Keep, Pattern, Reload, Rule};
     use tempfile::TempDir;
 
     use super::*;
@@ -145,7 +146,7 @@ mod tests {
     use crate::config::{
         AccessFormat, AccessLog, Admission, AllowedDestination, CacheConfig, ClassRule, ClientWeight,
         Condition, Config, Control, Destinations, Flags, HostPattern, Limits, LinkConfig, LogConfig, Sharer,
-        Timeouts, User,
+        Timeouts, User, pack,
     };
 
     fn read_back(text: &str) -> Config {
@@ -226,10 +227,35 @@ mod tests {
     }
 
     fn cache() -> impl Strategy<Value = CacheConfig> {
-        (path(), size(), size()).prop_map(|(dir, one, other)| {
+        (path(), size(), size(), cache_rules(), any::<bool>()).prop_map(|(dir, one, other, rules, apt)| {
             let (size, max_object) = (one.max(other), one.min(other));
-            CacheConfig { dir, size, max_object }
+            let packs = if apt { vec![pack::parse("apt").unwrap()] } else { Vec::new() };
+            CacheConfig { dir, size, max_object, rules, packs }
         })
+    }
+
+    fn cache_rules() -> impl Strategy<Value = Vec<Rule>> {
+        let pattern = || vec("[*a-z]{1,5}".prop_map(|text| Pattern::new(&text)), 0..3);
+        let path = vec("/[a-z*,]{0,5}".prop_map(|text| Pattern::new(&text)), 0..3);
+        let fresh = (0..=365_u32, 0..=86_399_u32).prop_map(|(days, seconds)| {
+            Duration::from_hours(u64::from(days) * 24) + Duration::from_secs(u64::from(seconds))
+        });
+        let reload = prop_oneof![Just(Reload::AsAsked), Just(Reload::Revalidate), Just(Reload::Ignore)];
+        let keep = prop_oneof![Just(Keep::AsStated), Just(Keep::Never), Just(Keep::Always)];
+        let query = prop_oneof![
+            Just(IgnoredQuery::None),
+            Just(IgnoredQuery::All),
+            vec("[a-z]x[*a-z]{0,5}".prop_map(|text| Pattern::new(&text)), 1..3).prop_map(IgnoredQuery::Named),
+        ];
+        let disregard =
+            proptest::sample::subsequence(vec![Directive::NoStore, Directive::MustRevalidate], 0..=2);
+        let rule = (pattern(), path, option::of(fresh), reload, keep, disregard, query).prop_map(
+            |(hosts, paths, min_fresh, reload, keep, disregard, ignore_query)| {
+                let rest = Rule::new("r");
+                Rule { hosts, paths, min_fresh, reload, keep, disregard, ignore_query, ..rest }
+            },
+        );
+        option::of(rule).prop_map(|rule| rule.into_iter().collect())
     }
 
     fn link() -> impl Strategy<Value = LinkConfig> {

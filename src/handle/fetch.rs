@@ -102,14 +102,16 @@ impl Handler {
     ) -> Answer {
         let (status, fields) = (asked.response.status(), asked.response.headers());
         for key in rfc9111::invalidated(&admitted.method, status, &admitted.target, fields) {
-            self.store.invalidate(&key);
+            self.store.invalidate(&self.admission.rules().normalise(key));
         }
         let Asked { response, request_time, response_time } = asked;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(admitted, response, exchange);
         }
         let storing =
-            rfc9111::may_store(&admitted.presented(), status, response.headers(), &self.situation());
+            rfc9111::may_store(&admitted.presented(), status, response.headers(), &self.situation(admitted));
+        let (Storing::Store(because) | Storing::Pass(because)) = &storing;
+        exchange.note_rule(because.rule());
         let response = respond::received(response, response_time, self.admission.pseudonym());
         let (parts, incoming) = response.into_parts();
         self.learn_from_head(admitted, status, &parts.headers, (request_time, response_time));
@@ -124,7 +126,8 @@ impl Handler {
             _ => None,
         };
         if let Some(lead) = lead {
-            let is_fresh = |stored: &Stored| rfc9111::freshness(stored.head(), &self.situation()).is_fresh();
+            let is_fresh =
+                |stored: &Stored| rfc9111::freshness(stored.head(), &self.situation(admitted)).is_fresh();
             match (&kept, storing) {
                 (Some((_, stored)), _) if is_fresh(stored) => lead.settle(),
                 (None, Storing::Pass(because)) if !is_lasting(&because) => lead.settle(),
@@ -173,8 +176,12 @@ pub(super) fn origin(admitted: &Admitted) -> Result<Origin, Refusal> {
 /// Whether the next response for the same target will not be stored for the same reason.
 fn is_lasting(because: &Because) -> bool {
     matches!(
-        because,
-        Because::ResponseNoStore | Because::Private | Because::VariesOnAnything | Because::NothingToReuse
+        because.bare(),
+        Because::ResponseNoStore
+            | Because::Private
+            | Because::VariesOnAnything
+            | Because::NothingToReuse
+            | Because::NeverKept
     )
 }
 

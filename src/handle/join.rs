@@ -39,7 +39,7 @@ impl Handler {
         note(forwarded);
         if !found.is_empty()
             && origin(admitted).is_ok_and(|origin| self.upstream.outages().spares(&origin))
-            && let Some(response) = self.serve_stale(admitted, found, Failure::Unreachable).await
+            && let Some(response) = self.serve_stale(admitted, found, Failure::Unreachable, exchange).await
         {
             forwarded.detail = Some("unreachable");
             note(forwarded);
@@ -62,7 +62,7 @@ impl Handler {
             }
             let now_found = self.lookup(admitted);
             forwarded.collapsed = true;
-            if let Some(answer) = self.shared(admitted, &now_found, begun, forwarded).await {
+            if let Some(answer) = self.shared(admitted, &now_found, begun, forwarded, exchange).await {
                 note(forwarded);
                 return Joined::Answered(answer);
             }
@@ -84,16 +84,18 @@ impl Handler {
         found: &Found,
         begun: Instant,
         forwarded: &mut Forwarded,
+        exchange: &Exchange,
     ) -> Option<Answer> {
-        if let Decision::Reuse { stored, .. } = self.decide(admitted, found)
+        if let Decision::Reuse { stored, because } = self.decide(admitted, found)
             && let Some(stored) = found.get(stored)
             && let Ok(response) = self.serve(admitted, stored).await
         {
+            exchange.note_rule(because.rule());
             return Some(Ok(response));
         }
         let refusal = self.upstream.outages().since(&origin(admitted).ok()?, begun)?;
         forwarded.detail = Some("unreachable");
-        let stale = self.serve_stale(admitted, found, Failure::Unreachable).await;
+        let stale = self.serve_stale(admitted, found, Failure::Unreachable, exchange).await;
         Some(stale.ok_or(refusal))
     }
 }

@@ -50,7 +50,8 @@ impl Handler {
             Exchange::begin(method, target, client.address, self.clock.now(), self.readers.clone());
         let answer = self.answer(request, client, &exchange).await;
         let mut response = answer.unwrap_or_else(|refusal| self.refuse(refusal, &exchange));
-        respond::finish(&mut response, &exchange.cache_status());
+        let (status, rule) = (exchange.cache_status(), exchange.rule());
+        respond::finish(&mut response, &status, rule.as_deref());
         body::seal(exchange, response)
     }
 
@@ -61,6 +62,7 @@ impl Handler {
         }
         let found = self.lookup(&admitted);
         let decision = self.decide(&admitted, &found);
+        exchange.note_rule(decision.because().rule());
         match decision {
             Decision::Reuse { stored, .. } => self.reuse(admitted, &found, stored, exchange).await,
             Decision::Validate { because, .. } => {
@@ -80,11 +82,13 @@ impl Handler {
     }
 
     fn decide(&self, admitted: &Admitted, found: &Found) -> Decision {
-        rfc9111::decide(&admitted.presented(), &found.heads(), &self.situation())
+        rfc9111::decide(&admitted.presented(), &found.heads(), &self.situation(admitted))
     }
 
-    fn situation(&self) -> Situation {
-        Situation { now: self.clock.now(), policy: self.policy.clone() }
+    /// What decisions about `admitted` depend on besides the messages.
+    fn situation(&self, admitted: &Admitted) -> Situation {
+        let policy = Policy { rules: admitted.rules.clone(), ..self.policy.clone() };
+        Situation { now: self.clock.now(), policy }
     }
 
     fn refuse(&self, refusal: Refusal, exchange: &Exchange) -> Response<Body> {

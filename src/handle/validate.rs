@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bentpipe_store::{Found, Lead, Stored};
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
-use rfc9111::{Failure, Presented};
+use rfc9111::{Because, Failure, Presented};
 
 use super::fetch::Asked;
 use super::join::Joined;
@@ -31,7 +31,7 @@ impl Handler {
             Joined::Going(lead) => lead,
             Joined::Answered(answer) => return answer,
         };
-        let headers = self.conditional_headers(&admitted, found);
+        let headers = self.conditional_headers(&admitted, found, exchange);
         match self.ask_in_time(&mut admitted, found, headers, exchange).await {
             Ok(asked) if asked.response.status() == StatusCode::NOT_MODIFIED => {
                 forwarded.status = Some(StatusCode::NOT_MODIFIED);
@@ -42,8 +42,9 @@ impl Handler {
     }
 
     /// What is sent to validate: the client's fields with the conditions of what is stored (§4.3.1).
-    fn conditional_headers(&self, admitted: &Admitted, found: &Found) -> HeaderMap {
-        let headers = admitted.forwarded_headers(self.admission.pseudonym());
+    fn conditional_headers(&self, admitted: &Admitted, found: &Found, exchange: &Exchange) -> HeaderMap {
+        let mut headers = admitted.forwarded_headers(self.admission.pseudonym());
+        exchange.note_rule(admitted.rules.soften_reload(&mut headers, &found.heads()).as_ref());
         let presented = Presented { method: &admitted.method, target: &admitted.target, headers: &headers };
         let mut conditional = rfc9111::conditional_request(&presented, &found.heads());
         admitted.keep_connection_options(&mut conditional);
@@ -80,7 +81,7 @@ impl Handler {
         let (request_time, response_time) = (asked.request_time, asked.response_time);
         let mut head = rfc9111::freshen(stored.head(), received.headers(), request_time, response_time);
         head.renominate(&admitted.presented());
-        let may_share = rfc9111::freshness(&head, &self.situation()).is_fresh();
+        let may_share = rfc9111::freshness(&head, &self.situation(&admitted)).is_fresh();
         let stored = match &admitted.key {
             Some(key) => self.store.freshen(key, stored, head),
             None => stored.clone(),
@@ -116,7 +117,7 @@ impl Handler {
             _ => None,
         };
         if let Some(failure) = failure
-            && let Some(response) = self.serve_stale(admitted, found, failure).await
+            && let Some(response) = self.serve_stale(admitted, found, failure, exchange).await
         {
             match failure {
                 Failure::Unreachable => forwarded.detail = Some("unreachable"),
@@ -134,8 +135,12 @@ impl Handler {
         admitted: &Admitted,
         found: &Found,
         failure: Failure,
+        exchange: &Exchange,
     ) -> Option<Response<Body>> {
         let stored = self.stale(admitted, found, failure)?;
+        let situation = self.situation(admitted);
+        let allowed = rfc9111::may_serve_stale(&admitted.presented(), stored.head(), failure, &situation);
+        exchange.note_rule(allowed.ok().as_ref().and_then(Because::rule));
         self.serve(admitted, stored).await.ok()
     }
 
@@ -149,7 +154,7 @@ impl Handler {
         if !matches!(admitted.method, Method::GET | Method::HEAD) || found.is_empty() {
             return None;
         }
-        let (presented, situation) = (admitted.presented(), self.situation());
+        let (presented, situation) = (admitted.presented(), self.situation(admitted));
         let allowed = found.iter().filter(|stored| {
             stored.head().nominated.matches(presented.headers)
                 && rfc9111::may_serve_stale(&presented, stored.head(), failure, &situation).is_ok()

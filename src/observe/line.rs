@@ -102,7 +102,7 @@ pub(crate) fn json(line: &mut String, record: &Record) {
         "method": record.method.as_str(),
         "url": record.target.to_string(),
         "status": details.status.map(|status| status.as_u16()),
-        "cache_status": details.cache.to_string(),
+        "cache_status": details.rule.as_deref().map_or_else(|| details.cache.to_string(), |rule| details.cache.by_rule(rule)),
         "error": details.error,
         "media_type": media_type(&details),
         "client_bytes": record.client_bytes(),

@@ -56,11 +56,13 @@ fn restore_length(status: StatusCode, headers: &mut HeaderMap) {
     };
 }
 
-/// Says in Cache-Status what this cache did (RFC 9211): ours is the last member, the one closest to the client.
-pub(crate) fn finish(response: &mut Response<Body>, status: &CacheStatus) {
-    let value = match status {
-        CacheStatus::Hit => Ok(HeaderValue::from_static("bentpipe; hit")),
-        other => HeaderValue::try_from(other.to_string()),
+/// Says in Cache-Status what this cache did (RFC 9211), and which of the operator's rules had a say in it: ours is the
+/// last member, the one closest to the client.
+pub(crate) fn finish(response: &mut Response<Body>, status: &CacheStatus, rule: Option<&str>) {
+    let value = match (status, rule) {
+        (CacheStatus::Hit, None) => Ok(HeaderValue::from_static("bentpipe; hit")),
+        (other, None) => HeaderValue::try_from(other.to_string()),
+        (other, Some(rule)) => HeaderValue::try_from(other.by_rule(rule)),
     };
     if let Ok(value) = value {
         response.headers_mut().append(&CACHE_STATUS, value);

@@ -10,6 +10,7 @@ mod leaving;
 mod link;
 mod measuring;
 mod proxy;
+mod rules;
 mod scenarios;
 mod sharing;
 mod simulate;

@@ -4,6 +4,7 @@
 //! its user. It decides nothing.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderName;
@@ -120,6 +121,16 @@ pub enum Because {
     TransferCoding,
     /// Not stored: Content-Range outside a 206.
     ContentRange,
+
+    /// Not stored, and if stored not used: an operator's rule says never.
+    NeverKept,
+    /// Another decision than the messages lead to, because of an operator's rule.
+    ByRule {
+        /// The name of the rule.
+        rule: Arc<str>,
+        /// The reason, as it is with the rule.
+        because: Box<Because>,
+    },
 }
 
 impl Because {
@@ -155,6 +166,24 @@ impl Because {
             Self::NotUnderstood(_) => "RFC 9111 §5.2.2.3",
             Self::TransferCoding => "RFC 9112 §6.1",
             Self::ContentRange => "RFC 9110 §14.4",
+            Self::NeverKept | Self::ByRule { .. } => "cache.rule",
+        }
+    }
+
+    /// The name of the operator's rule that changed the decision, if one did.
+    pub fn rule(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::ByRule { rule, .. } => Some(rule),
+            Self::OnlyIfCached(because) => because.rule(),
+            _ => None,
+        }
+    }
+
+    /// The reason itself, without the name of the rule that led to it.
+    pub fn bare(&self) -> &Self {
+        match self {
+            Self::ByRule { because, .. } => because.bare(),
+            because => because,
         }
     }
 
@@ -180,7 +209,7 @@ impl Because {
             | Self::ResponseNoStore
             | Self::Private => "stale",
             Self::PartialContent => "partial",
-            Self::OnlyIfCached(because) => because.forward_reason(),
+            Self::OnlyIfCached(because) | Self::ByRule { because, .. } => because.forward_reason(),
             _ => "bypass",
         }
     }
@@ -251,6 +280,7 @@ impl Because {
                     status.as_u16()
                 )
             }
+            Self::ByRule { rule, because } => write!(f, "{because} (Decided by the operator's rule {rule}.)"),
             Self::StoredFresh(fresh) => write!(f, "The response is {fresh}."),
             Self::NotFinal(status) => write!(f, "A {} response is not final.", status.as_u16()),
             Self::NotUnderstood(status) => {
@@ -284,6 +314,7 @@ impl Because {
             Self::VariesOnAnything => "The response varies on more than the request (Vary: *).",
             Self::NothingToReuse => "The response is neither fresh nor can it be validated.",
             Self::TransferCoding => "The response has a transfer coding other than chunked.",
+            Self::NeverKept => "The response is never stored.",
             Self::ContentRange => "The response has a Content-Range without being a 206.",
             _ => "",
         }
@@ -299,6 +330,7 @@ impl fmt::Display for Freshness {
             LifetimeSource::MaxAge => "by max-age",
             LifetimeSource::Expires => "by Expires",
             LifetimeSource::Heuristic => "by its Last-Modified",
+            LifetimeSource::Rule => "by the operator",
             LifetimeSource::Nowhere => return write!(f, "{age} old and says nothing of its freshness"),
         };
         let is = if self.is_fresh() { "fresh" } else { "was fresh" };

@@ -35,6 +35,8 @@ pub enum LifetimeSource {
     Expires,
     /// A share of the time since Last-Modified (§4.2.2).
     Heuristic,
+    /// An operator's rule, in place of what the response says.
+    Rule,
     /// Nowhere: the response says nothing and no heuristic applies. The lifetime is zero.
     Nowhere,
 }
@@ -72,7 +74,7 @@ impl Freshness {
 /// assert_eq!(rfc9111::freshness(&stored, &situation).remaining(), Duration::from_secs(15));
 /// ```
 pub fn freshness(stored: &StoredResponse, situation: &Situation) -> Freshness {
-    freshness_by(stored, &CacheControl::of(&stored.headers), situation)
+    freshness_by(stored, &situation.policy.rules.directives(stored), situation)
 }
 
 /// The same, with the directives already read.
@@ -82,7 +84,8 @@ pub(crate) fn freshness_by(
     situation: &Situation,
 ) -> Freshness {
     let date = stored.date();
-    let (lifetime, source) = lifetime(stored, date, directives, &situation.policy);
+    let stated = lifetime(stored, date, directives, &situation.policy);
+    let (lifetime, source) = situation.policy.rules.bound(stored, stated);
     Freshness { lifetime, source, age: age_since(stored, date, situation.now) }
 }
 

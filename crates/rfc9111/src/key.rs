@@ -63,6 +63,17 @@ impl CacheKey {
         &self.0
     }
 
+    /// The key without the query parameters (between `&`) that do not count; without any, also without a `?`.
+    pub(crate) fn keeping_parameters(self, counts: impl Fn(&str) -> bool) -> Self {
+        let Some((path, query)) = self.0.split_once('?') else { return self };
+        let mut key = path.to_owned();
+        for parameter in query.split('&').filter(|parameter| counts(parameter)) {
+            key.push(if key.len() == path.len() { '?' } else { '&' });
+            key.push_str(parameter);
+        }
+        Self(key.into_boxed_str())
+    }
+
     /// Reads a key, or any absolute http or https URI, from text. A fragment is dropped.
     pub fn parse(text: &str) -> Option<Self> {
         Self::for_target(&text.parse().ok()?)

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Method, Uri};
 
+use crate::rules::TargetRules;
+
 /// A request presented to the cache (RFC 9111 §4).
 #[derive(Clone, Copy, Debug)]
 pub struct Presented<'a> {
@@ -34,10 +36,23 @@ pub struct Policy {
     pub heuristic_percent: u32,
     /// The longest lifetime a heuristic may give.
     pub heuristic_cap: Duration,
+    /// The operator's rules for the target of the request; none by default.
+    pub rules: TargetRules,
+}
+
+impl Situation {
+    /// The same, if the operator had no rules.
+    pub(crate) fn without_rules(&self) -> Self {
+        Self { now: self.now, policy: Policy { rules: TargetRules::default(), ..self.policy.clone() } }
+    }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { heuristic_percent: 10, heuristic_cap: Duration::from_hours(7 * 24) }
+        Self {
+            heuristic_percent: 10,
+            heuristic_cap: Duration::from_hours(7 * 24),
+            rules: TargetRules::default(),
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::because::Because;
 use crate::directives::CacheControl;
 use crate::freshness::freshness_by;
 use crate::request::{Presented, Situation};
+use crate::rules::{Keep, judged};
 use crate::stale::{accepted, client_refuses, forbids_reuse};
 use crate::stored::StoredResponse;
 use crate::storing::has_content;
@@ -37,6 +38,18 @@ pub enum Decision {
     Forward(Because),
     /// Answer 504: only a stored response was asked for (§5.2.1.7), and none may be reused.
     GatewayTimeout(Because),
+}
+
+impl Decision {
+    /// Why.
+    pub fn because(&self) -> &Because {
+        match self {
+            Self::Reuse { because, .. }
+            | Self::Validate { because, .. }
+            | Self::Forward(because)
+            | Self::GatewayTimeout(because) => because,
+        }
+    }
 }
 
 /// Decides what to do with a request, given all responses stored under its cache key.
@@ -120,8 +133,10 @@ fn weigh(
     request: &CacheControl,
     situation: &Situation,
 ) -> Decision {
-    match may_reuse(presented, stored, request, situation) {
+    let judge = |situation: &Situation| may_reuse(presented, stored, request, situation);
+    match judged(situation, situation.policy.rules.about_stored(stored), judge) {
         Ok(because) => Decision::Reuse { stored: index, because },
+        Err(because) if *because.bare() == Because::NeverKept => Decision::Forward(because),
         Err(because) if stored.has_validator() => Decision::Validate { stored: index, because },
         Err(because) => Decision::Forward(because),
     }
@@ -133,8 +148,13 @@ fn may_reuse(
     request: &CacheControl,
     situation: &Situation,
 ) -> Result<Because, Because> {
-    let response = CacheControl::of(&stored.headers);
+    let rules = &situation.policy.rules;
+    if rules.about_stored(stored).is_some_and(|rule| rule.keep == Keep::Never) {
+        return Err(Because::NeverKept);
+    }
+    let response = rules.directives(stored);
     let freshness = freshness_by(stored, &response, situation);
+    let request = &rules.heard(request, stored, freshness.is_fresh());
     // "the stored response does not contain the no-cache directive (Section 5.2.2.4), unless it is successfully
     // validated (Section 4.3), and"
     if let Some(because) = forbids_reuse(&response, stored.status) {

@@ -11,6 +11,7 @@ use crate::because::Because;
 use crate::directives::{CacheControl, MaxStale};
 use crate::freshness::{Freshness, freshness_by};
 use crate::request::{Presented, Situation};
+use crate::rules::{Keep, judged};
 use crate::stored::StoredResponse;
 use crate::storing::{forbids_keeping, has_content};
 
@@ -33,9 +34,23 @@ pub fn may_serve_stale(
     failure: Failure,
     situation: &Situation,
 ) -> Result<Because, Because> {
-    let request = CacheControl::of_request(presented.headers);
-    let response = CacheControl::of(&stored.headers);
+    let judge = |situation: &Situation| judge(presented, stored, failure, situation);
+    judged(situation, situation.policy.rules.about_stored(stored), judge)
+}
+
+fn judge(
+    presented: &Presented<'_>,
+    stored: &StoredResponse,
+    failure: Failure,
+    situation: &Situation,
+) -> Result<Because, Because> {
+    let rules = &situation.policy.rules;
+    let response = rules.directives(stored);
     let freshness = freshness_by(stored, &response, situation);
+    let request = rules.heard(&CacheControl::of_request(presented.headers), stored, freshness.is_fresh());
+    if rules.about_stored(stored).is_some_and(|rule| rule.keep == Keep::Never) {
+        return Err(Because::NeverKept);
+    }
 
     if let Some(because) = forbids_reuse(&response, stored.status) {
         return Err(because);

@@ -3,7 +3,9 @@
 //! What of it is stored is `stored`'s (§3.1). Only complete responses to GET are stored; 206 (§3.3, §3.4) and answers
 //! to HEAD and POST are passed.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, TRANSFER_ENCODING};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING,
+};
 use http::{Method, StatusCode};
 
 use crate::because::Because;
@@ -12,6 +14,7 @@ use crate::fields;
 use crate::freshness::{freshness_by, has_explicit_freshness, is_heuristically_cacheable};
 use crate::range::ContentRange;
 use crate::request::{Presented, Situation};
+use crate::rules::{Keep, judged};
 use crate::stored::StoredResponse;
 
 /// Whether a response may be stored.
@@ -32,16 +35,34 @@ pub fn may_store(
     headers: &HeaderMap,
     situation: &Situation,
 ) -> Storing {
-    let directives = CacheControl::of(headers);
-    let checked = request_allows(presented)
-        .and_then(|()| status_allows(status, &directives))
-        .and_then(|()| directives_allow(presented, status, &directives))
-        .and_then(|()| framing_allows(headers))
-        .and_then(|()| worth_storing(presented, status, headers, situation));
-    match checked {
+    let content_type = fields::first(headers, &CONTENT_TYPE);
+    let check = |situation: &Situation| check(presented, status, headers, situation);
+    match judged(situation, situation.policy.rules.about(content_type), check) {
         Ok(because) => Storing::Store(because),
         Err(because) => Storing::Pass(because),
     }
+}
+
+fn check(
+    presented: &Presented<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    situation: &Situation,
+) -> Result<Because, Because> {
+    let content_type = fields::first(headers, &CONTENT_TYPE);
+    let rule = situation.policy.rules.about(content_type);
+    if rule.is_some_and(|rule| rule.keep == Keep::Never) {
+        return Err(Because::NeverKept);
+    }
+    let directives = situation.policy.rules.left_of(CacheControl::of(headers), content_type);
+    request_allows(presented)
+        .and_then(|()| status_allows(status, &directives))
+        .and_then(|()| directives_allow(presented, status, &directives))
+        .and_then(|()| framing_allows(headers))
+        .and_then(|()| {
+            let always = rule.is_some_and(|rule| rule.keeps(status));
+            worth_storing(presented, status, headers, &directives, always, situation)
+        })
 }
 
 /// "A cache MUST NOT store a response to a request unless: the request method is understood by the cache" (§3)
@@ -123,23 +144,24 @@ fn worth_storing(
     presented: &Presented<'_>,
     status: StatusCode,
     headers: &HeaderMap,
+    directives: &CacheControl,
+    always: bool,
     situation: &Situation,
 ) -> Result<Because, Because> {
-    let directives = CacheControl::of(headers);
-    let explicit = has_explicit_freshness(headers, &directives);
-    if !directives.public && !explicit && !is_heuristically_cacheable(status) {
+    let explicit = has_explicit_freshness(headers, directives);
+    if !always && !directives.public && !explicit && !is_heuristically_cacheable(status) {
         return Err(Because::NotCacheable(status));
     }
     let head = StoredResponse::new(presented, status, headers, situation.now, situation.now);
     if head.nominated.is_any() {
         return Err(Because::VariesOnAnything);
     }
-    let freshness = freshness_by(&head, &directives, situation);
+    let freshness = freshness_by(&head, directives, situation);
     if freshness.is_fresh() && !directives.no_cache {
         Ok(Because::StoredFresh(freshness))
     } else if head.has_validator() {
         Ok(Because::StoredToValidate)
-    } else if explicit && !directives.no_cache && directives.forbids_stale().is_none() {
+    } else if (explicit || always) && !directives.no_cache && directives.forbids_stale().is_none() {
         Ok(Because::StoredForOutages)
     } else {
         Err(Because::NothingToReuse)
