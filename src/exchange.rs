@@ -82,14 +82,15 @@ pub(crate) struct Forwarded {
     /// The `fwd-status`, given where it is not the status sent to the client.
     pub(crate) status: Option<StatusCode>,
     pub(crate) stored: bool,
-    pub(crate) collapsed: bool,
+    /// Whether waiting for another request's fetch brought the response; none where nothing was waited for.
+    pub(crate) collapsed: Option<bool>,
     pub(crate) detail: Option<&'static str>,
 }
 
 impl Forwarded {
     /// Forwarded for `reason`, a `fwd` token of RFC 9211 §2.2.
     pub(crate) fn new(reason: &'static str) -> Self {
-        Self { reason, status: None, stored: false, collapsed: false, detail: None }
+        Self { reason, status: None, stored: false, collapsed: None, detail: None }
     }
 }
 
@@ -119,8 +120,12 @@ impl fmt::Display for CacheStatus {
         if forwarded.stored {
             f.write_str("; stored")?;
         }
-        if forwarded.collapsed {
-            f.write_str("; collapsed")?;
+        // "If true, the response was successfully reused; if not, a new request had to be made. If not present, the
+        // request was not collapsed with others." (RFC 9211 §2.6)
+        match forwarded.collapsed {
+            Some(true) => f.write_str("; collapsed")?,
+            Some(false) => f.write_str("; collapsed=?0")?,
+            None => {}
         }
         match forwarded.detail {
             Some(detail) => write!(f, "; detail={detail}"),
@@ -244,6 +249,14 @@ mod tests {
         let mut forwarded = Forwarded::new("uri-miss");
         forwarded.stored = true;
         assert_eq!(CacheStatus::Forwarded(forwarded).to_string(), "bentpipe; fwd=uri-miss; stored");
+        let mut collapsed = Forwarded::new("uri-miss");
+        collapsed.collapsed = Some(true);
+        assert_eq!(
+            CacheStatus::Forwarded(collapsed.clone()).to_string(),
+            "bentpipe; fwd=uri-miss; collapsed"
+        );
+        collapsed.collapsed = Some(false);
+        assert_eq!(CacheStatus::Forwarded(collapsed).to_string(), "bentpipe; fwd=uri-miss; collapsed=?0");
         let mut validated = Forwarded::new("stale");
         validated.status = Some(StatusCode::NOT_MODIFIED);
         assert_eq!(CacheStatus::Forwarded(validated).to_string(), "bentpipe; fwd=stale; fwd-status=304");

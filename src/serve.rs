@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bentpipe_store::{Limits, Store};
 use linkio::{LinkModel, LinkSpec, SharedLink};
-use rfc9111::Policy;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 
@@ -19,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::exchange::Reader;
-use crate::handle::Handler;
+use crate::handle::{Handler, Refreshing};
 use crate::listen;
 use crate::listen::connection::Server;
 use crate::observe::log::{AccessLog, Reopen};
@@ -81,11 +80,13 @@ impl Proxy {
             store: store.clone(),
             upstream: Arc::new(Upstream::new(connector.clone(), standings.clone(), keep_alive, idle)),
             clock: clock.clone(),
-            policy: Policy::default(),
+            policy: config.cache.policy(),
             readers,
             stale_patience: config.timeouts.stale,
+            resume_patience: config.timeouts.resume,
             tunnel_idle: config.timeouts.tunnel_idle,
             drain: drain.clone(),
+            refreshing: Refreshing::default(),
         });
         let uplink = Uplink { link, standings, gauge: connector.gauge().clone() };
         let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));

@@ -2,12 +2,16 @@
 //! `decide` that requests meet, and changes nothing.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use bentpipe_store::Found;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Uri};
-use rfc9111::{Decision, Failure, LifetimeSource, Presented, Situation, StoredResponse};
+use linkio::Class;
+use rfc9111::{Decision, Explained, Failure, LifetimeSource, Presented, Situation, Step, StoredResponse};
 use serde::{Deserialize, Serialize};
+
+use crate::upstream::destination::{Forbidden, Purpose, Rules};
 
 const VALIDATE: &str = "ask the origin whether it still holds";
 
@@ -26,6 +30,26 @@ pub(crate) struct Explanation {
     if_unreachable: Option<Fallback>,
     /// Every stored response of the target, the one decided on marked.
     stored: Vec<Candidate>,
+    /// Every question on the way to the decision, in order.
+    #[serde(default)]
+    steps: Vec<Told>,
+}
+
+/// One question and its answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Told {
+    section: String,
+    question: String,
+    answer: String,
+    /// The section that asks; bentpipe's own configuration where it is none of an RFC.
+    because: String,
+}
+
+impl From<Step> for Told {
+    fn from(step: Step) -> Self {
+        let Step { section, question, answer, because } = step;
+        Self { section, question: question.to_owned(), answer, because: because.to_owned() }
+    }
 }
 
 /// What would be done in place of a decision that could not be carried out, and why.
@@ -62,7 +86,8 @@ pub(crate) fn explain(
         return tunnel(target);
     }
     let presented = Presented { method: &Method::GET, target, headers };
-    let (chosen, decision, because) = match rfc9111::decide(&presented, &found.heads(), situation) {
+    let Explained { steps, decision } = rfc9111::explain(&presented, &found.heads(), situation);
+    let (chosen, decision, because) = match decision {
         Decision::Reuse { stored, because } => (Some(stored), "serve the stored response", because),
         Decision::Validate { stored, because } => (Some(stored), VALIDATE, because),
         Decision::Forward(because) => (None, "forward to the origin", because),
@@ -89,6 +114,7 @@ pub(crate) fn explain(
         section: because.section().to_owned(),
         if_unreachable: validated.map(|stored| fallback(&presented, stored.head(), situation)),
         stored: found.iter().enumerate().map(candidate).collect(),
+        steps: steps.into_iter().map(Told::from).collect(),
     }
 }
 
@@ -103,6 +129,7 @@ fn tunnel(target: &Uri) -> Explanation {
         section: "RFC 9110 §9.3.6".to_owned(),
         if_unreachable: None,
         stored: Vec::new(),
+        steps: Vec::new(),
     }
 }
 
@@ -138,12 +165,56 @@ impl fmt::Display for Explanation {
             writeln!(f, "             {because} ({section})")?;
         }
         if self.stored.is_empty() {
-            return writeln!(f, "  stored     nothing");
+            writeln!(f, "  stored     nothing")?;
         }
         for stored in &self.stored {
             writeln!(f, "  stored     {stored}")?;
         }
+        let mut section = "";
+        for step in &self.steps {
+            if step.section != section {
+                section = &step.section;
+                writeln!(f, "{section}")?;
+            }
+            writeln!(f, "  {}  {} ({})", step.question, step.answer, step.because)?;
+        }
         Ok(())
+    }
+}
+
+impl Explanation {
+    /// With what is asked besides the cache where the origin is: whether it may be dialled, and its class on the link.
+    pub(crate) fn with_way(mut self, target: &Uri, destinations: &Rules, class: Option<Class>) -> Self {
+        let purpose =
+            if target.scheme() == Some(&Scheme::HTTPS) { Purpose::Tunnel } else { Purpose::Request };
+        let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
+        let answer = match host.parse() {
+            Ok(address) => {
+                let port = target.port_u16().unwrap_or(if purpose == Purpose::Tunnel { 443 } else { 80 });
+                match destinations.check(SocketAddr::new(address, port), purpose) {
+                    Ok(()) => "yes",
+                    Err(Forbidden::Address) => {
+                        "no: its address is not a public server's (destinations.allow)"
+                    }
+                    Err(Forbidden::OwnListener) => "no: it is bentpipe itself",
+                    Err(Forbidden::Port) => "no: no tunnel may lead to its port (destinations.connect_ports)",
+                }
+            }
+            Err(_) => "that is decided by the address its name has",
+        };
+        let mut told = |question: &str, answer: &str| {
+            self.steps.push(Told {
+                section: "way".to_owned(),
+                question: question.to_owned(),
+                answer: answer.to_owned(),
+                because: "configuration".to_owned(),
+            });
+        };
+        told("May the origin be dialled?", answer);
+        if let Some(class) = class {
+            told("Which class has it on the link?", class.name());
+        }
+        self
     }
 }
 

@@ -17,6 +17,7 @@ use rfc9111::{CacheKey, Policy, Rules, Situation};
 use crate::clock::Clock;
 use crate::config::{Config, LinkTrace, trace};
 use crate::standing::Standings;
+use crate::upstream::destination;
 use crate::upstream::gauge::Gauge;
 use explain::Explanation;
 
@@ -31,6 +32,8 @@ pub(crate) struct Admin {
     rules: Rules,
     /// How many accounts may use the proxy; with none, everyone may.
     accounts: usize,
+    policy: Policy,
+    destinations: destination::Rules,
 }
 
 /// What an operator sees of the way to the origins.
@@ -51,6 +54,8 @@ impl Admin {
             folder: folder(config),
             rules: config.cache.rules_in_force(),
             accounts: config.admission.users.len(),
+            policy: config.cache.policy(),
+            destinations: destination::Rules::new(config.destinations.clone(), config.listen.clone()),
         }
     }
 
@@ -64,6 +69,8 @@ impl Admin {
             folder: folder(config),
             rules: config.cache.rules_in_force(),
             accounts: config.admission.users.len(),
+            policy: config.cache.policy(),
+            destinations: destination::Rules::new(config.destinations.clone(), config.listen.clone()),
         }
     }
 
@@ -132,8 +139,10 @@ impl Admin {
     pub(crate) fn explain(&self, target: &http::Uri, headers: &http::HeaderMap) -> Option<Explanation> {
         let rules = self.rules.for_target(target);
         let key = rules.key(target)?;
-        let situation = Situation { now: self.clock.now(), policy: Policy { rules, ..Policy::default() } };
-        Some(explain::explain(target, headers, &self.store.lookup(&key), &situation))
+        let situation = Situation { now: self.clock.now(), policy: Policy { rules, ..self.policy.clone() } };
+        let explanation = explain::explain(target, headers, &self.store.lookup(&key), &situation);
+        let class = self.uplink.as_ref().map(|uplink| uplink.standings.presumed(target));
+        Some(explanation.with_way(target, &self.destinations, class))
     }
 
     /// One screen: what this proxy does and how to use it.

@@ -18,6 +18,7 @@ use crate::body::request::Progress;
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
+use crate::respond::interim::Interim;
 use allowance::Allowance;
 use client::{Client, Credentials};
 
@@ -145,6 +146,26 @@ impl Admitted {
         Presented { method: &self.method, target: &self.target, headers: &self.headers }
     }
 
+    /// The same request asked for the cache's sake: a plain GET for the whole, without what its client alone wants.
+    pub(crate) fn for_the_cache(&self) -> Self {
+        let mut headers = self.headers.clone();
+        for name in &OF_THE_CLIENT {
+            headers.remove(name);
+        }
+        Self {
+            rules: self.rules.clone(),
+            method: Method::GET,
+            target: self.target.clone(),
+            headers,
+            version: self.version,
+            body: RequestBody::empty(),
+            client: Client { interim: Interim::default(), ..self.client.clone() },
+            key: self.key.clone(),
+            on_upgrade: None,
+            max_forwards: None,
+        }
+    }
+
     /// The fields to send on: the end-to-end ones in their order, behind the Host of the target ("a proxy MUST
     /// ignore the received Host header field and instead replace it with the host information of the
     /// request-target", RFC 9112 §3.2.2), and with our Via. `pseudonym` is our name there.
@@ -206,6 +227,20 @@ static SINGULAR: [HeaderName; 7] = [
     http::header::IF_MATCH,
     http::header::IF_UNMODIFIED_SINCE,
     http::header::CACHE_CONTROL,
+];
+
+/// What a client says of what it holds and how it wants to be answered.
+static OF_THE_CLIENT: [HeaderName; 10] = [
+    http::header::CACHE_CONTROL,
+    http::header::EXPECT,
+    http::header::IF_MATCH,
+    http::header::IF_MODIFIED_SINCE,
+    http::header::IF_NONE_MATCH,
+    http::header::IF_RANGE,
+    http::header::IF_UNMODIFIED_SINCE,
+    http::header::PRAGMA,
+    http::header::RANGE,
+    UPGRADE,
 ];
 
 fn lists(value: &HeaderValue, token: &str) -> bool {

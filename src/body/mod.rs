@@ -1,6 +1,7 @@
 //! What a response carries: nothing, a page of our own, the origin's content as it comes, or a stored one. Nothing is
 //! gathered whole here; each poll hands on one piece.
 
+pub(crate) mod mended;
 pub(crate) mod origin;
 pub(crate) mod parts;
 pub(crate) mod request;
@@ -9,10 +10,10 @@ pub(crate) mod sealed;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bentpipe_store::StoredBody;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+pub(crate) use mended::Mended;
 pub(crate) use origin::OriginBody;
 pub(crate) use request::RequestBody;
 pub(crate) use sealed::{Sealed, seal};
@@ -25,7 +26,7 @@ pub(crate) enum Body {
     /// Straight from the origin, not stored.
     Origin(OriginBody),
     /// From the store, where it may still be arriving.
-    Stored(StoredBody),
+    Stored(Mended),
     /// Several ranges of a stored response.
     Parts(parts::Parts),
 }
@@ -58,7 +59,7 @@ impl HttpBody for Body {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Origin(body) => Pin::new(body).poll_frame(cx),
-            Self::Stored(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Self::Stored(body) => Pin::new(body).poll_frame(cx),
             Self::Parts(body) => Pin::new(body).poll_frame(cx),
         }
     }

@@ -6,12 +6,11 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bentpipe_store::StoredBody;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use rfc9111::ContentRange;
 
-use super::BodyError;
+use super::{BodyError, Mended};
 
 /// The parts still to be sent, in the order in which they were asked for.
 pub(crate) struct Parts {
@@ -21,12 +20,12 @@ pub(crate) struct Parts {
 
 enum Piece {
     Delimiter(Bytes),
-    Content(Box<StoredBody>),
+    Content(Box<Mended>),
 }
 
 /// One part: its content, how many bytes that is, and its Content-Range.
 pub(crate) struct Part {
-    pub(crate) content: StoredBody,
+    pub(crate) content: Mended,
     pub(crate) length: u64,
     pub(crate) content_range: ContentRange,
 }
@@ -83,7 +82,7 @@ impl HttpBody for Parts {
             if let Ok(frame) = &frame {
                 this.left = this.left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
             }
-            return Poll::Ready(Some(frame.map_err(BodyError::from)));
+            return Poll::Ready(Some(frame));
         }
     }
 

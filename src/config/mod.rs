@@ -27,8 +27,9 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
 use linkio::{ByteCount, ClassPolicy, LinkSpec};
-use rfc9111::{Rule, Rules};
+use rfc9111::{Policy, Rule, Rules};
 
 pub use class::{ClassRule, ClientWeight, Condition, HostPattern, Sharer};
 pub use destination::AllowedDestination;
@@ -72,6 +73,8 @@ pub struct CacheConfig {
     pub size: ByteCount,
     /// The largest single body that is stored, in bytes; at most `size`.
     pub max_object: ByteCount,
+    /// Response fields that replace Cache-Control and Expires, the most applicable first (RFC 9213 section 2.2).
+    pub targeted: Vec<HeaderName>,
     /// What is decided in place of origins: the first rule that matches counts.
     pub rules: Vec<Rule>,
     /// Ready-made rules, asked behind `rules`.
@@ -83,6 +86,11 @@ impl CacheConfig {
     pub fn rules_in_force(&self) -> Rules {
         let packs = self.packs.iter().flat_map(|pack| &pack.rules);
         Rules::new(self.rules.iter().chain(packs).cloned())
+    }
+
+    /// What is decided where RFC 9111 leaves a choice.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { targeted: self.targeted.clone().into(), ..Policy::default() }
     }
 }
 
@@ -205,6 +213,8 @@ pub struct Timeouts {
     pub tunnel_idle: Duration,
     /// For an origin to answer while a stored response could be served in its place.
     pub stale: Duration,
+    /// For an origin to go on with a download that broke off.
+    pub resume: Duration,
     /// For exchanges under way to finish after bentpipe was told to stop.
     pub drain: Duration,
     /// For an unused connection to an origin to be used again.
@@ -248,6 +258,7 @@ impl Config {
                 max_object: ByteCount(1_000_000_000),
                 rules: Vec::new(),
                 packs: Vec::new(),
+                targeted: Vec::new(),
             },
             link: LinkConfig::default(),
             destinations: Destinations { allow: Vec::new(), connect_ports: vec![443, 563, 8443] },
@@ -260,6 +271,7 @@ impl Config {
                 idle: Duration::from_secs(300),
                 tunnel_idle: Duration::from_secs(3600),
                 stale: Duration::from_secs(15),
+                resume: Duration::from_mins(5),
                 drain: Duration::from_secs(30),
                 keep_alive: Duration::from_secs(60),
             },

@@ -131,6 +131,16 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..LIST
     },
     OptionRow {
+        key: "cache.targeted",
+        flag: Some("cache-targeted"),
+        value_name: "FIELDS",
+        help: "Response fields that stand in place of Cache-Control and Expires, the most applicable first: \
+               Bentpipe-Cache-Control, CDN-Cache-Control (RFC 9213).",
+        set: |config, given| put_all(&mut config.cache.targeted, given, value::parse_field_name),
+        get: |config| each(&config.cache.targeted, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
         key: "link.spec",
         flag: Some("link"),
         value_name: "RATES",
@@ -319,6 +329,15 @@ pub(super) static OPTIONS: &[OptionRow] = &[
                is served.",
         set: |config, given| put(&mut config.timeouts.stale, given, value::parse_timeout),
         get: |config| vec![value::print_duration(&config.timeouts.stale)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "timeouts.resume",
+        value_name: "TIME",
+        help: "How long an origin is asked again and again to go on with a download that broke off, while clients wait \
+               for the rest.",
+        set: |config, given| put(&mut config.timeouts.resume, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.timeouts.resume)],
         ..VALUE
     },
     OptionRow {

@@ -230,7 +230,7 @@ mod tests {
         (path(), size(), size(), cache_rules(), any::<bool>()).prop_map(|(dir, one, other, rules, apt)| {
             let (size, max_object) = (one.max(other), one.min(other));
             let packs = if apt { vec![pack::parse("apt").unwrap()] } else { Vec::new() };
-            CacheConfig { dir, size, max_object, rules, packs }
+            CacheConfig { dir, size, max_object, rules, packs, ..Config::default().cache }
         })
     }
 
@@ -336,6 +336,7 @@ mod tests {
     fn timeouts() -> impl Strategy<Value = Timeouts> {
         (time(), time(), time(), time(), time(), time(), time()).prop_map(
             |(connect, request_head, idle, tunnel_idle, stale, drain, keep_alive)| Timeouts {
+                resume: idle,
                 connect,
                 request_head,
                 idle,

@@ -48,6 +48,10 @@ pub(super) fn print_path(path: &Path) -> String {
     path.display().to_string()
 }
 
+pub(super) fn parse_field_name(text: &str) -> Result<http::HeaderName, String> {
+    text.parse().map_err(|_| "expected the name of a field, such as CDN-Cache-Control".to_owned())
+}
+
 pub(super) fn parse_size(text: &str) -> Result<ByteCount, String> {
     text.parse().map_err(|_| "expected a size such as 10G or 500M".to_owned())
 }

@@ -1,20 +1,20 @@
 //! Asking the origin: forward the request, take the response, store it or pass it. Which response may be stored is
 //! rfc9111's to say; how it is kept, the store's. Whether to ask at all is `join`'s.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bentpipe_store::{Arrival, Found, Lead, Stored};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
-use rfc9111::{Because, Failure, StoredResponse, Storing};
+use rfc9111::{Because, ByteRange, CacheKey, Failure, Part, StoredResponse, Storing};
 
 use super::join::Joined;
+use super::keep::{Keeping, keep};
 use super::{Answer, Handler};
 use crate::admit::Admitted;
-use crate::body::{Body, OriginBody, RequestBody};
-use crate::drain::Work;
+use crate::body::{Body, Mended, OriginBody, RequestBody};
 use crate::exchange::{CacheStatus, Exchange, Forwarded};
 use crate::respond::{self, Refusal};
 use crate::upstream::connect::Origin;
@@ -25,6 +25,24 @@ pub(super) struct Asked {
     pub(super) response: Response<OriginBody>,
     pub(super) request_time: SystemTime,
     pub(super) response_time: SystemTime,
+}
+
+/// The head of an origin's response, with the same two times.
+struct Received<'a> {
+    status: StatusCode,
+    headers: &'a HeaderMap,
+    request_time: SystemTime,
+    response_time: SystemTime,
+}
+
+/// A response that is being stored.
+struct Kept {
+    arrival: Arrival,
+    stored: Arc<Stored>,
+    /// The bytes that arrive, where these are not all.
+    range: Option<ByteRange>,
+    /// How many bytes arrive, where that is known.
+    length: Option<u64>,
 }
 
 impl Handler {
@@ -115,13 +133,11 @@ impl Handler {
         let response = respond::received(response, response_time, self.admission.pseudonym());
         let (parts, incoming) = response.into_parts();
         self.learn_from_head(admitted, status, &parts.headers, (request_time, response_time));
-        let length = if incoming.is_end_stream() { Some(0) } else { content_length(&parts.headers) };
         let kept = match (&storing, &admitted.key) {
             (Storing::Store(_), Some(key)) => {
-                let presented = admitted.presented();
-                let head =
-                    StoredResponse::new(&presented, status, &parts.headers, request_time, response_time);
-                self.store.insert(key.clone(), head, length).ok()
+                let head = Received { status, headers: &parts.headers, request_time, response_time };
+                let length = if incoming.is_end_stream() { Some(0) } else { content_length(&parts.headers) };
+                self.begin_to_store(admitted, key, &head, length)
             }
             _ => None,
         };
@@ -129,16 +145,19 @@ impl Handler {
             let is_fresh =
                 |stored: &Stored| rfc9111::freshness(stored.head(), &self.situation(admitted)).is_fresh();
             match (&kept, storing) {
-                (Some((_, stored)), _) if is_fresh(stored) => lead.settle(),
+                (Some(kept), _) if is_fresh(&kept.stored) => lead.settle(),
                 (None, Storing::Pass(because)) if !is_lasting(&because) => lead.settle(),
                 _ => lead.unshareable(),
             }
         }
-        let body = if let Some((arrival, stored)) = kept {
+        let body = if let Some(Kept { arrival, stored, range, length }) = kept {
             forwarded.stored = true;
-            let body = stored.body(None);
-            tokio::spawn(keep(incoming, arrival, length, self.drain.work()));
-            Body::Stored(body)
+            let (first, work) = (range.map_or(0, |range| range.first), self.drain.work());
+            let body = stored.body(range.map(|range| range.first..=range.last));
+            let rest = self.rest(admitted, exchange).ok().filter(|_| stored.is_mendable());
+            let rest = rest.map(|rest| (rest, stored.head().clone()));
+            tokio::spawn(keep(Keeping { incoming, skip: 0, arrival, first, length, rest, work }));
+            Body::Stored(Mended::new(body, None))
         } else {
             Body::Origin(incoming)
         };
@@ -146,7 +165,43 @@ impl Handler {
         Ok(Response::from_parts(parts, body))
     }
 
-    /// The 200 to a HEAD says whether the latest stored response to GET still holds (RFC 9111 §4.3.5).
+    /// Makes room in the store for a response that may be stored; none where the store takes nothing.
+    fn begin_to_store(
+        &self,
+        admitted: &Admitted,
+        key: &CacheKey,
+        received: &Received<'_>,
+        length: Option<u64>,
+    ) -> Option<Kept> {
+        let presented = admitted.presented();
+        let &Received { status, headers, request_time, response_time } = received;
+        let Some(part) = Part::of(status, headers) else {
+            let head = StoredResponse::new(&presented, status, headers, request_time, response_time);
+            let (arrival, stored) = self.store.insert(key.clone(), head, length).ok()?;
+            return Some(Kept { arrival, stored, range: None, length });
+        };
+        let Part { range, complete_length } = part;
+        let found = self.store.lookup(key);
+        let same = found.iter().find(|stored| {
+            stored.length() == Some(complete_length)
+                && stored.head().nominated.matches(&admitted.headers)
+                && rfc9111::is_part_of(stored.head(), headers)
+        });
+        let (arrival, stored) = match same {
+            Some(stored) => {
+                (self.store.fill(stored, range.first, Some(range.last)).ok()?, Arc::clone(stored))
+            }
+            None => {
+                let head = rfc9111::head_of_part(&presented, headers, &part, request_time, response_time);
+                let (first, last) = (range.first, range.last);
+                self.store.insert_part(key.clone(), head, first..=last, complete_length).ok()?
+            }
+        };
+        Some(Kept { arrival, stored, range: Some(range), length: Some(range.length()) })
+    }
+
+    /// The 200 to a HEAD says whether the stored responses to GET still hold. RFC 9111 §4.3.5: "…the cache SHOULD update
+    /// or invalidate each of its stored GET responses that could have been chosen for that request".
     fn learn_from_head(
         &self,
         admitted: &Admitted,
@@ -155,15 +210,19 @@ impl Handler {
         (request_time, response_time): (SystemTime, SystemTime),
     ) {
         let Some(key) = admitted.key.as_ref().filter(|_| admitted.method == Method::HEAD) else { return };
+        if status != StatusCode::OK {
+            return;
+        }
         let found = self.store.lookup(key);
         let matching = found.iter().filter(|stored| stored.head().nominated.matches(&admitted.headers));
-        let latest = matching.max_by_key(|stored| stored.head().date());
-        let Some(stored) = latest.filter(|stored| status == StatusCode::OK && !stored.is_arriving()) else {
-            return;
-        };
-        match rfc9111::freshen_by_head(stored.head(), fields, request_time, response_time) {
-            Some(head) => drop(self.store.freshen(key, stored, head)),
-            None => drop(self.store.invalidate(key)),
+        for stored in matching.filter(|stored| !stored.is_arriving()) {
+            match rfc9111::freshen_by_head(stored.head(), fields, request_time, response_time) {
+                Some(head) => drop(self.store.freshen(key, stored, head)),
+                None => {
+                    self.store.invalidate(key);
+                    return;
+                }
+            }
         }
     }
 }
@@ -185,55 +244,6 @@ fn is_lasting(because: &Because) -> bool {
     )
 }
 
-/// Stores content as it arrives. When no client follows it any more it goes on only if little is missing: finishing
-/// costs less of the link than fetching it all again.
-async fn keep(mut incoming: OriginBody, mut arrival: Arrival, length: Option<u64>, _work: Work) {
-    let mut arrived = 0;
-    let mut trailers = None;
-    loop {
-        let worth_finishing = length.is_some_and(|length| is_nearly_done(arrived, length));
-        let frame = tokio::select! {
-            biased;
-            frame = incoming.frame() => frame,
-            () = arrival.followers_gone(), if !worth_finishing => return,
-        };
-        match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
-            Some(Ok(Ok(data))) => {
-                arrived += data.len() as u64;
-                if arrival.write(data).await.is_err() {
-                    return;
-                }
-            }
-            Some(Ok(Err(frame))) => trailers = frame.into_trailers().ok(),
-            Some(Err(error)) => {
-                tracing::debug!(%error, "a response broke off and is not stored");
-                return;
-            }
-            None => break,
-        }
-    }
-    if let Err(error) = arrival.commit(trailers).await {
-        tracing::debug!(%error, "a response could not be stored");
-    }
-}
-
-fn is_nearly_done(arrived: u64, length: u64) -> bool {
-    let left = length.saturating_sub(arrived);
-    left <= 64 * 1024 || left <= length / 10
-}
-
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fetch_without_clients_goes_on_when_little_is_missing() {
-        assert!(is_nearly_done(950, 1000));
-        assert!(is_nearly_done(9_000_000, 10_000_000));
-        assert!(!is_nearly_done(5_000_000, 10_000_000));
-    }
 }

@@ -61,12 +61,12 @@ impl Handler {
                 }
             }
             let now_found = self.lookup(admitted);
-            forwarded.collapsed = true;
+            forwarded.collapsed = Some(true);
             if let Some(answer) = self.shared(admitted, &now_found, begun, forwarded, exchange).await {
                 note(forwarded);
                 return Joined::Answered(answer);
             }
-            forwarded.collapsed = false;
+            forwarded.collapsed = Some(false);
             if !is_same(found, &now_found) {
                 // Something came that does not suit this request, and the next may not either.
                 break;
@@ -88,7 +88,7 @@ impl Handler {
     ) -> Option<Answer> {
         if let Decision::Reuse { stored, because } = self.decide(admitted, found)
             && let Some(stored) = found.get(stored)
-            && let Ok(response) = self.serve(admitted, stored).await
+            && let Ok(response) = self.serve(admitted, stored, exchange).await
         {
             exchange.note_rule(because.rule());
             return Some(Ok(response));

@@ -1,8 +1,12 @@
 //! The line of one request, top to bottom: admit, look up, decide, and carry the decision out. Each step is one of
 //! the files beside this one; how a decision is reached is rfc9111's, where things are kept is the store's.
 
+mod complete;
 mod fetch;
 mod join;
+mod keep;
+mod refresh;
+mod rest;
 mod reuse;
 mod tunnel;
 mod validate;
@@ -23,6 +27,7 @@ use crate::drain::Drain;
 use crate::exchange::{CacheStatus, Exchange, Reader};
 use crate::respond::{self, Refusal};
 use crate::upstream::Upstream;
+pub(crate) use refresh::Refreshing;
 
 /// The response to send, or the refusal to send in its place.
 type Answer = Result<Response<Body>, Refusal>;
@@ -37,14 +42,21 @@ pub(crate) struct Handler {
     pub(crate) readers: Arc<[Box<dyn Reader>]>,
     /// How long an origin may take to answer before a stored response is served in its place, where there is one.
     pub(crate) stale_patience: Duration,
+    /// How long an origin is asked again and again for the rest of a download that broke off.
+    pub(crate) resume_patience: Duration,
     /// How long a tunnel may rest.
     pub(crate) tunnel_idle: Duration,
     pub(crate) drain: Drain,
+    pub(crate) refreshing: Refreshing,
 }
 
 impl Handler {
     /// Answers `request` of `client`.
-    pub(crate) async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Sealed> {
+    pub(crate) async fn handle(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> Response<Sealed> {
         let (method, target) = (request.method().clone(), request.uri().clone());
         let exchange =
             Exchange::begin(method, target, client.address, self.clock.now(), self.readers.clone());
@@ -55,7 +67,12 @@ impl Handler {
         body::seal(exchange, response)
     }
 
-    async fn answer(&self, request: Request<Incoming>, client: Client, exchange: &Exchange) -> Answer {
+    async fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        client: Client,
+        exchange: &Exchange,
+    ) -> Answer {
         let admitted = self.admission.admit(request, client, exchange)?;
         if admitted.is_tunnel() {
             return self.tunnel(admitted, exchange).await;
@@ -64,9 +81,12 @@ impl Handler {
         let decision = self.decide(&admitted, &found);
         exchange.note_rule(decision.because().rule());
         match decision {
-            Decision::Reuse { stored, .. } => self.reuse(admitted, &found, stored, exchange).await,
-            Decision::Validate { because, .. } => {
-                self.validate(admitted, &found, because.forward_reason(), exchange).await
+            Decision::Reuse { stored, because } => {
+                self.refresh_if_asked(&because, &admitted, exchange);
+                self.reuse(admitted, &found, stored, exchange).await
+            }
+            Decision::Validate { stored, because } => {
+                self.validate(admitted, &found, stored, because.forward_reason(), exchange).await
             }
             Decision::Forward(because) => {
                 self.fetch(admitted, &found, because.forward_reason(), exchange).await

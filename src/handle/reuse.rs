@@ -3,17 +3,24 @@
 
 use std::sync::Arc;
 
-use bentpipe_store::{Found, Stored, StoredBody};
+use bentpipe_store::{Found, Stored};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
 use rfc9111::{ByteRange, ContentRange, Precondition, Ranging, StoredResponse};
 
+use super::complete::{Lack, lack};
+use super::rest::Mending;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
-use crate::body::Body;
+use crate::body::mended::Mend;
 use crate::body::parts::{self, Part, Parts};
+use crate::body::{Body, Mended};
 use crate::exchange::{CacheStatus, Exchange};
 use crate::respond;
+
+/// What is verified before the head is sent; more than that may turn out to be damaged later. Bytes.
+const AT_ONCE: u64 = 256 * 1024;
 
 impl Handler {
     /// Serves the stored response that was decided on, `found[stored]`.
@@ -25,15 +32,18 @@ impl Handler {
         exchange: &Exchange,
     ) -> Answer {
         let served = match found.get(stored) {
-            Some(stored) => self.serve(&admitted, stored).await,
+            Some(stored) => self.serve(&admitted, stored, exchange).await,
             None => Err(Declined::Unreadable),
         };
-        match served {
-            Ok(response) => {
+        match (served, found.get(stored)) {
+            (Ok(response), _) => {
                 exchange.note(|details| details.cache = CacheStatus::Hit);
                 Ok(response)
             }
-            Err(declined) => self.fetch(admitted, found, declined.forward_reason(), exchange).await,
+            (Err(Declined::Lacks(lack)), Some(stored)) => {
+                self.complete(admitted, found, stored, lack, exchange).await
+            }
+            (Err(declined), _) => self.fetch(admitted, found, declined.forward_reason(), exchange).await,
         }
     }
 
@@ -45,6 +55,7 @@ impl Handler {
         &self,
         admitted: &Admitted,
         stored: &Arc<Stored>,
+        exchange: &Exchange,
     ) -> Result<Response<Body>, Declined> {
         let (presented, head) = (admitted.presented(), stored.head());
         stored.note_use();
@@ -52,38 +63,41 @@ impl Handler {
             Precondition::Proceed => {}
             Precondition::NotModified => {
                 let headers = rfc9111::not_modified_headers(&head.headers);
-                return Ok(self.respond(StatusCode::NOT_MODIFIED, headers, head, Body::Empty));
+                return Ok(self.respond(StatusCode::NOT_MODIFIED, headers, admitted, head, Body::Empty));
             }
             // "If-Match and If-Unmodified-Since are not applicable to a cache" (RFC 9111 §4.3.2): the origin decides.
             Precondition::Failed => return Err(Declined::Condition),
         }
+        if let Some(lack) = lack(admitted, stored) {
+            return Err(Declined::Lacks(lack));
+        }
+        let serving = Serving { handler: self, admitted, stored, exchange };
         let mut headers = head.headers.clone();
         let Some(length) = stored.length() else {
-            return Ok(self.respond(head.status, headers, head, whole(admitted, stored).await?));
+            return Ok(self.respond(head.status, headers, admitted, head, serving.whole().await?));
         };
+        // Of what cannot be fetched in parts, what has not arrived yet is sooner fetched than waited for.
+        let is_far = |range: &ByteRange| !stored.is_mendable() && stored.arrived() <= range.first;
         let (status, body) = match rfc9111::ranging(&presented, head, length) {
             Ranging::Whole => {
                 if head.status != StatusCode::NO_CONTENT {
                     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
                 }
-                (head.status, whole(admitted, stored).await?)
+                (head.status, serving.whole().await?)
             }
-            // What has not arrived yet is sooner fetched than waited for.
-            Ranging::Part(range) if stored.arrived() <= range.first => return Err(Declined::NotArrived),
+            Ranging::Part(range) if is_far(&range) => return Err(Declined::NotArrived),
             Ranging::Part(range) => {
                 headers.insert(
                     CONTENT_RANGE,
                     ContentRange { range: Some(range), complete_length: Some(length) }.to_value(),
                 );
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length()));
-                (StatusCode::PARTIAL_CONTENT, Body::Stored(content(stored, Some(&range)).await?))
+                (StatusCode::PARTIAL_CONTENT, Body::Stored(serving.content(Some(&range)).await?))
             }
-            Ranging::Parts(ranges) if ranges.iter().any(|range| stored.arrived() <= range.first) => {
-                return Err(Declined::NotArrived);
-            }
+            Ranging::Parts(ranges) if ranges.iter().any(is_far) => return Err(Declined::NotArrived),
             Ranging::Parts(ranges) => {
                 let boundary = parts::boundary();
-                let body = several(stored, &ranges, length, &boundary, headers.get(CONTENT_TYPE)).await?;
+                let body = serving.several(&ranges, length, &boundary, headers.get(CONTENT_TYPE)).await?;
                 let media_type = format!("multipart/byteranges; boundary={boundary}");
                 headers.insert(
                     CONTENT_TYPE,
@@ -101,22 +115,25 @@ impl Handler {
                 (StatusCode::RANGE_NOT_SATISFIABLE, Body::Empty)
             }
         };
-        Ok(self.respond(status, headers, head, body))
+        Ok(self.respond(status, headers, admitted, head, body))
     }
 
     fn respond(
         &self,
         status: StatusCode,
         headers: HeaderMap,
+        admitted: &Admitted,
         head: &StoredResponse,
         body: Body,
     ) -> Response<Body> {
-        let now = self.clock.now();
+        let situation = self.situation(admitted);
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        respond::set_age(response.headers_mut(), rfc9111::current_age(head, now));
-        respond::dated(response, now)
+        let freshness = rfc9111::freshness(head, &situation);
+        respond::set_age(response.headers_mut(), freshness.age);
+        response.extensions_mut().insert(respond::Ttl::of(&freshness));
+        respond::dated(response, situation.now)
     }
 }
 
@@ -127,6 +144,8 @@ pub(super) enum Declined {
     Condition,
     /// A range that has not arrived yet.
     NotArrived,
+    /// It is held only in part, and this is not in it.
+    Lacks(Lack),
     /// What the disk gave back was not what was written.
     Unreadable,
 }
@@ -136,47 +155,63 @@ impl Declined {
     pub(super) fn forward_reason(self) -> &'static str {
         match self {
             Self::Condition => "request",
-            Self::NotArrived => "partial",
+            Self::NotArrived | Self::Lacks(_) => "partial",
             Self::Unreadable => "miss",
         }
     }
 }
 
-/// The whole content, or none where the request is for the head only.
-async fn whole(admitted: &Admitted, stored: &Arc<Stored>) -> Result<Body, Declined> {
-    if admitted.method == Method::HEAD {
-        Ok(Body::Empty)
-    } else {
-        content(stored, None).await.map(Body::Stored)
-    }
+/// A stored response that is being served.
+struct Serving<'a> {
+    handler: &'a Handler,
+    admitted: &'a Admitted,
+    stored: &'a Arc<Stored>,
+    exchange: &'a Exchange,
 }
 
-/// Several ranges as the parts of one content.
-async fn several(
-    stored: &Arc<Stored>,
-    ranges: &[ByteRange],
-    length: u64,
-    boundary: &str,
-    content_type: Option<&HeaderValue>,
-) -> Result<Parts, Declined> {
-    let mut read = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        read.push(Part {
-            content: content(stored, Some(range)).await?,
-            length: range.length(),
-            content_range: ContentRange { range: Some(*range), complete_length: Some(length) },
-        });
-    }
-    Ok(Parts::new(read, boundary, content_type.and_then(|value| value.to_str().ok())))
-}
-
-/// The content of `stored`, once its first bytes are known to be good.
-async fn content(stored: &Arc<Stored>, range: Option<&ByteRange>) -> Result<StoredBody, Declined> {
-    match stored.body(range.map(|range| range.first..=range.last)).verified().await {
-        Ok(body) => Ok(body),
-        Err(error) => {
-            tracing::warn!(%error, "a stored response could not be read");
-            Err(Declined::Unreadable)
+impl Serving<'_> {
+    /// The whole content, or none where the request is for the head only.
+    async fn whole(&self) -> Result<Body, Declined> {
+        if self.admitted.method == Method::HEAD {
+            Ok(Body::Empty)
+        } else {
+            self.content(None).await.map(Body::Stored)
         }
+    }
+
+    /// Several ranges as the parts of one content.
+    async fn several(
+        &self,
+        ranges: &[ByteRange],
+        length: u64,
+        boundary: &str,
+        content_type: Option<&HeaderValue>,
+    ) -> Result<Parts, Declined> {
+        let mut read = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            read.push(Part {
+                content: self.content(Some(range)).await?,
+                length: range.length(),
+                content_range: ContentRange { range: Some(*range), complete_length: Some(length) },
+            });
+        }
+        Ok(Parts::new(read, boundary, content_type.and_then(|value| value.to_str().ok())))
+    }
+
+    /// The content, once its first bytes are known to be good. What turns out to be missing further on is fetched then.
+    async fn content(&self, range: Option<&ByteRange>) -> Result<Mended, Declined> {
+        let Self { handler, admitted, stored, exchange } = self;
+        let body = stored.body(range.map(|range| range.first..=range.last));
+        let body = body.verified().await.map_err(|error| {
+            tracing::warn!(%error, "a stored response could not be read");
+            lack(admitted, stored).map_or(Declined::Unreadable, Declined::Lacks)
+        })?;
+        let may_lack =
+            stored.is_mendable() && (body.size_hint().upper() > Some(AT_ONCE) || stored.is_partial());
+        let mend = admitted.key.clone().filter(|_| may_lack).and_then(|key| {
+            let (rest, stored) = (handler.rest(admitted, exchange).ok()?, Arc::clone(stored));
+            Some(Arc::new(Mending { rest, key, stored }) as Arc<dyn Mend>)
+        });
+        Ok(Mended::new(body, mend))
     }
 }

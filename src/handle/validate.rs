@@ -2,14 +2,17 @@
 //! the origin cannot be asked, serve it stale (§4.2.4, RFC 5861 §4).
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bentpipe_store::{Found, Lead, Stored};
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use rfc9111::{Because, Failure, Presented};
 
+use super::complete::lack;
 use super::fetch::Asked;
 use super::join::Joined;
+use super::reuse::Declined;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
 use crate::body::Body;
@@ -23,9 +26,17 @@ impl Handler {
         &self,
         mut admitted: Admitted,
         found: &Found,
+        stored: usize,
         reason: &'static str,
         exchange: &Exchange,
     ) -> Answer {
+        let is_conditional = CONDITIONS.iter().any(|name| admitted.headers.contains_key(name));
+        if let Some(stored) = found.get(stored).filter(|_| !is_conditional)
+            && let Some(lack) = lack(&admitted, stored)
+        {
+            // Asking for what is missing validates the rest.
+            return self.complete(admitted, found, stored, lack, exchange).await;
+        }
         let mut forwarded = Forwarded::new(reason);
         let lead = match self.join(&admitted, found, &mut forwarded, exchange).await {
             Joined::Going(lead) => lead,
@@ -42,7 +53,12 @@ impl Handler {
     }
 
     /// What is sent to validate: the client's fields with the conditions of what is stored (§4.3.1).
-    fn conditional_headers(&self, admitted: &Admitted, found: &Found, exchange: &Exchange) -> HeaderMap {
+    pub(super) fn conditional_headers(
+        &self,
+        admitted: &Admitted,
+        found: &Found,
+        exchange: &Exchange,
+    ) -> HeaderMap {
         let mut headers = admitted.forwarded_headers(self.admission.pseudonym());
         exchange.note_rule(admitted.rules.soften_reload(&mut headers, &found.heads()).as_ref());
         let presented = Presented { method: &admitted.method, target: &admitted.target, headers: &headers };
@@ -53,7 +69,7 @@ impl Handler {
 
     /// A 304: what it confirms is freshened and served (§4.3.4); one that confirms only what the client holds goes
     /// to the client.
-    async fn not_modified(
+    pub(super) async fn not_modified(
         &self,
         mut admitted: Admitted,
         found: &Found,
@@ -64,7 +80,7 @@ impl Handler {
     ) -> Answer {
         let confirmed =
             rfc9111::select_validated(&admitted.presented(), &found.heads(), asked.response.headers());
-        let Some(stored) = confirmed.and_then(|stored| found.get(stored)) else {
+        let Some((place, stored)) = confirmed.and_then(|place| Some((place, found.get(place)?))) else {
             if rfc9111::confirms_client(&admitted.presented(), asked.response.headers()) {
                 return self.receive(&admitted, asked, forwarded, lead, exchange);
             }
@@ -81,6 +97,7 @@ impl Handler {
         let (request_time, response_time) = (asked.request_time, asked.response_time);
         let mut head = rfc9111::freshen(stored.head(), received.headers(), request_time, response_time);
         head.renominate(&admitted.presented());
+        self.freshen_others(&admitted, found, place, received.headers(), (request_time, response_time));
         let may_share = rfc9111::freshness(&head, &self.situation(&admitted)).is_fresh();
         let stored = match &admitted.key {
             Some(key) => self.store.freshen(key, stored, head),
@@ -92,9 +109,27 @@ impl Handler {
             None => {}
         }
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
-        match self.serve(&admitted, &stored).await {
+        match self.serve(&admitted, &stored, exchange).await {
             Ok(response) => Ok(response),
+            Err(Declined::Lacks(lack)) => self.complete(admitted, found, &stored, lack, exchange).await,
             Err(declined) => self.fetch(admitted, found, declined.forward_reason(), exchange).await,
+        }
+    }
+
+    /// Freshens the other stored responses that a 304 confirms, `place` being the one that is served.
+    fn freshen_others(
+        &self,
+        admitted: &Admitted,
+        found: &Found,
+        place: usize,
+        fields: &HeaderMap,
+        (request_time, response_time): (SystemTime, SystemTime),
+    ) {
+        let Some(key) = &admitted.key else { return };
+        let others = rfc9111::also_validated(&admitted.presented(), &found.heads(), place, fields);
+        for stored in others.into_iter().filter_map(|place| found.get(place)) {
+            let head = rfc9111::freshen(stored.head(), fields, request_time, response_time);
+            self.store.freshen(key, stored, head);
         }
     }
 
@@ -141,7 +176,7 @@ impl Handler {
         let situation = self.situation(admitted);
         let allowed = rfc9111::may_serve_stale(&admitted.presented(), stored.head(), failure, &situation);
         exchange.note_rule(allowed.ok().as_ref().and_then(Because::rule));
-        self.serve(admitted, stored).await.ok()
+        self.serve(admitted, stored, exchange).await.ok()
     }
 
     /// The latest stored response that may be served although the origin should have been asked, if there is one.
@@ -157,6 +192,7 @@ impl Handler {
         let (presented, situation) = (admitted.presented(), self.situation(admitted));
         let allowed = found.iter().filter(|stored| {
             stored.head().nominated.matches(presented.headers)
+                && lack(admitted, stored).is_none()
                 && rfc9111::may_serve_stale(&presented, stored.head(), failure, &situation).is_ok()
         });
         allowed.max_by_key(|stored| stored.head().date())

@@ -10,6 +10,7 @@ use http::header::{AGE, CONNECTION, CONTENT_LENGTH, DATE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
 pub(crate) use refusal::Refusal;
+use rfc9111::Freshness;
 
 use crate::body::Body;
 use crate::exchange::CacheStatus;
@@ -56,13 +57,33 @@ fn restore_length(status: StatusCode, headers: &mut HeaderMap) {
     };
 }
 
+/// For how many seconds more a stored response is fresh; negative where it is stale (RFC 9211 §2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ttl(i64);
+
+impl Ttl {
+    /// That of a stored response.
+    pub(crate) fn of(freshness: &Freshness) -> Self {
+        let seconds = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        Self(seconds(freshness.remaining()).saturating_sub(seconds(freshness.staleness())).max(LEAST_TTL))
+    }
+}
+
+/// The least Integer that a Structured Field can hold (RFC 9651 §3.3.1); a lifetime is at most 2^31 seconds.
+const LEAST_TTL: i64 = -999_999_999_999_999;
+
 /// Says in Cache-Status what this cache did (RFC 9211), and which of the operator's rules had a say in it: ours is the
 /// last member, the one closest to the client.
 pub(crate) fn finish(response: &mut Response<Body>, status: &CacheStatus, rule: Option<&str>) {
-    let value = match (status, rule) {
-        (CacheStatus::Hit, None) => Ok(HeaderValue::from_static("bentpipe; hit")),
-        (other, None) => HeaderValue::try_from(other.to_string()),
-        (other, Some(rule)) => HeaderValue::try_from(other.by_rule(rule)),
+    // "An intermediary SHOULD NOT append a Cache-Status member to responses that it generates locally, even if that
+    // intermediary contains a cache, unless the generated response is based upon a stored response" (§2).
+    if *status == CacheStatus::Unasked {
+        return;
+    }
+    let member = rule.map_or_else(|| status.to_string(), |rule| status.by_rule(rule));
+    let value = match response.extensions_mut().remove::<Ttl>() {
+        Some(Ttl(seconds)) => HeaderValue::try_from(format!("{member}; ttl={seconds}")),
+        None => HeaderValue::try_from(member),
     };
     if let Ok(value) = value {
         response.headers_mut().append(&CACHE_STATUS, value);
@@ -114,6 +135,34 @@ mod tests {
             ("via", b"1.1 bentpipe-1".as_slice()),
         ];
         assert_eq!(fields, expected);
+    }
+
+    #[track_caller]
+    fn check_ttl(lifetime: u64, age: u64, expected: &str) {
+        let seconds = std::time::Duration::from_secs;
+        let source = rfc9111::LifetimeSource::MaxAge;
+        let freshness = Freshness { lifetime: seconds(lifetime), source, age: seconds(age) };
+        let mut response = Response::new(Body::Empty);
+        response.headers_mut().insert(&CACHE_STATUS, HeaderValue::from_static("Origin; hit"));
+        response.extensions_mut().insert(Ttl::of(&freshness));
+        finish(&mut response, &CacheStatus::Hit, None);
+        let members: Vec<_> = response.headers().get_all(&CACHE_STATUS).iter().collect();
+        assert_eq!(members, ["Origin; hit", expected]);
+    }
+
+    #[test]
+    fn the_ttl_may_be_negative_and_other_caches_are_kept_rfc9211_2() {
+        check_ttl(60, 12, "bentpipe; hit; ttl=48");
+        check_ttl(60, 60, "bentpipe; hit; ttl=0");
+        check_ttl(60, 100, "bentpipe; hit; ttl=-40");
+        check_ttl(60, u64::MAX, "bentpipe; hit; ttl=-999999999999999");
+    }
+
+    #[test]
+    fn a_response_of_our_own_has_no_cache_status_rfc9211_2() {
+        let mut response = Response::new(Body::Empty);
+        finish(&mut response, &CacheStatus::Unasked, None);
+        assert!(response.headers().is_empty());
     }
 
     #[test]

@@ -274,7 +274,7 @@ pub(crate) fn unparsable(status: StatusCode) -> Bytes {
     let content = page(&told);
     let mut head = format!(
         "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/html; charset=utf-8\r\n\
-         content-length: {}\r\ncache-status: bentpipe; fwd=bypass\r\nproxy-status: bentpipe; \
+         content-length: {}\r\nproxy-status: bentpipe; \
          error=http_request_error\r\n\r\n",
         content.len()
     )

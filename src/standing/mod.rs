@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Method, Uri};
-use linkio::{ClientKey, Meter, Standing};
+use linkio::{Class, ClientKey, Meter, Standing};
 
 use crate::config::LinkConfig;
 use crate::exchange::Exchange;
@@ -39,6 +39,19 @@ impl Standings {
         let standing = self.assess(&asker, None, 0).0;
         self.remember(standing.client, &asker);
         standing
+    }
+
+    /// The class that a GET of `target` has as it goes out, asked from this machine and without an account.
+    pub(crate) fn presumed(&self, target: &Uri) -> Class {
+        let presented = Presented {
+            host: target.host().unwrap_or_default(),
+            client: IpAddr::from([127, 0, 0, 1]),
+            account: None,
+            method: &Method::GET,
+            media_type: None,
+            crossed: 0,
+        };
+        self.rules.standing(&presented).0
     }
 
     /// The account or address behind `client`.

@@ -50,6 +50,14 @@ async fn the_cache_is_listed_explained_and_purged() {
     let fresh = ask(&proxy, "POST", "/v1/explain", &given).await;
     assert_eq!(fresh["decision"], "serve the stored response");
     assert!(fresh["section"].as_str().expect("a section").starts_with("RFC 9111"));
+    let steps = fresh["steps"].as_array().expect("steps");
+    let told = |question: &str| {
+        let step = steps.iter().find(|step| step["question"] == question).expect(question);
+        step["answer"].as_str().expect("an answer").to_owned()
+    };
+    assert_eq!((told("Is it fresh?").as_str(), told("What is the cache key?")), ("yes", url.clone()));
+    assert_eq!(told("May the origin be dialled?"), "yes");
+    assert_eq!(told("Which class has it on the link?"), "interactive");
     let reload = json!({ "url": url, "headers": [["Cache-Control", "no-cache"]] }).to_string();
     assert_ne!(ask(&proxy, "POST", "/v1/explain", &reload).await["decision"], fresh["decision"]);
 

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
 mod commands;
+mod conformance;
 mod control;
 mod forwarding;
 mod house;
@@ -10,6 +11,8 @@ mod leaving;
 mod link;
 mod measuring;
 mod proxy;
+mod refreshing;
+#[cfg(test)]
 mod rules;
 mod scenarios;
 mod sharing;

@@ -114,7 +114,8 @@ async fn a_dead_link_does_not_hold_back_what_is_stored() {
     proxy.clock.advance(Duration::from_secs(5));
     let stale = proxy.get(&origin.url("/a")).await;
     let said = "bentpipe; fwd=stale; detail=unreachable";
-    assert_eq!((stale.text().as_str(), stale.field("cache-status")), ("held", Some(said)));
+    assert_eq!(stale.text(), "held");
+    assert!(stale.field("cache-status").is_some_and(|status| status.starts_with(said)), "{stale:?}");
     // A reload, too, gets what there is.
     let reload = Request::new("GET", &origin.url("/b")).field("cache-control", "no-cache");
     assert_eq!(proxy.request(&reload).await.text(), "also held");
@@ -142,7 +143,8 @@ async fn an_outage_is_found_out_once() {
     let listener = tokio::net::TcpListener::bind(address).await.expect("the same port");
     let again = proxy.get(&url).await;
     let said = "bentpipe; fwd=stale; detail=unreachable";
-    assert_eq!((again.text().as_str(), again.field("cache-status")), ("held", Some(said)));
+    assert_eq!(again.text(), "held");
+    assert!(again.field("cache-status").is_some_and(|status| status.starts_with(said)), "{again:?}");
     let asked = std::future::poll_fn(|cx| std::task::Poll::Ready(listener.poll_accept(cx).is_ready())).await;
     assert!(!asked);
 }
@@ -208,7 +210,10 @@ async fn what_is_stored_survives_a_restart() {
     origin.stop().await;
     let proxy = start_in(proxy.stop().await, &[]).await;
     let response = proxy.get(&small).await;
-    assert_eq!((response.text().as_str(), response.field("cache-status")), ("small", Some("bentpipe; hit")));
+    assert_eq!(
+        (response.text().as_str(), response.field("cache-status")),
+        ("small", Some("bentpipe; hit; ttl=600"))
+    );
     assert!(proxy.get(&large).await.body == vec![b'l'; 500_000], "the large one as it was");
 }
 

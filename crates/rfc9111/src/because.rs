@@ -37,6 +37,9 @@ pub enum Because {
     MaxStale(Freshness),
     /// Reused stale: the origin cannot be reached.
     Disconnected(Freshness),
+    /// Reused stale: stale-while-revalidate covers it for this long past its lifetime, and it is to be validated behind
+    /// the client's back.
+    StaleWhileRevalidate(Freshness, Duration),
     /// Reused stale: stale-if-error covers it for this long past its lifetime.
     StaleIfError(Freshness, Duration),
 
@@ -105,7 +108,7 @@ pub enum Because {
     Authorization,
     /// Not stored: the status is not final.
     NotFinal(StatusCode),
-    /// Not stored: 206.
+    /// Not stored: 206 without a strong validator, or of several parts.
     PartialContent,
     /// Not stored: 304 is not a response of its own.
     NotModified,
@@ -113,6 +116,8 @@ pub enum Because {
     NotUnderstood(StatusCode),
     /// Not stored: nothing says that a response with this status may be.
     NotCacheable(StatusCode),
+    /// Not stored: a POST whose response does not stand for its target, or does not say how long it is fresh.
+    NotForGet,
     /// Not stored: Vary matches no later request.
     VariesOnAnything,
     /// Not stored: neither fresh nor to be validated, so that it would never be reused.
@@ -141,6 +146,7 @@ impl Because {
             Self::Immutable(_) => "RFC 8246 §2",
             Self::MaxStale(_) | Self::TooStale { .. } => "RFC 9111 §5.2.1.2",
             Self::Disconnected(_) | Self::StaleForbidden(_) => "RFC 9111 §4.2.4",
+            Self::StaleWhileRevalidate(..) => "RFC 5861 §3",
             Self::StaleIfError(..) => "RFC 5861 §4",
             Self::ResponseNoCache => "RFC 9111 §5.2.2.4",
             Self::RequestNoCache => "RFC 9111 §5.2.1.4",
@@ -148,6 +154,7 @@ impl Because {
             Self::RequestMinFresh { .. } => "RFC 9111 §5.2.1.3",
             Self::Method(_) | Self::NothingStored => "RFC 9111 §4",
             Self::RequestContent => "RFC 9110 §9.3.1",
+            Self::NotForGet => "RFC 9110 §9.3.3",
             Self::NoVariant { .. } | Self::VariesOnAnything => "RFC 9111 §4.1",
             Self::OnlyIfCached(_) => "RFC 9111 §5.2.1.7",
             Self::ErrorForwarded(_) => "RFC 9111 §4.3.3",
@@ -187,6 +194,12 @@ impl Because {
         }
     }
 
+    /// Whether the response that is reused for this reason is to be validated all the same, without its client waiting
+    /// for it (RFC 5861 §3).
+    pub fn asks_for_refresh(&self) -> bool {
+        matches!(self, Self::StaleWhileRevalidate(..))
+    }
+
     /// The value of Cache-Status's `fwd` parameter (RFC 9211 §2.2) for a request forwarded for this reason.
     ///
     /// A reason for reusing or storing forwards nothing; its word is `bypass`, which says the least.
@@ -199,6 +212,7 @@ impl Because {
             Self::Stale(_)
             | Self::MaxStale(_)
             | Self::Disconnected(_)
+            | Self::StaleWhileRevalidate(..)
             | Self::StaleIfError(..)
             | Self::StaleForbidden(_)
             | Self::TooStale { .. }
@@ -224,6 +238,11 @@ impl fmt::Display for Because {
             Self::Disconnected(stale) => {
                 write!(f, "The stored response is {stale}, and the origin cannot be reached.")
             }
+            Self::StaleWhileRevalidate(stale, window) => write!(
+                f,
+                "The stored response is {stale}, and stale-while-revalidate allows {} more while it is validated.",
+                Seconds(*window)
+            ),
             Self::StaleIfError(stale, window) => write!(
                 f,
                 "The stored response is {stale}, and stale-if-error allows {} more in place of an error.",
@@ -297,6 +316,9 @@ impl Because {
     fn fixed_sentence(&self) -> &'static str {
         match self {
             Self::RequestContent => "The request has content, which a stored response does not answer.",
+            Self::NotForGet => {
+                "The response to a POST does not name its target in Content-Location, or does not say how long it is fresh."
+            }
             Self::NothingStored => "Nothing is stored under this URI.",
             Self::StoredToValidate => "The response is not fresh, but it can be validated.",
             Self::StoredForOutages => {
@@ -309,7 +331,9 @@ impl Because {
                 "The request carried credentials, and the response does not say it may be shared (public, \
                  must-revalidate or s-maxage)."
             }
-            Self::PartialContent => "A partial response (206) is not stored.",
+            Self::PartialContent => {
+                "The partial response (206) has no strong validator under which the rest could be joined to it."
+            }
             Self::NotModified => "A 304 response is not stored on its own.",
             Self::VariesOnAnything => "The response varies on more than the request (Vary: *).",
             Self::NothingToReuse => "The response is neither fresh nor can it be validated.",

@@ -64,6 +64,8 @@ pub struct CacheControl {
     pub only_if_cached: bool,
     /// `immutable` (RFC 8246).
     pub immutable: bool,
+    /// Whether these are from a targeted field (RFC 9213), which stands in place of Expires too.
+    pub targeted: bool,
 }
 
 /// How stale a response the client accepts (§5.2.1.2).
@@ -139,7 +141,7 @@ impl CacheControl {
         }
     }
 
-    fn add(&mut self, name: &[u8], argument: Option<&[u8]>) {
+    pub(crate) fn add(&mut self, name: &[u8], argument: Option<&[u8]>) {
         // "Cache directives are identified by a token, to be compared case-insensitively" (§5.2).
         let mut lower = [0; LONGEST_NAME];
         let Some(lower) = lower.get_mut(..name.len()) else { return };
@@ -287,6 +289,11 @@ mod tests {
         {
             assert!(directives(value).no_store, "{value}");
         }
+    }
+
+    #[test]
+    fn immutable_ignores_its_argument_rfc8246_2() {
+        assert!(directives("immutable=1").immutable && directives("immutable=\"x\"").immutable);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use http::header::{EXPIRES, HeaderMap};
 use crate::directives::CacheControl;
 use crate::request::{Policy, Situation};
 use crate::stored::{StoredResponse, age_value};
+use crate::targeted::governing;
 
 /// How long a stored response is fresh, by what, and how old it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl Freshness {
 /// assert_eq!(rfc9111::freshness(&stored, &situation).remaining(), Duration::from_secs(15));
 /// ```
 pub fn freshness(stored: &StoredResponse, situation: &Situation) -> Freshness {
-    freshness_by(stored, &situation.policy.rules.directives(stored), situation)
+    freshness_by(stored, &governing(&stored.headers, &situation.policy), situation)
 }
 
 /// The same, with the directives already read.
@@ -122,7 +123,7 @@ fn lifetime(
     }
     // "If the Expires response header field […] is present, use its value minus the value of the Date response header
     // field (using the time the message was received if it is not present, as per Section 6.6.1 of [HTTP]), or"
-    if stored.headers.contains_key(EXPIRES) {
+    if !directives.targeted && stored.headers.contains_key(EXPIRES) {
         // §5.3: "A cache recipient MUST interpret invalid date formats, especially the value "0", as representing a
         // time in the past (i.e., "already expired")."
         let lifetime = stored.read_date(&EXPIRES).map_or(Duration::ZERO, |expires| since(expires, date));
@@ -158,7 +159,9 @@ fn heuristic_lifetime(
 
 /// Whether a response says itself how long it is fresh (§4.2.1).
 pub(crate) fn has_explicit_freshness(headers: &HeaderMap, directives: &CacheControl) -> bool {
-    directives.s_maxage.is_some() || directives.max_age.is_some() || headers.contains_key(EXPIRES)
+    directives.s_maxage.is_some()
+        || directives.max_age.is_some()
+        || (!directives.targeted && headers.contains_key(EXPIRES))
 }
 
 /// RFC 9110 §15.1: "Responses with status codes that are defined as heuristically cacheable (e.g., 200, 203, 204, 206,

@@ -44,6 +44,14 @@ pub fn invalidated(method: &Method, status: StatusCode, target: &Uri, headers: &
     keys
 }
 
+/// Whether Content-Location says that the content is a representation of the target itself (RFC 9110 §8.7).
+pub(crate) fn names_target(target: &Uri, headers: &HeaderMap) -> bool {
+    let Some(target) = CacheKey::for_target(target) else { return false };
+    let location =
+        fields::only(headers, &CONTENT_LOCATION).and_then(|location| std::str::from_utf8(location).ok());
+    location.and_then(|location| resolve(&target, location)).is_some_and(|key| key == target)
+}
+
 /// The methods registered as safe.
 fn is_known_safe(method: &Method) -> bool {
     method.is_safe() || matches!(method.as_str(), "PROPFIND" | "REPORT" | "SEARCH" | "QUERY" | "PRI")

@@ -6,7 +6,7 @@
 //! reason as a [`Because`].
 //!
 //! It follows RFC 9111 (caching), the parts of RFC 9110 a cache needs (dates, tags, preconditions, ranges, forwarding),
-//! RFC 5861 (stale-if-error) and RFC 8246 (immutable).
+//! RFC 5861 (stale-while-revalidate, stale-if-error), RFC 8246 (immutable) and RFC 9213 (targeted fields).
 //!
 //! ```
 //! use std::time::{Duration, UNIX_EPOCH};
@@ -33,6 +33,7 @@ mod connection;
 mod date;
 mod directives;
 mod etag;
+mod explain;
 mod fields;
 mod freshness;
 mod invalidation;
@@ -48,6 +49,7 @@ mod rules;
 mod stale;
 mod stored;
 mod storing;
+mod targeted;
 #[cfg(test)]
 mod testing;
 mod validation;
@@ -56,6 +58,7 @@ pub use because::Because;
 pub use connection::{append_via, end_to_end, via_names};
 pub use date::{format_date, parse_date};
 pub use directives::{CacheControl, MaxStale};
+pub use explain::{Explained, Step, explain};
 pub use freshness::{Freshness, LifetimeSource, current_age, freshness};
 pub use invalidation::invalidated;
 pub use key::CacheKey;
@@ -69,4 +72,6 @@ pub use rules::{Directive, IgnoredQuery, Keep, Pattern, Reload, Rule, Rules, Tar
 pub use stale::{Failure, may_serve_stale};
 pub use stored::StoredResponse;
 pub use storing::{Storing, may_store};
-pub use validation::{conditional_request, confirms_client, freshen, freshen_by_head, select_validated};
+pub use validation::{
+    also_validated, conditional_request, confirms_client, freshen, freshen_by_head, select_validated,
+};

@@ -3,9 +3,10 @@
 //! Owns the two inputs that every decision shares besides what is stored. Deliberately holds no logic and reads no
 //! clock: the caller says what time it is. The words are those of RFC 9111 §1.1 and §4 ("presented").
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderName, Method, Uri};
 
 use crate::rules::TargetRules;
 
@@ -36,6 +37,9 @@ pub struct Policy {
     pub heuristic_percent: u32,
     /// The longest lifetime a heuristic may give.
     pub heuristic_cap: Duration,
+    /// The target list (RFC 9213 §2.2): response fields that replace Cache-Control and Expires, the most applicable
+    /// first.
+    pub targeted: Arc<[HeaderName]>,
     /// The operator's rules for the target of the request; none by default.
     pub rules: TargetRules,
 }
@@ -52,6 +56,7 @@ impl Default for Policy {
         Self {
             heuristic_percent: 10,
             heuristic_cap: Duration::from_hours(7 * 24),
+            targeted: Arc::default(),
             rules: TargetRules::default(),
         }
     }

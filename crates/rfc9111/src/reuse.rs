@@ -13,9 +13,10 @@ use crate::directives::CacheControl;
 use crate::freshness::freshness_by;
 use crate::request::{Presented, Situation};
 use crate::rules::{Keep, judged};
-use crate::stale::{accepted, client_refuses, forbids_reuse};
+use crate::stale::{accepted, client_refuses, forbids_reuse, while_revalidating};
 use crate::stored::StoredResponse;
 use crate::storing::has_content;
+use crate::targeted::governing;
 
 /// What to do with a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,7 +95,7 @@ pub fn decide(presented: &Presented<'_>, stored: &[&StoredResponse], situation: 
 /// §4: "When more than one suitable response is stored, a cache MUST use the most recent one (as determined by the Date
 /// header field)." §4.1: "When a cache has multiple stored responses for a target URI and one or more omits the Vary
 /// header field, the cache SHOULD choose the most recent […] stored response with a valid Vary field value."
-fn choose<'a>(
+pub(crate) fn choose<'a>(
     presented: &Presented<'_>,
     stored: &[&'a StoredResponse],
 ) -> Result<(usize, &'a StoredResponse), Because> {
@@ -152,7 +153,7 @@ fn may_reuse(
     if rules.about_stored(stored).is_some_and(|rule| rule.keep == Keep::Never) {
         return Err(Because::NeverKept);
     }
-    let response = rules.directives(stored);
+    let response = governing(&stored.headers, &situation.policy);
     let freshness = freshness_by(stored, &response, situation);
     let request = &rules.heard(request, stored, freshness.is_fresh());
     // "the stored response does not contain the no-cache directive (Section 5.2.2.4), unless it is successfully
@@ -162,19 +163,15 @@ fn may_reuse(
     }
     // §5.2.1.4: "The no-cache request directive indicates that the client prefers a stored response not be used to
     // satisfy the request without successful validation on the origin server."
+    // RFC 9211 §2.2 keeps `request` for when a fresh response was there; a stale one had to be validated anyway.
+    let asked = |because| if freshness.is_fresh() { because } else { Because::Stale(freshness) };
     if request.no_cache {
-        return Err(Because::RequestNoCache);
+        return Err(asked(Because::RequestNoCache));
     }
     if let Some(because) = client_refuses(request, &freshness) {
-        // RFC 8246 §2.1: "proxies SHOULD skip conditionally revalidating fresh responses containing the immutable
-        // extension unless there is a signal from the client that a validation is necessary (e.g., a no-cache
-        // Cache-Control request directive […])". The max-age=0 of a reload is what the extension is meant for. §3:
-        // "Clients SHOULD ignore the immutable extension from resources that are not part of an authenticated context
-        // such as HTTPS."
         let reload = matches!(because, Because::RequestMaxAge { .. });
-        let secure = presented.target.scheme() == Some(&Scheme::HTTPS);
-        let immutable = response.immutable && secure && freshness.is_fresh() && reload;
-        return if immutable { Ok(Because::Immutable(freshness)) } else { Err(because) };
+        let immutable = reload && freshness.is_fresh() && is_immutable(presented, &response);
+        return if immutable { Ok(Because::Immutable(freshness)) } else { Err(asked(because)) };
     }
     // "the stored response is one of the following: fresh (see Section 4.2), or"
     if freshness.is_fresh() {
@@ -185,8 +182,19 @@ fn may_reuse(
         Some(max_stale) if response.forbids_stale().is_none() => {
             accepted(max_stale, freshness).map_err(|_| Because::Stale(freshness))
         }
-        _ => Err(Because::Stale(freshness)),
+        Some(_) => Err(Because::Stale(freshness)),
+        None => while_revalidating(&response, freshness).ok_or(Because::Stale(freshness)),
     }
+}
+
+/// Whether a fresh response need not be validated although the client limits its age.
+pub(crate) fn is_immutable(presented: &Presented<'_>, response: &CacheControl) -> bool {
+    // RFC 8246 §2.1: "proxies SHOULD skip conditionally revalidating fresh responses containing the immutable
+    // extension unless there is a signal from the client that a validation is necessary (e.g., a no-cache
+    // Cache-Control request directive […])". The max-age=0 of a reload is what the extension is meant for. §3:
+    // "Clients SHOULD ignore the immutable extension from resources that are not part of an authenticated context
+    // such as HTTPS."
+    response.immutable && presented.target.scheme() == Some(&Scheme::HTTPS)
 }
 
 #[cfg(test)]
@@ -256,6 +264,7 @@ mod tests {
         check_request("GET", "cache-control: no-cache", LASTING, 0, "validate");
         check_request("GET", "pragma: no-cache", LASTING, 0, "validate");
         check_request("GET", "cache-control: no-cache", "cache-control: max-age=60", 0, "forward request");
+        check_request("GET", "cache-control: no-cache", "cache-control: max-age=60", 60, "forward stale");
         check_request("GET", "cache-control: max-age=10", LASTING, 10, "reuse");
         check_request("GET", "cache-control: max-age=10", LASTING, 11, "validate");
         check_request("GET", "cache-control: max-age=0", LASTING, 1, "validate");
@@ -271,6 +280,31 @@ mod tests {
         for directive in ["must-revalidate", "proxy-revalidate", "s-maxage=60"] {
             let response = format!("cache-control: max-age=60, {directive}\netag: \"1\"");
             check_request("GET", "cache-control: max-stale", &response, 61, "validate");
+        }
+    }
+
+    #[test]
+    fn stale_is_served_while_it_is_revalidated_rfc5861_3() {
+        let response = "cache-control: max-age=60, stale-while-revalidate=30\netag: \"1\"";
+        check(response, 59, "reuse");
+        check(response, 60, "reuse");
+        check(response, 90, "reuse");
+        check(response, 91, "validate");
+        check("cache-control: max-age=60, stale-while-revalidate=30", 90, "reuse");
+        check("cache-control: max-age=60, stale-while-revalidate=30", 91, "forward stale");
+        check("cache-control: stale-while-revalidate=30\netag: \"1\"", 30, "reuse");
+    }
+
+    #[test]
+    fn stale_while_revalidate_gives_way_to_what_forbids_stale_rfc5861_3() {
+        for directive in ["must-revalidate", "proxy-revalidate", "s-maxage=60", "no-cache", "private"] {
+            let response =
+                format!("cache-control: max-age=60, stale-while-revalidate=30, {directive}\netag: \"1\"");
+            check(&response, 61, "validate");
+        }
+        let response = "cache-control: max-age=60, stale-while-revalidate=30\netag: \"1\"";
+        for wish in ["no-cache", "max-age=10", "min-fresh=1", "max-stale=0"] {
+            check_request("GET", &format!("cache-control: {wish}"), response, 61, "validate");
         }
     }
 
@@ -369,28 +403,10 @@ mod tests {
             lifetime in 0u64..100, now in 0u64..200, later in 0u64..200,
             wish in "|max-age=50|min-fresh=20|max-stale=10|immutable|max-stale",
         ) {
-            let stored = stored(200, &format!("cache-control: max-age={lifetime}, immutable\netag: \"1\""));
+            let stored = stored(200, &format!("cache-control: max-age={lifetime}, stale-while-revalidate=20, immutable\netag: \"1\""));
             let request = request("GET", &format!("cache-control: {wish}"));
             let reused = |second| verdict_of(&decide(&request.presented(), &[&stored], &situation(second))) == "reuse";
             prop_assert!(reused(now) || !reused(now + later));
-        }
-
-        #[test]
-        fn any_fields_are_decided(
-            asked in prop::collection::vec(any::<u8>(), 0..40), answered in prop::collection::vec(any::<u8>(), 0..40),
-            name in "cache-control|vary|age|date|expires|last-modified|etag|pragma|connection", now in 0u64..100,
-        ) {
-            let value = |bytes: &[u8]| {
-                let printable = bytes.iter().filter(|byte| !byte.is_ascii_control()).copied().collect::<Vec<_>>();
-                http::HeaderValue::from_bytes(&printable).expect("a value")
-            };
-            let mut stored = stored(200, "");
-            stored.headers.insert(http::HeaderName::try_from(&name).expect("a name"), value(&answered));
-            let mut asking = http::HeaderMap::new();
-            asking.insert(http::HeaderName::try_from(&name).expect("a name"), value(&asked));
-            let target = http::Uri::from_static("http://example.com/");
-            let presented = Presented { method: &Method::GET, target: &target, headers: &asking };
-            decide(&presented, &[&stored], &situation(now));
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::request::{Presented, Situation};
 use crate::rules::{Keep, judged};
 use crate::stored::StoredResponse;
 use crate::storing::{forbids_keeping, has_content};
+use crate::targeted::governing;
 
 /// How the origin failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ fn judge(
     situation: &Situation,
 ) -> Result<Because, Because> {
     let rules = &situation.policy.rules;
-    let response = rules.directives(stored);
+    let response = governing(&stored.headers, &situation.policy);
     let freshness = freshness_by(stored, &response, situation);
     let request = rules.heard(&CacheControl::of_request(presented.headers), stored, freshness.is_fresh());
     if rules.about_stored(stored).is_some_and(|rule| rule.keep == Keep::Never) {
@@ -123,6 +124,17 @@ pub(crate) fn accepted(max_stale: MaxStale, freshness: Freshness) -> Result<Beca
         }
         _ => Ok(Because::MaxStale(freshness)),
     }
+}
+
+/// Whether a stale response may be served at once while it is validated behind the client's back.
+pub(crate) fn while_revalidating(response: &CacheControl, freshness: Freshness) -> Option<Because> {
+    // RFC 5861 §3: "When present in an HTTP response, the stale-while-revalidate Cache-Control extension indicates that
+    // caches MAY serve the response in which it appears after it becomes stale, up to the indicated number of seconds."
+    // The directives that forbid serving stale forbid it here too.
+    let window = response.stale_while_revalidate.filter(|_| response.forbids_stale().is_none())?;
+    // "If delta-seconds passes without the cached entity being revalidated, it SHOULD NOT continue to be served stale,
+    // absent other information."
+    (freshness.staleness() <= window).then_some(Because::StaleWhileRevalidate(freshness, window))
 }
 
 /// The longer of the two windows: either side may allow it.

@@ -1,10 +1,10 @@
 //! Whether a response may be stored (RFC 9111 §3).
 //!
-//! What of it is stored is `stored`'s (§3.1). Only complete responses to GET are stored; 206 (§3.3, §3.4) and answers
-//! to HEAD and POST are passed.
+//! What of it is stored is `stored`'s (§3.1). Stored are responses to GET, and to POST where they stand for what GET would
+//! get (RFC 9110 §9.3.3); of those with 206 (§3.3, §3.4) only the ones whose missing parts can be asked for.
 
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING,
 };
 use http::{Method, StatusCode};
 
@@ -12,10 +12,13 @@ use crate::because::Because;
 use crate::directives::CacheControl;
 use crate::fields;
 use crate::freshness::{freshness_by, has_explicit_freshness, is_heuristically_cacheable};
+use crate::invalidation::names_target;
+use crate::partial::{Part, head_of_part, strong_validator};
 use crate::range::ContentRange;
 use crate::request::{Presented, Situation};
 use crate::rules::{Keep, judged};
 use crate::stored::StoredResponse;
+use crate::targeted::governing;
 
 /// Whether a response may be stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,11 +57,11 @@ fn check(
     if rule.is_some_and(|rule| rule.keep == Keep::Never) {
         return Err(Because::NeverKept);
     }
-    let directives = situation.policy.rules.left_of(CacheControl::of(headers), content_type);
-    request_allows(presented)
+    let directives = governing(headers, &situation.policy);
+    request_allows(presented, status, headers, &directives)
         .and_then(|()| status_allows(status, &directives))
         .and_then(|()| directives_allow(presented, status, &directives))
-        .and_then(|()| framing_allows(headers))
+        .and_then(|()| framing_allows(status, headers))
         .and_then(|()| {
             let always = rule.is_some_and(|rule| rule.keeps(status));
             worth_storing(presented, status, headers, &directives, always, situation)
@@ -66,20 +69,40 @@ fn check(
 }
 
 /// "A cache MUST NOT store a response to a request unless: the request method is understood by the cache" (§3)
-fn request_allows(presented: &Presented<'_>) -> Result<(), Because> {
-    if *presented.method != Method::GET {
-        return Err(Because::Method(presented.method.clone()));
+fn request_allows(
+    presented: &Presented<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    directives: &CacheControl,
+) -> Result<(), Because> {
+    request_forbids(presented).map_or(Ok(()), Err)?;
+    if *presented.method == Method::POST {
+        // RFC 9110 §9.3.3: "Responses to POST requests are only cacheable when they include explicit freshness
+        // information […] and a Content-Location header field that has the same value as the POST's target URI […]. A
+        // cached POST response can be reused to satisfy a later GET or HEAD request." Of the statuses only 200 says
+        // that the content is what GET would get.
+        let stands_for_get = status == StatusCode::OK
+            && has_explicit_freshness(headers, directives)
+            && names_target(presented.target, headers);
+        if !stands_for_get {
+            return Err(Because::NotForGet);
+        }
+    }
+    Ok(())
+}
+
+/// Why no response to a request may be stored, whatever it says.
+pub(crate) fn request_forbids(presented: &Presented<'_>) -> Option<Because> {
+    if *presented.method != Method::GET && *presented.method != Method::POST {
+        return Some(Because::Method(presented.method.clone()));
     }
     // The cache key does not hold the content, so that one client's content would choose what all others get.
-    if has_content(presented.headers) {
-        return Err(Because::RequestContent);
+    if *presented.method == Method::GET && has_content(presented.headers) {
+        return Some(Because::RequestContent);
     }
     // §5.2.1.5: "The no-store request directive indicates that a cache MUST NOT store any part of either this request
     // or any response to it."
-    if CacheControl::of(presented.headers).no_store {
-        return Err(Because::RequestNoStore);
-    }
-    Ok(())
+    CacheControl::of(presented.headers).no_store.then_some(Because::RequestNoStore)
 }
 
 /// "the response status code is final (see Section 15 of \[HTTP\]); if the response status code is 206 or 304, or the
@@ -87,7 +110,6 @@ fn request_allows(presented: &Presented<'_>) -> Result<(), Because> {
 fn status_allows(status: StatusCode, directives: &CacheControl) -> Result<(), Because> {
     match status {
         _ if status.is_informational() => Err(Because::NotFinal(status)),
-        StatusCode::PARTIAL_CONTENT => Err(Because::PartialContent),
         StatusCode::NOT_MODIFIED => Err(Because::NotModified),
         _ if directives.must_understand && !is_understood(status) => Err(Because::NotUnderstood(status)),
         _ => Ok(()),
@@ -125,10 +147,11 @@ pub(crate) fn forbids_keeping(directives: &CacheControl, status: StatusCode) -> 
 }
 
 /// What was received must be the whole of a representation, decoded as far as it will be.
-fn framing_allows(headers: &HeaderMap) -> Result<(), Because> {
+fn framing_allows(status: StatusCode, headers: &HeaderMap) -> Result<(), Because> {
     // RFC 9110 §14.4: "The Content-Range header field has no meaning for status codes that do not explicitly describe
     // its semantic." One that names a range all the same is taken for the mistake of an origin that means 206.
-    if headers.get_all(CONTENT_RANGE).iter().any(|value| ContentRange::parse(value.as_bytes()).is_some()) {
+    let names_range = |value: &HeaderValue| ContentRange::parse(value.as_bytes()).is_some();
+    if status != StatusCode::PARTIAL_CONTENT && headers.get_all(CONTENT_RANGE).iter().any(names_range) {
         return Err(Because::ContentRange);
     }
     if fields::members(headers, &TRANSFER_ENCODING).any(|coding| !coding.eq_ignore_ascii_case(b"chunked")) {
@@ -152,7 +175,17 @@ fn worth_storing(
     if !always && !directives.public && !explicit && !is_heuristically_cacheable(status) {
         return Err(Because::NotCacheable(status));
     }
-    let head = StoredResponse::new(presented, status, headers, situation.now, situation.now);
+    let head = match Part::of(status, headers) {
+        Some(part) => head_of_part(presented, headers, &part, situation.now, situation.now),
+        None => StoredResponse::new(presented, status, headers, situation.now, situation.now),
+    };
+    // §3.3: "…if the request method is GET, the response status code is 200 (OK), and the entire response header section
+    // has been received, a cache MAY store the response even if it is incomplete […]; Likewise, a 206 (Partial Content)
+    // response MAY be stored as if it were an incomplete 200 (OK) response." Without a strong validator nothing could
+    // ever be joined to it (§3.4).
+    if status == StatusCode::PARTIAL_CONTENT && strong_validator(&head).is_none() {
+        return Err(Because::PartialContent);
+    }
     if head.nominated.is_any() {
         return Err(Because::VariesOnAnything);
     }
@@ -286,13 +319,30 @@ mod tests {
 
     #[test]
     fn only_get_without_content_is_stored() {
-        for method in ["HEAD", "POST", "PUT", "OPTIONS", "FOO"] {
+        for method in ["HEAD", "PUT", "OPTIONS", "FOO"] {
             let found = storing(method, "", 200, "cache-control: max-age=60");
             assert!(matches!(found, Storing::Pass(Because::Method(_))), "{method}: {found:?}");
         }
         check_request("content-length: 1", 200, "cache-control: max-age=60", "9110 §9.3.1");
         check_request("transfer-encoding: chunked", 200, "cache-control: max-age=60", "9110 §9.3.1");
         check_request("content-length: 0", 200, "cache-control: max-age=60", "");
+    }
+
+    #[test]
+    fn a_post_is_stored_where_it_stands_for_a_get_rfc9110_9_3_3() {
+        for (status, response, stored) in [
+            (200, "cache-control: max-age=60\ncontent-location: /a", true),
+            (200, "cache-control: max-age=60\ncontent-location: http://EXAMPLE.com:80/a", true),
+            (200, "expires: Sun, 06 Nov 1994 09:49:37 GMT\ncontent-location: a", true),
+            (200, "cache-control: max-age=60", false),
+            (200, "cache-control: max-age=60\ncontent-location: /b", false),
+            (200, "last-modified: Sun, 06 Nov 1993 08:49:37 GMT\ncontent-location: /a", false),
+            (200, "cache-control: max-age=60, no-store\ncontent-location: /a", false),
+            (201, "cache-control: max-age=60\ncontent-location: /a", false),
+        ] {
+            let found = storing("POST", "content-length: 3", status, response);
+            assert_eq!(matches!(found, Storing::Store(_)), stored, "{status} {response}: {found:?}");
+        }
     }
 
     #[test]

@@ -106,6 +106,25 @@ fn sent_nothing_else(presented: &Presented<'_>, single: &StoredResponse) -> bool
     fields::tags(presented.headers, &IF_NONE_MATCH).filter(|tag| *tag != b"*").all(|tag| tag == own)
 }
 
+/// The stored responses that a 304 confirms besides the `selected` one.
+///
+/// §4.3.4: "All the stored responses in the initial set with one of those same strong validators are identified for
+/// update." The initial set "are those that could have been chosen for that request".
+pub fn also_validated(
+    presented: &Presented<'_>,
+    stored: &[&StoredResponse],
+    selected: usize,
+    not_modified: &HeaderMap,
+) -> Vec<usize> {
+    let Some(tag) = EntityTag::of(not_modified) else { return Vec::new() };
+    let confirmed = |candidate: &StoredResponse| {
+        candidate.etag().is_some_and(|own| own.strong_match(tag))
+            && candidate.nominated.matches(presented.headers)
+    };
+    let others = stored.iter().enumerate().filter(|(index, _)| *index != selected);
+    others.filter(|(_, candidate)| confirmed(candidate)).map(|(index, _)| index).collect()
+}
+
 /// Whether a 304 is about a representation the client itself holds, so that it can be passed on: the client named its
 /// entity tag in If-None-Match.
 pub fn confirms_client(presented: &Presented<'_>, not_modified: &HeaderMap) -> bool {
@@ -290,6 +309,20 @@ mod tests {
         let newer = "etag: W/\"1\"\ndate: Sun, 06 Nov 1994 08:00:01 GMT";
         check_selected(&[older, newer], "etag: W/\"1\"", Some(1));
         check_selected(&[newer, older], "etag: W/\"1\"", Some(0));
+    }
+
+    #[test]
+    fn every_response_with_the_same_strong_tag_is_confirmed_4_3_4() {
+        let responses = [
+            stored(200, "etag: \"1\""),
+            stored_for("foo: 1", 200, "etag: \"1\"\nvary: foo"),
+            stored_for("foo: 2", 200, "etag: \"1\"\nvary: foo"),
+            stored(200, "etag: W/\"1\""),
+        ];
+        let responses: Vec<_> = responses.iter().collect();
+        let request = request("GET", "foo: 1");
+        assert_eq!(also_validated(&request.presented(), &responses, 1, &headers("etag: \"1\"")), [0]);
+        assert!(also_validated(&request.presented(), &responses, 3, &headers("etag: W/\"1\"")).is_empty());
     }
 
     #[test]

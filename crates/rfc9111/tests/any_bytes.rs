@@ -128,6 +128,45 @@ proptest! {
     }
 
     #[test]
+    fn freshening_twice_is_freshening_once(
+        asked in headers(), answered in headers(), later in headers(), seconds in 0u64..1 << 40,
+    ) {
+        let target = Uri::from_static("http://example.com/a");
+        let presented = Presented { method: &Method::GET, target: &target, headers: &asked };
+        let now = UNIX_EPOCH + Duration::from_secs(seconds);
+        let stored = StoredResponse::new(&presented, StatusCode::OK, &answered, UNIX_EPOCH, now);
+        let once = rfc9111::freshen(&stored, &later, now, now);
+        prop_assert_eq!(rfc9111::freshen(&once, &later, now, now), once);
+    }
+
+    #[test]
+    fn whatever_else_is_said_no_store_is_never_stored(
+        asked in headers(), mut answered in headers(), status in 100u16..600, now in 0u64..1 << 40,
+    ) {
+        let target = Uri::from_static("http://example.com/a");
+        let presented = Presented { method: &Method::GET, target: &target, headers: &asked };
+        answered.append("cache-control", HeaderValue::from_static("no-store"));
+        let situation = Situation { now: UNIX_EPOCH + Duration::from_secs(now), policy: Policy::default() };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+        let storing = rfc9111::may_store(&presented, status, &answered, &situation);
+        prop_assert!(matches!(storing, rfc9111::Storing::Pass(_)));
+    }
+
+    #[test]
+    fn explaining_ends_with_the_decision(
+        asked in headers(), answered in headers(), status in 200u16..600, seconds in 0u64..1 << 40,
+    ) {
+        let target = Uri::from_static("http://example.com/a");
+        let presented = Presented { method: &Method::GET, target: &target, headers: &asked };
+        let now = UNIX_EPOCH + Duration::from_secs(seconds);
+        let situation = Situation { now, policy: Policy::default() };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+        let stored = StoredResponse::new(&presented, status, &answered, UNIX_EPOCH, UNIX_EPOCH);
+        let explained = rfc9111::explain(&presented, &[&stored], &situation);
+        prop_assert_eq!(explained.decision, rfc9111::decide(&presented, &[&stored], &situation));
+    }
+
+    #[test]
     fn a_key_is_made_or_not(target in "(http://|https://)?[ -~]{0,24}") {
         if let Some(key) = CacheKey::parse(&target) {
             prop_assert!(key.as_str().starts_with(key.origin()));

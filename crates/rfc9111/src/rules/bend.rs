@@ -46,12 +46,6 @@ impl TargetRules {
         self.about(content_type).map_or(directives, |rule| rule.left_of(directives))
     }
 
-    /// The directives of a stored response, as far as they count.
-    pub(crate) fn directives(&self, stored: &StoredResponse) -> CacheControl {
-        let directives = CacheControl::of(&stored.headers);
-        self.about_stored(stored).map_or(directives, |rule| rule.left_of(directives))
-    }
-
     /// A freshness lifetime within the bounds of the rule.
     pub(crate) fn bound(
         &self,

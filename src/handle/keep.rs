@@ -1,0 +1,134 @@
+//! Storing content as it arrives, in a task of its own: clients come and go, and the fetch goes on as long as it is worth
+//! it. One that breaks off is resumed where it stopped, while its followers wait (RFC 9111 §3.4).
+
+use bentpipe_store::Arrival;
+use http::HeaderMap;
+use http_body_util::BodyExt as _;
+use rfc9111::StoredResponse;
+
+use super::rest::Rest;
+use crate::body::OriginBody;
+use crate::drain::Work;
+
+/// Content, or a part of it, that is arriving and to be stored.
+pub(super) struct Keeping {
+    pub(super) incoming: OriginBody,
+    /// How many bytes come before those that are missing.
+    pub(super) skip: u64,
+    pub(super) arrival: Arrival,
+    /// The position in the content of the first byte that is stored.
+    pub(super) first: u64,
+    /// How many bytes are to come, where that is known.
+    pub(super) length: Option<u64>,
+    /// How to ask for the rest when it breaks off, and what it is the rest of.
+    pub(super) rest: Option<(Rest, StoredResponse)>,
+    /// Held as long as there is something to do.
+    pub(super) work: Work,
+}
+
+/// How a response's content came to an end.
+enum End {
+    Whole(Option<HeaderMap>),
+    Broken,
+    /// Nobody wants it any more, or it cannot be taken.
+    GivenUp,
+}
+
+/// Stores content as it arrives. When no client follows it any more it goes on only if little is missing: finishing
+/// costs less of the link than fetching it all again.
+pub(super) async fn keep(mut keeping: Keeping) {
+    loop {
+        match keeping.take_all().await {
+            End::Whole(trailers) => {
+                let Keeping { arrival, work, .. } = keeping;
+                if let Err(error) = arrival.commit(trailers).await {
+                    tracing::debug!(%error, "a response could not be stored");
+                }
+                return drop(work);
+            }
+            End::Broken if keeping.resume().await => {}
+            End::Broken | End::GivenUp => return,
+        }
+    }
+}
+
+impl Keeping {
+    async fn take_all(&mut self) -> End {
+        let mut trailers = None;
+        loop {
+            let worth_finishing = self.is_worth_finishing();
+            let frame = tokio::select! {
+                biased;
+                frame = self.incoming.frame() => frame,
+                () = self.arrival.followers_gone(), if !worth_finishing => return End::GivenUp,
+            };
+            match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
+                Some(Ok(Ok(mut data))) => {
+                    let skipped = usize::try_from(self.skip).map_or(data.len(), |skip| skip.min(data.len()));
+                    self.skip -= skipped as u64;
+                    drop(data.split_to(skipped));
+                    if let Some(left) = self.length.map(|length| length - self.arrival.arrived()) {
+                        // More than was announced is none of it.
+                        data.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    }
+                    if self.arrival.write(data).await.is_err() {
+                        return End::GivenUp;
+                    }
+                }
+                Some(Ok(Err(frame))) => trailers = frame.into_trailers().ok(),
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a response broke off");
+                    return End::Broken;
+                }
+                None if self.length.is_some_and(|length| self.arrival.arrived() < length) => {
+                    return End::Broken;
+                }
+                None => return End::Whole(trailers),
+            }
+        }
+    }
+
+    /// Asks the origin for what has not arrived, again and again while somebody waits for it; whether it comes.
+    async fn resume(&mut self) -> bool {
+        let Some((rest, head)) = &self.rest else { return false };
+        let first = self.first + self.arrival.arrived();
+        let last = self.length.map(|length| self.first + length - 1);
+        let worth_finishing = self.is_worth_finishing();
+        let more = tokio::select! {
+            biased;
+            more = rest.insist(head, first, last) => more,
+            () = self.arrival.followers_gone(), if !worth_finishing => return false,
+            () = self.work.leaving() => return false,
+        };
+        let Some((incoming, skip, part)) = more else { return false };
+        tracing::debug!(first, "a download goes on");
+        if self.length.is_none() {
+            self.length = part.map(|part| part.complete_length - self.first);
+        }
+        (self.incoming, self.skip) = (incoming, skip);
+        true
+    }
+
+    /// Whether it goes on although nobody follows it.
+    fn is_worth_finishing(&self) -> bool {
+        self.length.is_some_and(|length| is_nearly_done(self.arrival.arrived(), length))
+    }
+}
+
+/// Of a piece of a large body all is worth having: it was asked for to have it at hand.
+fn is_nearly_done(arrived: u64, length: u64) -> bool {
+    let left = length.saturating_sub(arrived);
+    left <= 64 * 1024 || left <= length / 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_without_clients_goes_on_when_little_is_missing() {
+        assert!(is_nearly_done(950, 1000));
+        assert!(is_nearly_done(9_000_000, 10_000_000));
+        assert!(!is_nearly_done(5_000_000, 10_000_000));
+    }
+}

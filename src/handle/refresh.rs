@@ -1,0 +1,138 @@
+//! Validation behind the client's back (RFC 5861 §3): what was served stale while it may be is validated at once, by a
+//! request of the cache's own. Its exchange is its own, too, so that what it costs on the link is counted once and
+//! logged as what it is, for the client that caused it; it is the client's class and weight that it has there.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bentpipe_store::{Collapse, Lead};
+use http::{Method, StatusCode};
+use http_body_util::BodyExt as _;
+use rfc9111::{Because, CacheControl, CacheKey};
+
+use super::fetch::origin;
+use super::{Answer, Handler};
+use crate::admit::Admitted;
+use crate::drain::Work;
+use crate::exchange::{CacheStatus, Exchange, Forwarded};
+
+/// The cache keys being refreshed: each by one request at a time, also where its responses are not shared.
+#[derive(Clone, Default)]
+pub(crate) struct Refreshing(Arc<Mutex<HashSet<CacheKey>>>);
+
+/// The right to refresh a key.
+struct Turn {
+    refreshing: Refreshing,
+    key: CacheKey,
+}
+
+impl Refreshing {
+    /// The right to refresh `key`; none where somebody has it.
+    fn begin(&self, key: &CacheKey) -> Option<Turn> {
+        self.lock().insert(key.clone()).then(|| Turn { refreshing: self.clone(), key: key.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<CacheKey>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.refreshing.lock().remove(&self.key);
+    }
+}
+
+impl Handler {
+    /// Begins to refresh what is stored for `admitted`, if the reason for reusing it asks for that and nobody is at it.
+    pub(super) fn refresh_if_asked(
+        self: &Arc<Self>,
+        because: &Because,
+        admitted: &Admitted,
+        exchange: &Exchange,
+    ) {
+        if !because.asks_for_refresh() {
+            return;
+        }
+        // A client that wants nothing stored, or nothing asked for, is not the one to do it for.
+        let wishes = CacheControl::of(&admitted.headers);
+        let is_out_of_reach = || origin(admitted).is_ok_and(|origin| self.upstream.outages().spares(&origin));
+        if wishes.no_store || wishes.only_if_cached || is_out_of_reach() {
+            return;
+        }
+        let Some(turn) = admitted.key.as_ref().and_then(|key| self.refreshing.begin(key)) else { return };
+        let lead = match self.store.wait_for_head(&turn.key) {
+            Collapse::Lead(lead) => Some(lead),
+            Collapse::Alone => None,
+            Collapse::Follow(_) => return,
+        };
+        let (method, target) = (Method::GET, admitted.target.clone());
+        let client = admitted.client.address;
+        let own = Exchange::begin(method, target, client, self.clock.now(), self.readers.clone());
+        let user = exchange.record().details().user;
+        own.note(|details| details.user = user);
+        tokio::spawn(self.clone().refresh(admitted.for_the_cache(), lead, own, turn, self.drain.work()));
+    }
+
+    async fn refresh(
+        self: Arc<Self>,
+        mut admitted: Admitted,
+        lead: Option<Lead>,
+        exchange: Exchange,
+        _turn: Turn,
+        _work: Work,
+    ) {
+        let answer = self.refreshed(&mut admitted, lead, &exchange).await;
+        let CacheStatus::Forwarded(Forwarded { stored: true, .. }) = exchange.cache_status() else { return };
+        // Storing goes on as long as somebody reads, and here nobody else does.
+        let Some(Ok(response)) = answer else { return };
+        let mut body = response.into_body();
+        while let Some(Ok(_)) = body.frame().await {}
+    }
+
+    /// Asks the origin; what it answers freshens or replaces what is stored. A failure leaves that as it is.
+    async fn refreshed(
+        &self,
+        admitted: &mut Admitted,
+        lead: Option<Lead>,
+        exchange: &Exchange,
+    ) -> Option<Answer> {
+        let found = self.lookup(admitted);
+        let mut forwarded = Forwarded::new("stale");
+        exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
+        let headers = self.conditional_headers(admitted, &found, exchange);
+        let asked = match self.ask(admitted, headers, exchange).await {
+            Ok(asked) => asked,
+            Err(refusal) => {
+                exchange.note(|details| details.error = refusal.error());
+                return None;
+            }
+        };
+        let status = asked.response.status();
+        exchange.note(|details| details.status = Some(status));
+        if status.is_server_error() {
+            return None;
+        }
+        if status != StatusCode::NOT_MODIFIED {
+            return Some(self.receive(admitted, asked, forwarded, lead, exchange));
+        }
+        forwarded.status = Some(status);
+        let admitted = admitted.for_the_cache();
+        Some(self.not_modified(admitted, &found, asked, forwarded, lead, exchange).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_refreshed_by_one_at_a_time() {
+        let refreshing = Refreshing::default();
+        let [one, other] = ["http://a/", "http://b/"].map(|url| CacheKey::parse(url).expect("a key"));
+        let turn = refreshing.begin(&one);
+        assert!(turn.is_some() && refreshing.begin(&one).is_none() && refreshing.begin(&other).is_some());
+        drop(turn);
+        assert!(refreshing.begin(&one).is_some());
+    }
+}

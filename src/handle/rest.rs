@@ -1,0 +1,191 @@
+//! The rest of a representation of which a part is held: asked for with Range and If-Range (RFC 9111 §3.4, RFC 9110
+//! §13.1.5), for a request that wants it, for a download that broke off, and for a reader that comes to a gap.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bentpipe_store::{Collapse, Store, Stored};
+use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::{Method, StatusCode, Uri};
+use rfc9111::{ByteRange, CacheKey, Part, StoredResponse};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Handler;
+use super::fetch::{Asked, origin};
+use super::keep::{Keeping, keep};
+use crate::admit::Admitted;
+use crate::body::mended::{Fetching, Mend};
+use crate::body::{OriginBody, RequestBody};
+use crate::clock::Clock;
+use crate::drain::Drain;
+use crate::exchange::Exchange;
+use crate::respond::Refusal;
+use crate::upstream::connect::Origin;
+use crate::upstream::{Upstream, outgoing};
+
+/// Between the first two attempts; each further one waits twice as long as the one before.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Between any two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// What it takes to ask an origin for more of a representation, also after the request that began it has left.
+#[derive(Clone)]
+pub(super) struct Rest {
+    upstream: Arc<Upstream>,
+    store: Store,
+    clock: Clock,
+    drain: Drain,
+    /// How long an origin is asked again and again.
+    patience: Duration,
+    origin: Origin,
+    target: Uri,
+    /// The client's fields, as they are sent on.
+    headers: HeaderMap,
+    exchange: Exchange,
+}
+
+/// What an origin's answer is to the request for more of a representation.
+pub(super) enum More {
+    /// The bytes that were asked for.
+    Part(Asked, Part),
+    /// All of the same representation: the origin does not do ranges.
+    Whole(Asked),
+    /// It cannot say now.
+    Later(Asked),
+    /// Something else: the representation has changed.
+    Other(Asked),
+}
+
+impl Handler {
+    /// What it takes to ask for more of what `admitted` asks for. The client's conditions are left out.
+    pub(super) fn rest(&self, admitted: &Admitted, exchange: &Exchange) -> Result<Rest, Refusal> {
+        let path = admitted.target.path_and_query();
+        Ok(Rest {
+            upstream: self.upstream.clone(),
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            drain: self.drain.clone(),
+            patience: self.resume_patience,
+            origin: origin(admitted)?,
+            target: path.map_or_else(|| Uri::from_static("/"), |path| Uri::from(path.clone())),
+            headers: admitted.forwarded_headers(self.admission.pseudonym()),
+            exchange: exchange.clone(),
+        })
+    }
+}
+
+impl Rest {
+    /// Asks for the bytes from `first` to `last`, or to the end, of the representation that `head` is of.
+    ///
+    /// # Errors
+    /// Why the origin did not answer.
+    pub(super) async fn ask(
+        &self,
+        head: &StoredResponse,
+        first: u64,
+        last: Option<u64>,
+    ) -> Result<More, Refusal> {
+        let no_validator = Refusal::BadRequest("What is stored cannot be completed.");
+        let validator = rfc9111::strong_validator(head).ok_or(no_validator)?;
+        let headers = rfc9111::range_request(&self.headers, validator, first, last);
+        let request = outgoing(Method::GET, self.target.clone(), headers, RequestBody::empty());
+        let request_time = self.clock.now();
+        let response = self.upstream.send(request, &self.origin, &self.exchange).await?;
+        let asked = Asked { response, request_time, response_time: self.clock.now() };
+        Ok(judge(asked, head, first, last))
+    }
+
+    /// Asks until the origin answers with the bytes that were asked for, or something else, or patience is at an end.
+    /// With them comes how many bytes before the first one have to be skipped.
+    pub(super) async fn insist(
+        &self,
+        head: &StoredResponse,
+        first: u64,
+        last: Option<u64>,
+    ) -> Option<(OriginBody, u64, Option<Part>)> {
+        let begun = Instant::now();
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.ask(head, first, last).await {
+                Ok(More::Part(asked, part)) => return Some((asked.response.into_body(), 0, Some(part))),
+                Ok(More::Whole(asked)) => return Some((asked.response.into_body(), first, None)),
+                Ok(More::Other(asked)) => {
+                    tracing::debug!(status = %asked.response.status(), "a download cannot go on: it changed");
+                    return None;
+                }
+                Ok(More::Later(_)) => {}
+                Err(refusal) if refusal.is_forbidden() => return None,
+                Err(refusal) => tracing::debug!(?refusal, "a download cannot go on yet"),
+            }
+            if begun.elapsed() + wait > self.patience {
+                return None;
+            }
+            sleep(wait).await;
+            wait = LONGEST_WAIT.min(wait * 2);
+        }
+    }
+
+    /// Has the bytes of `hole` fetched into `stored`, of a large body in pieces; ready when they begin to arrive.
+    async fn fill(&self, stored: &Arc<Stored>, hole: ByteRange) -> Option<bentpipe_store::StoredBody> {
+        let range = rfc9111::piece(hole, hole, stored.length());
+        let last = (range.last < u64::MAX).then_some(range.last);
+        let (incoming, skip, part) = self.insist(stored.head(), range.first, last).await?;
+        let last = part.map(|part| part.range.last).or(last);
+        let arrival = self.store.fill(stored, range.first, last).ok()?;
+        let place = stored.body(Some(range.first..=range.last));
+        let rest = Some((self.clone(), stored.head().clone()));
+        let length = last.map(|last| last - range.first + 1);
+        let work = self.drain.work();
+        tokio::spawn(keep(Keeping { incoming, skip, arrival, first: range.first, length, rest, work }));
+        Some(place)
+    }
+}
+
+/// What an answer to the request for the bytes from `first` to `last` means.
+fn judge(asked: Asked, head: &StoredResponse, first: u64, last: Option<u64>) -> More {
+    let (status, headers) = (asked.response.status(), asked.response.headers());
+    let is_of_it = rfc9111::is_part_of(head, headers);
+    match Part::of(status, headers) {
+        Some(part) => {
+            let complete_length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+            let same_length = complete_length.is_none_or(|length| length == part.complete_length.to_string());
+            let range = part.range;
+            let is_asked = range.first == first && last.is_none_or(|last| range.last <= last);
+            if is_of_it && same_length && is_asked { More::Part(asked, part) } else { More::Other(asked) }
+        }
+        None if status == StatusCode::OK && is_of_it => More::Whole(asked),
+        None if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => More::Later(asked),
+        None => More::Other(asked),
+    }
+}
+
+/// Mends one stored response for its readers.
+pub(super) struct Mending {
+    pub(super) rest: Rest,
+    pub(super) key: CacheKey,
+    pub(super) stored: Arc<Stored>,
+}
+
+impl Mend for Mending {
+    fn fetch(self: Arc<Self>, first: u64, end: Option<u64>) -> Fetching {
+        let hole = ByteRange { first, last: end.unwrap_or(u64::MAX).saturating_sub(1).max(first) };
+        Box::pin(async move {
+            let Self { rest, key, stored } = &*self;
+            // Others may have come to the same gap.
+            let lead = match rest.store.wait_for_head(key) {
+                Collapse::Lead(lead) => Some(lead),
+                Collapse::Alone => None,
+                Collapse::Follow(head) => {
+                    drop(timeout(rest.patience, head).await);
+                    None
+                }
+            };
+            let place = match stored.missing(hole.first..=hole.first) {
+                Some(_) => rest.fill(stored, hole).await,
+                None => Some(stored.body(Some(hole.first..=hole.last))),
+            };
+            drop(lead);
+            place
+        })
+    }
+}
