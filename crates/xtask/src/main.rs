@@ -6,10 +6,10 @@ use clap::Parser;
 
 mod bench;
 mod browser;
+mod chaos;
 mod ci;
 mod conformance;
 mod docs;
-mod kill;
 mod program;
 
 /// bentpipe's own commands.
@@ -26,8 +26,8 @@ enum Command {
     Browser(browser::Options),
     /// Run the public HTTP cache test suite through bentpipe (needs node).
     Conformance(conformance::Options),
-    /// Kill bentpipe while it stores and check every hit after its restart.
-    Kill(kill::Options),
+    /// Do to bentpipe what processes and disks suffer, and check every byte it serves afterwards.
+    Chaos(chaos::Options),
 }
 
 #[tokio::main]
@@ -38,6 +38,6 @@ async fn main() -> anyhow::Result<()> {
         Command::Bench(options) => bench::run(&options).await,
         Command::Browser(options) => browser::run(&options).await,
         Command::Conformance(options) => conformance::run(&options).await,
-        Command::Kill(options) => kill::run(&options).await,
+        Command::Chaos(options) => chaos::run(&options).await,
     }
 }

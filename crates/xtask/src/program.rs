@@ -1,13 +1,15 @@
-//! Processes for the other commands: bentpipe's release binary and helpers, built, started on a free port,
+//! Processes for the other commands: bentpipe's binary and helpers, built, started on a free port,
 //! watched and ended.
 //!
 //! It knows bentpipe's flags only as far as every command needs them.
 
 use std::ffi::OsString;
-use std::io::{Read, Seek};
+use std::fs::File;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -60,7 +62,7 @@ pub(crate) fn build_bentpipe() -> anyhow::Result<PathBuf> {
     build(&["--package", "bentpipe", "--bin", "bentpipe"])
 }
 
-/// bentpipe's debug binary.
+/// bentpipe's debug binary, which checks its arithmetic and is built in seconds.
 ///
 /// # Errors
 /// Those of [`build`].
@@ -81,6 +83,8 @@ pub(crate) fn free_port() -> anyhow::Result<SocketAddr> {
 pub(crate) struct Program {
     child: Child,
     address: SocketAddr,
+    /// What it wrote to standard error.
+    said: File,
 }
 
 impl Program {
@@ -101,20 +105,17 @@ impl Program {
     /// When it cannot be started, ends, or does not listen in time.
     pub(crate) async fn start(mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
         // What it says would stand between the figures; it is shown when the program does not come up.
-        let mut said = tempfile::tempfile()?;
+        let said = tempfile::tempfile()?;
         command.stdout(Stdio::null()).stderr(said.try_clone()?);
         let child = command.spawn().with_context(|| format!("{command:?} could not be started"))?;
-        let mut program = Self { child, address };
+        let mut program = Self { child, address, said };
         let start = Instant::now();
         while TcpStream::connect(address).await.is_err() {
             if let Some(status) = program.child.try_wait()? {
-                let mut text = String::new();
-                said.rewind()?;
-                said.read_to_string(&mut text)?;
-                bail!("{command:?} ended at once: {status}\n{text}");
+                bail!("{command:?} ended at once: {status}\n{}", program.said()?);
             }
             ensure!(start.elapsed() < PATIENCE, "{command:?} does not listen on {address}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(program)
     }
@@ -139,11 +140,35 @@ impl Program {
         Ok(Duration::from_millis((used.0 + used.1) * 1000 / ticks_per_second()?))
     }
 
+    /// What it wrote to standard error so far.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(crate) fn said(&self) -> io::Result<String> {
+        let mut bytes = vec![0; usize::try_from(self.said.metadata()?.len()).unwrap_or_default()];
+        // It may be writing at this moment: the place where it writes must not move.
+        self.said.read_exact_at(&mut bytes, 0)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// Those of asking.
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
     /// Kills it as `kill -9` does and waits until it is gone.
     ///
     /// # Errors
     /// Those of the signal and of waiting.
-    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
