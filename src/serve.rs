@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,18 +51,7 @@ impl Proxy {
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
         let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
         let folder = config.cache.dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&folder, limits)).await?;
-        let store = opened.map_err(|error| {
-            let option = format!("cache.dir = {:?}", config.cache.dir.display());
-            match error {
-                bentpipe_store::Error::Locked => {
-                    anyhow::anyhow!(
-                        "{option}: in use by another bentpipe; give this one its own with --cache-dir FOLDER"
-                    )
-                }
-                error => anyhow::Error::new(error).context(option),
-            }
-        })?;
+        let store = tokio::task::spawn_blocking(move || open_store(&folder, limits)).await??;
         let log = AccessLog::open(&config.log).context("log.access")?;
         let reopen = log.as_ref().map(AccessLog::reopen).unwrap_or_default();
         let readers: Arc<[Box<dyn Reader>]> =
@@ -134,6 +124,30 @@ impl Proxy {
 const NEAR: Duration = Duration::from_millis(100);
 /// Connections waiting to be accepted, of each listener.
 const WAITING: u32 = 1024;
+
+/// Opens the cache folder. On a disk that takes no writes, what is stored is served and nothing is added.
+fn open_store(folder: &Path, limits: Limits) -> anyhow::Result<Store> {
+    let option = || format!("cache.dir = {:?}", folder.display());
+    match Store::open(folder, limits) {
+        Err(bentpipe_store::Error::Locked) => {
+            let option = option();
+            anyhow::bail!(
+                "{option}: in use by another bentpipe; give this one its own with --cache-dir FOLDER"
+            )
+        }
+        Err(bentpipe_store::Error::Io(error)) if takes_no_writes(&error) => {
+            tracing::warn!(%error, folder = %folder.display(), "the cache folder takes no writes; serving what it holds");
+            Store::open_read_only(folder).with_context(option)
+        }
+        opened => opened.with_context(option),
+    }
+}
+
+/// Whether the fault is the disk's, and not that of whoever chose the folder.
+fn takes_no_writes(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem || error.raw_os_error() == Some(EIO)
+}
 
 fn bind(addresses: &[SocketAddr], link: &LinkSpec) -> anyhow::Result<Vec<TcpListener>> {
     let each = |address: &SocketAddr| {

@@ -31,7 +31,7 @@ pub(super) struct Lack {
 
 /// What `admitted` lacks of `stored`: bytes that it asks for and that are neither held nor about to arrive.
 pub(super) fn lack(admitted: &Admitted, stored: &Stored) -> Option<Lack> {
-    if admitted.method == Method::HEAD || !stored.is_partial() {
+    if admitted.method == Method::HEAD || stored.is_whole() {
         return None;
     }
     let everything = ByteRange { first: 0, last: u64::MAX };
@@ -45,10 +45,11 @@ pub(super) fn lack(admitted: &Admitted, stored: &Stored) -> Option<Lack> {
         },
     };
     wanted.into_iter().find_map(|wanted| {
-        // What comes behind the part that is wanted may be missing, too: a piece of a large body reaches there.
-        stored.missing(wanted.first..=wanted.last)?;
-        let hole = stored.missing(wanted.first..=u64::MAX)?;
-        Some(Lack { hole: ByteRange { first: *hole.start(), last: *hole.end() }, wanted })
+        let first = *stored.missing(wanted.first..=wanted.last)?.start();
+        // What lies around the part that is wanted may be missing, too: a piece of a large body reaches there.
+        let gap = stored.gap(first)?;
+        let wanted = ByteRange { first, last: wanted.last };
+        Some(Lack { hole: ByteRange { first: *gap.start(), last: *gap.end() }, wanted })
     })
 }
 
@@ -140,11 +141,13 @@ impl Handler {
         };
         drop(lead);
         forwarded.stored = true;
-        let served = self.serve(&admitted, &stored, exchange).await;
+        // What else is missing is fetched when the client comes to it.
+        let served = self.serve_what_is_there(&admitted, &stored, exchange).await;
         let rest = self.rest(&admitted, exchange).ok().map(|rest| (rest, stored.head().clone()));
         let (first, length) = (part.range.first, Some(part.range.length()));
         let (incoming, work) = (received.into_body(), self.drain.work());
-        tokio::spawn(keep(Keeping { incoming, skip: 0, arrival, first, length, rest, work }));
+        let keeping = Keeping { incoming, skip: 0, arrival, first, length, is_piece: true, rest, work };
+        tokio::spawn(keep(keeping));
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
         match served {
             Ok(response) => Ok(response),

@@ -156,7 +156,8 @@ impl Handler {
             let body = stored.body(range.map(|range| range.first..=range.last));
             let rest = self.rest(admitted, exchange).ok().filter(|_| stored.is_mendable());
             let rest = rest.map(|rest| (rest, stored.head().clone()));
-            tokio::spawn(keep(Keeping { incoming, skip: 0, arrival, first, length, rest, work }));
+            let keeping = Keeping { incoming, skip: 0, arrival, first, length, is_piece: false, rest, work };
+            tokio::spawn(keep(keeping));
             Body::Stored(Mended::new(body, None))
         } else {
             Body::Origin(incoming)

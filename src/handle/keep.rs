@@ -10,6 +10,9 @@ use super::rest::Rest;
 use crate::body::OriginBody;
 use crate::drain::Work;
 
+/// What is asked for of a large body beyond what a client wants is no longer than this. Bytes.
+const PIECE: u64 = 1 << 20;
+
 /// Content, or a part of it, that is arriving and to be stored.
 pub(super) struct Keeping {
     pub(super) incoming: OriginBody,
@@ -20,6 +23,8 @@ pub(super) struct Keeping {
     pub(super) first: u64,
     /// How many bytes are to come, where that is known.
     pub(super) length: Option<u64>,
+    /// Whether more was asked for than a client wants, to have it at hand.
+    pub(super) is_piece: bool,
     /// How to ask for the rest when it breaks off, and what it is the rest of.
     pub(super) rest: Option<(Rest, StoredResponse)>,
     /// Held as long as there is something to do.
@@ -111,11 +116,12 @@ impl Keeping {
 
     /// Whether it goes on although nobody follows it.
     fn is_worth_finishing(&self) -> bool {
-        self.length.is_some_and(|length| is_nearly_done(self.arrival.arrived(), length))
+        self.length.is_some_and(|length| {
+            (self.is_piece && length <= PIECE) || is_nearly_done(self.arrival.arrived(), length)
+        })
     }
 }
 
-/// Of a piece of a large body all is worth having: it was asked for to have it at hand.
 fn is_nearly_done(arrived: u64, length: u64) -> bool {
     let left = length.saturating_sub(arrived);
     left <= 64 * 1024 || left <= length / 10

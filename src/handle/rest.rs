@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bentpipe_store::{Collapse, Store, Stored};
+use bentpipe_store::{Collapse, Store, Stored, StoredBody};
 use http::header::{CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode, Uri};
 use rfc9111::{ByteRange, CacheKey, Part, StoredResponse};
@@ -125,9 +125,8 @@ impl Rest {
         }
     }
 
-    /// Has the bytes of `hole` fetched into `stored`, of a large body in pieces; ready when they begin to arrive.
-    async fn fill(&self, stored: &Arc<Stored>, hole: ByteRange) -> Option<bentpipe_store::StoredBody> {
-        let range = rfc9111::piece(hole, hole, stored.length());
+    /// Has the bytes of `range` fetched into `stored`; ready when they begin to arrive.
+    async fn fill(&self, stored: &Arc<Stored>, range: ByteRange) -> Option<StoredBody> {
         let last = (range.last < u64::MAX).then_some(range.last);
         let (incoming, skip, part) = self.insist(stored.head(), range.first, last).await?;
         let last = part.map(|part| part.range.last).or(last);
@@ -135,8 +134,9 @@ impl Rest {
         let place = stored.body(Some(range.first..=range.last));
         let rest = Some((self.clone(), stored.head().clone()));
         let length = last.map(|last| last - range.first + 1);
-        let work = self.drain.work();
-        tokio::spawn(keep(Keeping { incoming, skip, arrival, first: range.first, length, rest, work }));
+        let (first, work) = (range.first, self.drain.work());
+        let keeping = Keeping { incoming, skip, arrival, first, length, is_piece: true, rest, work };
+        tokio::spawn(keep(keeping));
         Some(place)
     }
 }
@@ -168,7 +168,7 @@ pub(super) struct Mending {
 
 impl Mend for Mending {
     fn fetch(self: Arc<Self>, first: u64, end: Option<u64>) -> Fetching {
-        let hole = ByteRange { first, last: end.unwrap_or(u64::MAX).saturating_sub(1).max(first) };
+        let wanted = ByteRange { first, last: end.unwrap_or(u64::MAX).saturating_sub(1).max(first) };
         Box::pin(async move {
             let Self { rest, key, stored } = &*self;
             // Others may have come to the same gap.
@@ -180,9 +180,12 @@ impl Mend for Mending {
                     None
                 }
             };
-            let place = match stored.missing(hole.first..=hole.first) {
-                Some(_) => rest.fill(stored, hole).await,
-                None => Some(stored.body(Some(hole.first..=hole.last))),
+            let place = match stored.gap(first) {
+                Some(gap) => {
+                    let hole = ByteRange { first: *gap.start(), last: *gap.end() };
+                    rest.fill(stored, rfc9111::piece(hole, wanted, stored.length())).await
+                }
+                None => Some(stored.body(Some(wanted.first..=wanted.last))),
             };
             drop(lead);
             place

@@ -57,6 +57,19 @@ impl Handler {
         stored: &Arc<Stored>,
         exchange: &Exchange,
     ) -> Result<Response<Body>, Declined> {
+        match lack(admitted, stored) {
+            Some(lack) => Err(Declined::Lacks(lack)),
+            None => self.serve_what_is_there(admitted, stored, exchange).await,
+        }
+    }
+
+    /// The same, where some of it may be missing, though not its beginning.
+    pub(super) async fn serve_what_is_there(
+        &self,
+        admitted: &Admitted,
+        stored: &Arc<Stored>,
+        exchange: &Exchange,
+    ) -> Result<Response<Body>, Declined> {
         let (presented, head) = (admitted.presented(), stored.head());
         stored.note_use();
         match rfc9111::evaluate(&presented, head) {
@@ -67,9 +80,6 @@ impl Handler {
             }
             // "If-Match and If-Unmodified-Since are not applicable to a cache" (RFC 9111 §4.3.2): the origin decides.
             Precondition::Failed => return Err(Declined::Condition),
-        }
-        if let Some(lack) = lack(admitted, stored) {
-            return Err(Declined::Lacks(lack));
         }
         let serving = Serving { handler: self, admitted, stored, exchange };
         let mut headers = head.headers.clone();

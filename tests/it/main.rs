@@ -10,6 +10,8 @@ mod informational;
 mod leaving;
 mod link;
 mod measuring;
+#[cfg(test)]
+mod partial;
 mod proxy;
 mod refreshing;
 #[cfg(test)]

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,11 +65,14 @@ impl Content {
     /// # Errors
     /// When the folder cannot be read or written.
     pub(crate) fn sweep_temporary(&self, wanted: &[&str]) -> io::Result<()> {
+        if self.temporary.is_file() {
+            fs::remove_file(&self.temporary)?;
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.temporary)?;
-        for entry in fs::read_dir(&self.temporary)? {
-            let entry = entry?;
+        for entry in fs::read_dir(&self.temporary)?.flatten() {
             if !entry.file_name().to_str().is_some_and(|name| wanted.contains(&name)) {
-                remove_anything(&entry.path())?;
+                // What cannot be removed is in nobody's way.
+                drop(remove_anything(&entry.path()));
             }
         }
         Ok(())
@@ -115,7 +118,7 @@ impl Content {
     pub(crate) fn place(&self, source: Source, digest: &Digest, refer: impl FnOnce()) -> io::Result<()> {
         let _stripe = lock(self.stripe(digest));
         match source {
-            Source::Memory(body) => self.write(&body)?,
+            Source::Memory(body) => self.rename(self.write(&body)?, digest)?,
             Source::File(temporary) => self.rename(temporary, digest)?,
         }
         lock(&self.unsynced).push(*digest);
@@ -133,7 +136,10 @@ impl Content {
             .map_err(cacache::Error::from)
             .and_then(|integrity| cacache::remove_hash_sync(&self.folder, &integrity));
         // An unlink that fails leaves a file nobody refers to; the next recovery finds it again.
-        if let Err(error) = removed {
+        if let Err(error) = removed.map_err(to_io).or_else(|error| {
+            let path = self.path(digest);
+            if path.is_dir() { fs::remove_dir_all(path) } else { Err(error) }
+        }) {
             tracing::debug!(%error, "content file not removed");
         }
     }
@@ -192,18 +198,34 @@ impl Content {
         path
     }
 
-    fn write(&self, body: &Bytes) -> io::Result<()> {
-        cacache::write_hash_sync(&self.folder, body).map(drop).map_err(to_io)
+    /// cacache's own way to write hashes once more what is hashed already, and takes for written what it could not move
+    /// to its place.
+    fn write(&self, body: &Bytes) -> io::Result<Temporary> {
+        let (temporary, file) = self.temporary()?;
+        file.write_all_at(body, 0)?;
+        Ok(temporary)
     }
 
     fn rename(&self, mut temporary: Temporary, digest: &Digest) -> io::Result<()> {
         let path = self.path(digest);
-        if let Some(parent) = path.parent() {
-            DirBuilder::new().recursive(true).create(parent)?;
+        let renamed = fs::rename(&temporary.path, &path).or_else(|_| {
+            self.make_way(&path)?;
+            fs::rename(&temporary.path, &path)
+        });
+        temporary.placed = renamed.is_ok();
+        renamed
+    }
+
+    /// Makes the folders above `path`, and removes what stands there, or in their places, and is none.
+    fn make_way(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
         }
-        fs::rename(&temporary.path, path)?;
-        temporary.placed = true;
-        Ok(())
+        let above = path.ancestors().skip(1).take_while(|folder| *folder != self.folder);
+        if let Some(obstacle) = above.filter(|folder| folder.is_file()).last() {
+            fs::remove_file(obstacle)?;
+        }
+        DirBuilder::new().recursive(true).create(path.parent().unwrap_or(path))
     }
 
     fn sync_files(&self, digests: &[Digest]) -> io::Result<()> {
@@ -254,13 +276,10 @@ mod libc_codes {
     pub(super) const EMFILE: i32 = 24;
 }
 
-/// Opens what `path` names and syncs it; what is gone was evicted meanwhile and needs no sync.
+/// Opens what `path` names and syncs it. What is gone was evicted meanwhile and needs no sync; what cannot be opened is a
+/// damage of its own, which its readers will find, and says nothing of the disk.
 fn sync(path: &Path, how: fn(&File) -> io::Result<()>) -> io::Result<()> {
-    match File::open(path) {
-        Ok(file) => how(&file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
+    File::open(path).map_or(Ok(()), |file| how(&file))
 }
 
 /// The names in `folder`; none when it cannot be read.

@@ -20,6 +20,8 @@ use crate::record::{self, AfterDamage, Change, Changes, Restored, RestoredSpool}
 const GROWTH: u64 = 16 << 20;
 /// A snapshot is due when a start would have to read more journals than this.
 const MANY: usize = 4;
+/// No journal of ours has a number beyond this; there is always a next one.
+const GENERATIONS: u64 = 1 << 62;
 /// More than this is not held for a disk that takes nothing: the next snapshot makes up for it. Bytes.
 const BACKLOG: usize = 32 << 20;
 
@@ -282,6 +284,7 @@ impl Loaded {
 fn read_snapshot(frames: &[u8], found: &mut Gathered) -> (u64, bool) {
     let mut changes = Changes::new(frames, AfterDamage::Skip);
     let Some((Change::Begin { generation, clean }, _)) = changes.next() else { return (0, false) };
+    let generation = generation.min(GENERATIONS);
     changes.for_each(|change| found.apply(change));
     (generation, clean)
 }
@@ -345,5 +348,8 @@ fn journal_path(folder: &Path, generation: u64) -> PathBuf {
 }
 
 fn generation_of(name: &str) -> Option<u64> {
-    name.strip_prefix("journal-")?.parse().ok()
+    let digits = name.strip_prefix("journal-")?;
+    let generation = digits.parse::<u64>().ok().filter(|generation| *generation < GENERATIONS)?;
+    // Other spellings of the number are names of other files, and none of ours.
+    (generation.to_string() == digits).then_some(generation)
 }

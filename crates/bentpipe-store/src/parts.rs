@@ -214,6 +214,15 @@ impl Parts {
         None
     }
 
+    /// All the missing bytes around `position`, which must be one of them.
+    pub(crate) fn gap(&self, position: u64) -> Range<u64> {
+        let pieces = self.pieces.iter().map(|piece| (piece.first, piece.end()));
+        let coming = self.coming.iter().map(|coming| (coming.first, coming.first + coming.spool.arrived()));
+        let before = pieces.chain(coming).filter(|(first, _)| *first <= position).map(|(_, end)| end).max();
+        let start = before.unwrap_or(0).min(position);
+        self.hole(&(position..u64::MAX)).map_or(start..position, |hole| start..hole.end)
+    }
+
     /// How many bytes are held or have arrived.
     pub(crate) fn held(&self) -> u64 {
         let kept: u64 = self.pieces.iter().map(|piece| piece.length).sum();

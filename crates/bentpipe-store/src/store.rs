@@ -283,6 +283,9 @@ impl Drop for Inner {
 
 fn take_lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join("lock");
+    if path.is_dir() {
+        std::fs::remove_dir_all(&path)?;
+    }
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

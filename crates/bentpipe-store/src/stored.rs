@@ -153,6 +153,23 @@ impl Stored {
         })
     }
 
+    /// All of the gap that `position` lies in, if the byte there is missing: see [`Stored::missing`].
+    pub fn gap(&self, position: u64) -> Option<RangeInclusive<u64>> {
+        self.missing(position..=position)?;
+        self.holding.with(|place| match place {
+            Place::Arriving(_) | Place::Kept(_) => None,
+            Place::Parts(parts) => {
+                let gap = parts.gap(position);
+                Some(gap.start..=gap.end - 1)
+            }
+        })
+    }
+
+    /// Whether all of the body is kept.
+    pub fn is_whole(&self) -> bool {
+        self.holding.with(|place| matches!(place, Place::Kept(_)))
+    }
+
     /// The parts that are held, in order: the positions of the first and the last byte of each. All of a complete body
     /// is one part.
     pub fn held(&self) -> Vec<RangeInclusive<u64>> {

@@ -20,8 +20,9 @@ use crate::shelf::Shelf;
 
 /// How often the journal is written: a kill loses at most this.
 const FLUSH: Duration = Duration::from_secs(1);
-/// A round that syncs is every so many flushes: a power cut loses at most 5 s.
-const FLUSHES_A_SYNC: u32 = 5;
+/// A round that syncs is every so many flushes: what a power cut loses is at most 5 s old, of which a round on a slow disk
+/// may take 2 s.
+const FLUSHES_A_SYNC: u32 = 3;
 /// Stored responses evicted between two looks at the journal. Mass deletion slows the file system for seconds.
 const BATCH: usize = 32;
 /// Evicting goes down to this share of the limit, in percent, so that it is not begun again at once.
@@ -132,7 +133,7 @@ impl Sweep {
     }
 }
 
-/// The keeper: flushes every second, and does a round every five or when the bell rings. Ends with the shelf.
+/// The keeper: flushes every second, and does a round every three or when the bell rings. Ends with the shelf.
 pub(crate) async fn keep(shelf: Weak<Shelf>, home: Arc<Home>, sweep: Arc<Mutex<Sweep>>) {
     let mut ticks = interval(FLUSH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -183,3 +183,28 @@ async fn a_part_does_not_take_the_place_of_a_whole() {
     assert_eq!(store.lookup(&key("a")).len(), 1);
     assert_eq!(fetch(&store, "a").await.unwrap(), body(9_001));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_which_nothing_is_left_is_a_miss_and_healed_by_the_next() {
+    for length in [10_000, 1_000_000] {
+        let (folder, mut store) = empty(LIMITS);
+        let whole = body(length);
+        for round in 0..3 {
+            let (mut arrival, _) = insert_strong(&store, "a", Some(length));
+            write(&mut arrival, &whole, 50_000).await;
+            arrival.commit(None).await.unwrap();
+            until(|| store.stats().objects == 1).await;
+            store.close().await;
+            drop(store);
+            store = open(folder.path());
+            assert_eq!(fetch(&store, "a").await.unwrap(), whole, "{length} {round}");
+            store.close().await;
+            drop(store);
+            std::fs::write(content(folder.path()).remove(0), b"x").unwrap();
+            store = open(folder.path());
+            let found = store.lookup(&key("a"));
+            assert!(matches!(found.get(0).unwrap().body(None).verified().await, Err(Error::Damaged)));
+            assert!(store.lookup(&key("a")).is_empty());
+        }
+    }
+}

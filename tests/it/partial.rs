@@ -1,0 +1,289 @@
+//! Content that is held in part: downloads that break off go on, ranges are stored and joined, and only what is missing
+//! crosses the link.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use testkit::client::{Client, Request, Response};
+use testkit::origin::{Origin, Received};
+use testkit::reply::Reply;
+
+use crate::proxy::{Running, start, start_in};
+
+/// Bytes of which no two stretches are alike.
+fn content(length: usize) -> Vec<u8> {
+    (0..length as u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8).collect()
+}
+
+/// What an origin that does ranges answers to `received`.
+fn ranged(received: &Received, whole: &[u8], etag: &str) -> Reply {
+    let validated = received.fields.value("if-range").is_none_or(|condition| condition == etag);
+    let range = received.fields.value("range").filter(|_| validated).and_then(|range| {
+        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+        let last = last.parse().unwrap_or(usize::MAX).min(whole.len() - 1);
+        Some((first.parse::<usize>().ok()?, last))
+    });
+    let reply = match range {
+        None => Reply::new(200).body(whole),
+        Some((first, _)) if first >= whole.len() => {
+            Reply::new(416).field("content-range", &format!("bytes */{}", whole.len()))
+        }
+        Some((first, last)) => Reply::new(206)
+            .field("content-range", &format!("bytes {first}-{last}/{}", whole.len()))
+            .body(&whole[first..=last]),
+    };
+    reply.field("etag", etag).field("cache-control", "max-age=60")
+}
+
+async fn ranging_origin(whole: Vec<u8>) -> Origin {
+    Origin::with_handler(move |received| Some(ranged(received, &whole, "\"v\""))).await.expect("an origin")
+}
+
+/// The Range fields that the origin saw; `-` for a request without one.
+fn asked(origin: &Origin) -> Vec<String> {
+    let requests = origin.requests();
+    requests.iter().map(|request| request.fields.value("range").unwrap_or("-").to_owned()).collect()
+}
+
+async fn get_range(proxy: &Running, url: &str, range: &str) -> Response {
+    proxy.request(&Request::new("GET", url).field("range", range)).await
+}
+
+#[track_caller]
+fn check_part(response: &Response, whole: &[u8], first: usize, last: usize) {
+    let content_range = format!("bytes {first}-{last}/{}", whole.len());
+    assert_eq!((response.status, response.field("content-range")), (206, Some(&*content_range)));
+    assert!(response.body == whole[first..=last], "bytes {first}-{last}");
+}
+
+async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+#[tokio::test]
+async fn a_download_that_breaks_off_goes_on() {
+    let whole = content(2_000_000);
+    let (sent, served) = (Arc::new(AtomicUsize::new(0)), whole.clone());
+    let counted = sent.clone();
+    let origin = Origin::with_handler(move |received| {
+        let range = received.fields.value("range").and_then(|range| range.strip_prefix("bytes="));
+        let first: usize = range.and_then(|range| range.split('-').next()?.parse().ok()).unwrap_or(0);
+        let now = (served.len() - first).min(100_003);
+        counted.fetch_add(now, Ordering::Relaxed);
+        let reply = ranged(received, &served, "\"v\"");
+        Some(if now < served.len() - first { reply.cut_after(now) } else { reply })
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    let response = proxy.get(&origin.url("/a")).await;
+    assert!(response.is_whole() && response.body == whole);
+    assert_eq!((asked(&origin).len(), sent.load(Ordering::Relaxed)), (20, whole.len()));
+    assert_eq!(asked(&origin)[1], "bytes=100003-1999999");
+    assert_eq!(
+        proxy.get(&origin.url("/a")).await.field("cache-status"),
+        Some("bytes".replace("bytes", "bentpipe; hit; ttl=60").as_str())
+    );
+}
+
+#[tokio::test]
+async fn content_of_unknown_length_goes_on_too() {
+    let whole = content(300_000);
+    let served = whole.clone();
+    let origin = Origin::with_handler(move |received| {
+        let reply = ranged(received, &served, "\"v\"");
+        Some(if received.fields.has("range") { reply } else { reply.chunked(4096).cut_after(150_000) })
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    let response = proxy.get(&origin.url("/a")).await;
+    assert!(response.is_whole() && response.body == whole);
+    assert_eq!(asked(&origin).len(), 2);
+}
+
+#[tokio::test]
+async fn an_origin_without_ranges_is_asked_again_for_all() {
+    let whole = content(300_000);
+    let (served, times) = (whole.clone(), AtomicUsize::new(0));
+    let origin = Origin::with_handler(move |_| {
+        let reply = Reply::new(200).body(served.clone()).field("etag", "\"v\"");
+        let reply = reply.field("cache-control", "max-age=60");
+        Some(if times.fetch_add(1, Ordering::Relaxed) == 0 { reply.cut_after(200_000) } else { reply })
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    let response = proxy.get(&origin.url("/a")).await;
+    assert!(response.is_whole() && response.body == whole);
+}
+
+#[tokio::test]
+async fn a_download_does_not_go_on_with_something_else() {
+    let (old, new) = (content(300_000), vec![b'n'; 300_000]);
+    let times = AtomicUsize::new(0);
+    let origin = Origin::with_handler(move |received| {
+        Some(match times.fetch_add(1, Ordering::Relaxed) {
+            0 => ranged(received, &old, "\"old\"").cut_after(100_000),
+            _ => ranged(received, &new, "\"new\""),
+        })
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    let mut client = proxy.connect().await;
+    let broken = client.request(&Request::new("GET", &origin.url("/a"))).await;
+    assert!(broken.is_err() || !broken.is_ok_and(|response| response.is_whole()));
+    settle().await;
+    let response = proxy.get(&origin.url("/a")).await;
+    assert!(response.is_whole() && response.body == vec![b'n'; 300_000]);
+}
+
+#[tokio::test]
+async fn what_arrived_survives_a_restart_and_only_the_rest_is_fetched() {
+    let whole = content(3_000_000);
+    let served = whole.clone();
+    let origin = Origin::with_handler(move |received| {
+        let reply = ranged(received, &served, "\"v\"");
+        Some(if received.fields.has("range") {
+            reply
+        } else {
+            reply.pace(100_000, Duration::from_millis(20))
+        })
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    let mut client = proxy.connect().await;
+    client.send(&Request::new("GET", &origin.url("/a")).to_bytes()).await.expect("sent");
+    client.receive_head().await.expect("a head");
+    client.receive_exactly(1_000_000).await.expect("a third");
+    drop(client);
+    settle().await;
+
+    let proxy = start_in(proxy.stop().await, &[]).await;
+    let response = proxy.get(&origin.url("/a")).await;
+    assert!(response.is_whole() && response.body == whole);
+    let status = response.field("cache-status").unwrap_or_default();
+    assert!(status.starts_with("bentpipe; fwd=partial; fwd-status=206; stored"), "{status}");
+    let asked = asked(&origin);
+    let first: usize =
+        asked[1]["bytes=".len()..].split('-').next().and_then(|first| first.parse().ok()).expect("a range");
+    assert!(asked.len() == 2 && first >= 1_000_000, "{asked:?}");
+}
+
+#[tokio::test]
+async fn only_the_bytes_that_are_missing_are_asked_for() {
+    let whole = content(1_000);
+    let (origin, proxy) = (ranging_origin(whole.clone()).await, start(&[]).await);
+    let url = origin.url("/a");
+    for (range, first, last) in [
+        ("bytes=100-199", 100, 199),
+        ("bytes=150-160", 150, 160),
+        ("bytes=150-249", 150, 249),
+        ("bytes=-100", 900, 999),
+    ] {
+        check_part(&get_range(&proxy, &url, range).await, &whole, first, last);
+    }
+    assert_eq!(asked(&origin), ["bytes=100-199", "bytes=200-249", "bytes=900-999"]);
+    let response = proxy.get(&url).await;
+    assert!((response.status, response.body == whole) == (200, true));
+    assert_eq!(asked(&origin)[3..], ["bytes=0-99", "bytes=250-899"]);
+    assert_eq!(proxy.get(&url).await.field("cache-status"), Some("bentpipe; hit; ttl=60"));
+    let parts = get_range(&proxy, &url, "bytes=0-9,500-509").await;
+    assert_eq!((parts.status, asked(&origin).len()), (206, 5));
+    assert_eq!(get_range(&proxy, &url, "bytes=1000-").await.status, 416);
+}
+
+#[tokio::test]
+async fn a_seek_in_a_large_file_costs_a_piece() {
+    let whole = content(20 << 20);
+    let (origin, proxy) = (ranging_origin(whole.clone()).await, start(&[]).await);
+    let (url, mib) = (origin.url("/a"), 1 << 20);
+    check_part(&get_range(&proxy, &url, "bytes=0-99").await, &whole, 0, 99);
+    let at = 10 * mib + 200_000;
+    check_part(&get_range(&proxy, &url, &format!("bytes={at}-{}", at + 999)).await, &whole, at, at + 999);
+    settle().await;
+    let near = at + 500_000;
+    check_part(
+        &get_range(&proxy, &url, &format!("bytes={near}-{}", near + 999)).await,
+        &whole,
+        near,
+        near + 999,
+    );
+    let piece = format!("bytes={}-{}", 10 * mib + 3 * 65_536, 11 * mib - 1);
+    assert_eq!(asked(&origin), ["bytes=0-99", &*piece]);
+}
+
+#[tokio::test]
+async fn a_changed_representation_replaces_the_part_that_is_held() {
+    let (old, new) = (content(1_000), vec![b'n'; 900]);
+    let times = AtomicUsize::new(0);
+    let origin = Origin::with_handler(move |received| {
+        Some(match times.fetch_add(1, Ordering::Relaxed) {
+            0 => ranged(received, &old, "\"old\""),
+            _ => ranged(received, &new, "\"new\""),
+        })
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    check_part(&get_range(&proxy, &origin.url("/a"), "bytes=0-99").await, &content(1_000), 0, 99);
+    let response = proxy.get(&origin.url("/a")).await;
+    assert_eq!((response.status, response.body), (200, vec![b'n'; 900]));
+    let part = get_range(&proxy, &origin.url("/a"), "bytes=0-9").await;
+    assert_eq!((part.status, part.body, origin.request_count()), (206, vec![b'n'; 10], 2));
+}
+
+#[tokio::test]
+async fn a_part_is_never_served_as_the_whole() {
+    let whole = content(1_000);
+    let (origin, proxy) = (ranging_origin(whole.clone()).await, start(&[]).await);
+    let url = origin.url("/a");
+    check_part(&get_range(&proxy, &url, "bytes=0-499").await, &whole, 0, 499);
+    let offline = Request::new("GET", &url).field("cache-control", "only-if-cached");
+    assert_eq!(proxy.request(&offline).await.status, 504);
+    let offline =
+        Request::new("GET", &url).field("cache-control", "only-if-cached").field("range", "bytes=9-19");
+    check_part(&proxy.request(&offline).await, &whole, 9, 19);
+    let head = proxy.request(&Request::new("HEAD", &url)).await;
+    assert_eq!((head.status, head.field("content-length")), (200, Some("1000")));
+    origin.stop().await;
+    assert_eq!(proxy.get(&url).await.status, 502);
+    proxy.clock.advance(Duration::from_secs(100));
+    check_part(&get_range(&proxy, &url, "bytes=9-19").await, &whole, 9, 19);
+}
+
+#[tokio::test]
+async fn a_stale_part_is_validated_by_asking_for_the_rest() {
+    let whole = content(1_000);
+    let (origin, proxy) = (ranging_origin(whole.clone()).await, start(&[]).await);
+    let url = origin.url("/a");
+    check_part(&get_range(&proxy, &url, "bytes=0-499").await, &whole, 0, 499);
+    proxy.clock.advance(Duration::from_secs(100));
+    let response = proxy.get(&url).await;
+    assert!(response.status == 200 && response.body == whole);
+    assert_eq!(asked(&origin), ["bytes=0-499", "bytes=500-999"]);
+    assert_eq!(proxy.get(&url).await.field("cache-status"), Some("bentpipe; hit; ttl=60"));
+}
+
+#[tokio::test]
+async fn a_range_far_ahead_of_a_download_does_not_wait_for_it() {
+    let whole = content(5_000_000);
+    let served = whole.clone();
+    let origin = Origin::with_handler(move |received| {
+        let reply = ranged(received, &served, "\"v\"");
+        Some(if received.fields.has("range") { reply } else { reply.pace(50_000, Duration::from_millis(50)) })
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    let mut slow = proxy.connect().await;
+    slow.send(&Request::new("GET", &origin.url("/a")).to_bytes()).await.expect("sent");
+    slow.receive_head().await.expect("a head");
+    let ahead = get_range(&proxy, &origin.url("/a"), "bytes=4000000-4000999").await;
+    check_part(&ahead, &whole, 4_000_000, 4_000_999);
+    assert_eq!(asked(&origin), ["-", "bytes=4000000-4000999"]);
+    assert!(slow.receive_rest_of(5_000_000).await == whole);
+}
+
+/// What is still to come of a body of this length.
+trait Rest {
+    async fn receive_rest_of(&mut self, length: u64) -> Vec<u8>;
+}
+
+impl Rest for Client {
+    async fn receive_rest_of(&mut self, length: u64) -> Vec<u8> {
+        self.receive_exactly(length).await.expect("the body")
+    }
+}
