@@ -214,7 +214,8 @@ impl Serving<'_> {
         let body = stored.body(range.map(|range| range.first..=range.last));
         let body = body.verified().await.map_err(|error| {
             tracing::warn!(%error, "a stored response could not be read");
-            lack(admitted, stored).map_or(Declined::Unreadable, Declined::Lacks)
+            let lack = lack(admitted, stored).filter(|_| stored.is_mendable());
+            lack.map_or(Declined::Unreadable, Declined::Lacks)
         })?;
         let may_lack =
             stored.is_mendable() && (body.size_hint().upper() > Some(AT_ONCE) || stored.is_partial());

@@ -138,9 +138,9 @@ impl Stored {
         self.missing(0..=u64::MAX).is_some()
     }
 
-    /// Whether what is missing of the body can be fetched by itself (RFC 9111 §3.4 asks for a strong validator).
+    /// Whether what is missing of the body can be fetched by itself (RFC 9111 §3.4 asks for a strong validator), and kept.
     pub fn is_mendable(&self) -> bool {
-        self.holding.mendable
+        self.holding.mendable && !self.holding.is_damaged()
     }
 
     /// The first bytes of `range` that are neither held nor arriving (RFC 9111 §3.3). A hole behind which nothing is
