@@ -1,5 +1,6 @@
-//! The floor of `cargo xtask bench`: a bare hyper handler on tokio that answers every request with the same
-//! body from memory, so that bentpipe's cost can be told from hyper's.
+//! The floor of `cargo xtask bench`: a bare hyper handler on tokio that answers requests for `/body` with the same
+//! body from memory, so that bentpipe's cost can be told from hyper's. Any other path has a body of its own, which begins
+//! with the path.
 //!
 //! It does nothing else. Arguments: the port on 127.0.0.1, the body's length in bytes.
 
@@ -9,9 +10,10 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
@@ -26,11 +28,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let body = body.clone();
-        let service = service_fn(move |_| {
+        let service = service_fn(move |request: Request<Incoming>| {
+            let path = request.uri().path();
+            let body = if path == "/body" { body.clone() } else { own(&body, path) };
             let answer = Response::builder()
                 .header("cache-control", "max-age=3600")
                 .header("content-type", "application/octet-stream")
-                .body(Full::new(body.clone()));
+                .body(Full::new(body));
             async move { Ok::<_, Infallible>(answer.unwrap_or_default()) }
         });
         let mut server = http1::Builder::new();
@@ -38,4 +42,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // A client that leaves ends only its own connection.
         tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
     }
+}
+
+fn own(body: &Bytes, path: &str) -> Bytes {
+    let mut own = body.to_vec();
+    own.iter_mut().zip(path.bytes()).for_each(|(byte, of_path)| *byte = of_path);
+    own.into()
 }

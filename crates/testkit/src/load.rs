@@ -1,4 +1,4 @@
-//! A load generator: keep-alive connections that repeat one GET and count answers.
+//! A load generator: keep-alive connections that send GET after GET and count answers.
 //!
 //! It measures nothing about the machine (xtask reads `/proc`) and checks each answer only as far as a count
 //! needs: its status and the length of its contents.
@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,23 +34,47 @@ impl Tally {
     }
 }
 
-/// Repeats GET of `url` on `connections` connections to `address` for `duration`.
+/// What is asked for.
+#[derive(Debug)]
+pub enum Targets {
+    /// One URL again and again.
+    One(String),
+    /// One of this many URLs that begin so, each as often as any other, in no order.
+    Any(String, u64),
+    /// URLs that begin so, each once.
+    Each(String, AtomicU64),
+}
+
+impl Targets {
+    fn url(&self, state: &mut u64) -> String {
+        match self {
+            Self::One(url) => url.clone(),
+            Self::Any(start, count) => {
+                // A linear congruential generator: its upper bits are random enough to spread load.
+                *state =
+                    state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                format!("{start}{}", (*state >> 33) % count)
+            }
+            Self::Each(start, next) => format!("{start}{}", next.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+/// Asks for `targets` on `connections` connections to `address` for `duration`.
 ///
 /// # Errors
 /// Those of the sockets; `InvalidData` for an answer that is not a 200 with Content-Length.
 pub async fn run(
     address: SocketAddr,
-    url: &str,
+    targets: &Arc<Targets>,
     connections: usize,
     duration: Duration,
 ) -> io::Result<Tally> {
-    let authority = url.split('/').nth(2).unwrap_or_default();
-    let request: Arc<[u8]> = format!("GET {url} HTTP/1.1\r\nhost: {authority}\r\n\r\n").into_bytes().into();
     let stop = Arc::new(AtomicBool::new(false));
     let start = Instant::now();
     let mut workers = JoinSet::new();
-    for _ in 0..connections {
-        workers.spawn(repeat(address, Arc::clone(&request), Arc::clone(&stop)));
+    for seed in 0..connections as u64 {
+        workers.spawn(repeat(address, Arc::clone(targets), seed, Arc::clone(&stop)));
     }
     tokio::time::sleep(duration).await;
     stop.store(true, Ordering::Relaxed);
@@ -64,13 +88,21 @@ pub async fn run(
     Ok(tally)
 }
 
-async fn repeat(address: SocketAddr, request: Arc<[u8]>, stop: Arc<AtomicBool>) -> io::Result<(u64, u64)> {
+async fn repeat(
+    address: SocketAddr,
+    targets: Arc<Targets>,
+    mut seed: u64,
+    stop: Arc<AtomicBool>,
+) -> io::Result<(u64, u64)> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 256 * 1024];
     let (mut answers, mut bytes) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
-        stream.write_all(&request).await?;
+        let url = targets.url(&mut seed);
+        let authority = url.split('/').nth(2).unwrap_or_default();
+        let request = format!("GET {url} HTTP/1.1\r\nhost: {authority}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
         bytes += answer(&mut stream, &mut buffer).await?;
         answers += 1;
     }

@@ -147,8 +147,14 @@ async fn load_counts_whole_answers() {
     let origin = Origin::start().await.expect("a free port");
     origin.always("GET", "/", Reply::new(200).body(vec![b'x'; 5_000]));
     let url = origin.url("/");
-    let tally =
-        crate::load::run(origin.address(), &url, 2, Duration::from_millis(20)).await.expect("answers");
+    let tally = crate::load::run(
+        origin.address(),
+        &std::sync::Arc::new(crate::load::Targets::One(url)),
+        2,
+        Duration::from_millis(20),
+    )
+    .await
+    .expect("answers");
     assert!(tally.answers >= 2 && tally.bytes > tally.answers * 5_000, "{tally:?}");
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Row> {
     tokio::time::sleep(Duration::from_millis(500)).await;
     disk.fill()?;
     let free = disk.free()?;
-    row.goal(format!("{free} bytes free"), "< 262_144", free < 8192);
+    row.goal(format!("{free} bytes free"), "< 262144", free < 262_144);
     tally = tally.merge(arriving.await?.labelled("filling up"));
     tally = tally.merge(asker.ask_all(&late).await.labelled("full"));
     disk.fill()?;
