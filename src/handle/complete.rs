@@ -20,6 +20,14 @@ use crate::respond::{self, Refusal};
 /// of the requested ranges (or the request was for the complete response)".
 const PARTIAL: &str = "partial";
 
+/// Answers that are about a request's range and conditions.
+const OF_OURS: [StatusCode; 4] = [
+    StatusCode::PARTIAL_CONTENT,
+    StatusCode::NOT_MODIFIED,
+    StatusCode::PRECONDITION_FAILED,
+    StatusCode::RANGE_NOT_SATISFIABLE,
+];
+
 /// What a request lacks of a stored response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lack {
@@ -81,17 +89,17 @@ impl Handler {
         let range = rfc9111::piece(lack.hole, lack.wanted, stored.length());
         let last = (range.last < u64::MAX).then_some(range.last);
         let rest = self.rest(&admitted, exchange)?;
-        match rest.ask(stored.head(), range.first, last).await {
+        match rest.ask(stored, range.first, last).await {
             Ok(More::Part(asked, part)) => {
                 forwarded.status = Some(StatusCode::PARTIAL_CONTENT);
                 self.take_part(admitted, found, stored, asked, part, forwarded, lead, exchange).await
             }
-            // It is not as long as we think.
-            Ok(More::Other(asked)) if asked.response.status() == StatusCode::RANGE_NOT_SATISFIABLE => {
+            // It is an answer to our range and our condition, not to the client's, and says that they do not suit.
+            Ok(More::Other(asked)) if OF_OURS.contains(&asked.response.status()) => {
+                drop((asked, lead));
                 if let Some(key) = &admitted.key {
                     self.store.invalidate(key);
                 }
-                drop(lead);
                 self.fetch(admitted, &Found::default(), PARTIAL, exchange).await
             }
             Ok(More::Other(asked) | More::Whole(asked) | More::Later(asked)) => {
@@ -134,7 +142,8 @@ impl Handler {
             Some(key) => self.store.freshen(key, stored, head),
             None => stored.clone(),
         };
-        let Ok(arrival) = self.store.fill(&stored, part.range.first, Some(part.range.last)) else {
+        let (first, last) = (part.range.first, part.range.last);
+        let Ok(arrival) = self.store.fill(&stored, first, Some(last), Some(part.complete_length)) else {
             // Nothing can be stored now, and what is held alone is of no use.
             drop(lead);
             return self.fetch(admitted, found, PARTIAL, exchange).await;
@@ -143,8 +152,8 @@ impl Handler {
         forwarded.stored = true;
         // What else is missing is fetched when the client comes to it.
         let served = self.serve_what_is_there(&admitted, &stored, exchange).await;
-        let rest = self.rest(&admitted, exchange).ok().map(|rest| (rest, stored.head().clone()));
-        let (first, length) = (part.range.first, Some(part.range.length()));
+        let rest = self.rest(&admitted, exchange).ok().map(|rest| (rest, Arc::clone(&stored)));
+        let length = Some(part.range.length());
         let (incoming, work) = (received.into_body(), self.drain.work());
         let keeping = Keeping { incoming, skip: 0, arrival, first, length, is_piece: true, rest, work };
         tokio::spawn(keep(keeping));

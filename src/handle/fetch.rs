@@ -155,7 +155,7 @@ impl Handler {
             let (first, work) = (range.map_or(0, |range| range.first), self.drain.work());
             let body = stored.body(range.map(|range| range.first..=range.last));
             let rest = self.rest(admitted, exchange).ok().filter(|_| stored.is_mendable());
-            let rest = rest.map(|rest| (rest, stored.head().clone()));
+            let rest = rest.map(|rest| (rest, Arc::clone(&stored)));
             let keeping = Keeping { incoming, skip: 0, arrival, first, length, is_piece: false, rest, work };
             tokio::spawn(keep(keeping));
             Body::Stored(Mended::new(body, None))
@@ -190,7 +190,8 @@ impl Handler {
         });
         let (arrival, stored) = match same {
             Some(stored) => {
-                (self.store.fill(stored, range.first, Some(range.last)).ok()?, Arc::clone(stored))
+                let length = Some(complete_length);
+                (self.store.fill(stored, range.first, Some(range.last), length).ok()?, Arc::clone(stored))
             }
             None => {
                 let head = rfc9111::head_of_part(&presented, headers, &part, request_time, response_time);

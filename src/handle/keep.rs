@@ -1,15 +1,21 @@
 //! Storing content as it arrives, in a task of its own: clients come and go, and the fetch goes on as long as it is worth
 //! it. One that breaks off is resumed where it stopped, while its followers wait (RFC 9111 §3.4).
 
-use bentpipe_store::Arrival;
-use http::HeaderMap;
-use http_body_util::BodyExt as _;
-use rfc9111::StoredResponse;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::rest::Rest;
+use bentpipe_store::{Arrival, Stored};
+use http::HeaderMap;
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
+
+use super::rest::{Patience, Rest};
 use crate::body::OriginBody;
 use crate::drain::Work;
 
+/// How long the end of a message may come after its last byte.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// What is asked for of a large body beyond what a client wants is no longer than this. Bytes.
 const PIECE: u64 = 1 << 20;
 
@@ -26,7 +32,7 @@ pub(super) struct Keeping {
     /// Whether more was asked for than a client wants, to have it at hand.
     pub(super) is_piece: bool,
     /// How to ask for the rest when it breaks off, and what it is the rest of.
-    pub(super) rest: Option<(Rest, StoredResponse)>,
+    pub(super) rest: Option<(Rest, Arc<Stored>)>,
     /// Held as long as there is something to do.
     pub(super) work: Work,
 }
@@ -42,8 +48,14 @@ enum End {
 /// Stores content as it arrives. When no client follows it any more it goes on only if little is missing: finishing
 /// costs less of the link than fetching it all again.
 pub(super) async fn keep(mut keeping: Keeping) {
+    let mut patience = keeping.rest.as_ref().map(|(rest, _)| rest.patience());
     loop {
-        match keeping.take_all().await {
+        let before = keeping.arrival.arrived();
+        let end = keeping.take_all().await;
+        if let Some(patience) = &mut patience {
+            patience.renew(keeping.arrival.arrived() - before);
+        }
+        match end {
             End::Whole(trailers) => {
                 let Keeping { arrival, work, .. } = keeping;
                 if let Err(error) = arrival.commit(trailers).await {
@@ -51,7 +63,7 @@ pub(super) async fn keep(mut keeping: Keeping) {
                 }
                 return drop(work);
             }
-            End::Broken if keeping.resume().await => {}
+            End::Broken if keeping.resume(patience.as_mut()).await => {}
             End::Broken | End::GivenUp => return,
         }
     }
@@ -61,6 +73,9 @@ impl Keeping {
     async fn take_all(&mut self) -> End {
         let mut trailers = None;
         loop {
+            if self.length.is_some_and(|length| self.arrival.arrived() >= length) {
+                return self.last_word().await;
+            }
             let worth_finishing = self.is_worth_finishing();
             let frame = tokio::select! {
                 biased;
@@ -93,15 +108,25 @@ impl Keeping {
         }
     }
 
+    /// All bytes are here. What an origin says beyond them is trailers and the end of its message, or none of it: it is
+    /// waited for only so that the connection can be used again.
+    async fn last_word(&mut self) -> End {
+        if self.incoming.is_end_stream() {
+            return End::Whole(None);
+        }
+        let frame = timeout(LAST_WORD, self.incoming.frame()).await.ok().flatten();
+        End::Whole(frame.and_then(|frame| frame.ok()?.into_trailers().ok()))
+    }
+
     /// Asks the origin for what has not arrived, again and again while somebody waits for it; whether it comes.
-    async fn resume(&mut self) -> bool {
-        let Some((rest, head)) = &self.rest else { return false };
+    async fn resume(&mut self, patience: Option<&mut Patience>) -> bool {
+        let (Some((rest, stored)), Some(patience)) = (&self.rest, patience) else { return false };
         let first = self.first + self.arrival.arrived();
         let last = self.length.map(|length| self.first + length - 1);
         let worth_finishing = self.is_worth_finishing();
         let more = tokio::select! {
             biased;
-            more = rest.insist(head, first, last) => more,
+            more = rest.insist(stored, first, last, patience) => more,
             () = self.arrival.followers_gone(), if !worth_finishing => return false,
             () = self.work.leaving() => return false,
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bentpipe_store::{Collapse, Store, Stored, StoredBody};
 use http::header::{CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode, Uri};
-use rfc9111::{ByteRange, CacheKey, Part, StoredResponse};
+use rfc9111::{ByteRange, CacheKey, Part};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Handler;
@@ -27,6 +27,8 @@ use crate::upstream::{Upstream, outgoing};
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Between any two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// So much must have come since the last attempt for the next one to be made at once. Bytes.
+const ENOUGH: u64 = 16 * 1024;
 
 /// What it takes to ask an origin for more of a representation, also after the request that began it has left.
 #[derive(Clone)]
@@ -75,38 +77,32 @@ impl Handler {
 }
 
 impl Rest {
-    /// Asks for the bytes from `first` to `last`, or to the end, of the representation that `head` is of.
+    /// Asks for the bytes from `first` to `last`, or to the end, of the representation that is stored.
     ///
     /// # Errors
     /// Why the origin did not answer.
-    pub(super) async fn ask(
-        &self,
-        head: &StoredResponse,
-        first: u64,
-        last: Option<u64>,
-    ) -> Result<More, Refusal> {
+    pub(super) async fn ask(&self, stored: &Stored, first: u64, last: Option<u64>) -> Result<More, Refusal> {
         let no_validator = Refusal::BadRequest("What is stored cannot be completed.");
-        let validator = rfc9111::strong_validator(head).ok_or(no_validator)?;
+        let validator = rfc9111::strong_validator(stored.head()).ok_or(no_validator)?;
         let headers = rfc9111::range_request(&self.headers, validator, first, last);
         let request = outgoing(Method::GET, self.target.clone(), headers, RequestBody::empty());
         let request_time = self.clock.now();
         let response = self.upstream.send(request, &self.origin, &self.exchange).await?;
         let asked = Asked { response, request_time, response_time: self.clock.now() };
-        Ok(judge(asked, head, first, last))
+        Ok(judge(asked, stored, first, last))
     }
 
-    /// Asks until the origin answers with the bytes that were asked for, or something else, or patience is at an end.
+    /// Asks until the origin answers with the bytes that were asked for, or something else, or `patience` is at an end.
     /// With them comes how many bytes before the first one have to be skipped.
     pub(super) async fn insist(
         &self,
-        head: &StoredResponse,
+        stored: &Stored,
         first: u64,
         last: Option<u64>,
+        patience: &mut Patience,
     ) -> Option<(OriginBody, u64, Option<Part>)> {
-        let begun = Instant::now();
-        let mut wait = FIRST_WAIT;
-        loop {
-            match self.ask(head, first, last).await {
+        while patience.lasts().await {
+            match self.ask(stored, first, last).await {
                 Ok(More::Part(asked, part)) => return Some((asked.response.into_body(), 0, Some(part))),
                 Ok(More::Whole(asked)) => return Some((asked.response.into_body(), first, None)),
                 Ok(More::Other(asked)) => {
@@ -117,22 +113,25 @@ impl Rest {
                 Err(refusal) if refusal.is_forbidden() => return None,
                 Err(refusal) => tracing::debug!(?refusal, "a download cannot go on yet"),
             }
-            if begun.elapsed() + wait > self.patience {
-                return None;
-            }
-            sleep(wait).await;
-            wait = LONGEST_WAIT.min(wait * 2);
         }
+        None
+    }
+
+    /// As much patience as there is.
+    pub(super) fn patience(&self) -> Patience {
+        Patience { limit: self.patience, since: Instant::now(), wait: Duration::ZERO }
     }
 
     /// Has the bytes of `range` fetched into `stored`; ready when they begin to arrive.
     async fn fill(&self, stored: &Arc<Stored>, range: ByteRange) -> Option<StoredBody> {
         let last = (range.last < u64::MAX).then_some(range.last);
-        let (incoming, skip, part) = self.insist(stored.head(), range.first, last).await?;
+        let mut patience = self.patience();
+        let (incoming, skip, part) = self.insist(stored, range.first, last, &mut patience).await?;
         let last = part.map(|part| part.range.last).or(last);
-        let arrival = self.store.fill(stored, range.first, last).ok()?;
+        let complete_length = part.map(|part| part.complete_length);
+        let arrival = self.store.fill(stored, range.first, last, complete_length).ok()?;
         let place = stored.body(Some(range.first..=range.last));
-        let rest = Some((self.clone(), stored.head().clone()));
+        let rest = Some((self.clone(), Arc::clone(stored)));
         let length = last.map(|last| last - range.first + 1);
         let (first, work) = (range.first, self.drain.work());
         let keeping = Keeping { incoming, skip, arrival, first, length, is_piece: true, rest, work };
@@ -141,19 +140,56 @@ impl Rest {
     }
 }
 
+/// How long, and how often, an origin is asked for the same.
+pub(super) struct Patience {
+    limit: Duration,
+    since: Instant,
+    wait: Duration,
+}
+
+impl Patience {
+    /// Bytes have come: there is hope, but the less they were, the longer the next attempt waits.
+    pub(super) fn renew(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.since = Instant::now();
+        }
+        if bytes >= ENOUGH {
+            self.wait = Duration::ZERO;
+        }
+    }
+
+    /// Waits for the next attempt, of which the first is at once; whether there is one.
+    async fn lasts(&mut self) -> bool {
+        let wait = self.wait;
+        self.wait = LONGEST_WAIT.min(FIRST_WAIT.max(wait * 2));
+        if self.since.elapsed() + wait > self.limit {
+            return false;
+        }
+        sleep(wait).await;
+        true
+    }
+}
+
 /// What an answer to the request for the bytes from `first` to `last` means.
-fn judge(asked: Asked, head: &StoredResponse, first: u64, last: Option<u64>) -> More {
+fn judge(asked: Asked, stored: &Stored, first: u64, last: Option<u64>) -> More {
     let (status, headers) = (asked.response.status(), asked.response.headers());
-    let is_of_it = rfc9111::is_part_of(head, headers);
+    let is_as_long = |length: u64| stored.length().is_none_or(|stored| stored == length);
     match Part::of(status, headers) {
         Some(part) => {
-            let complete_length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-            let same_length = complete_length.is_none_or(|length| length == part.complete_length.to_string());
             let range = part.range;
             let is_asked = range.first == first && last.is_none_or(|last| range.last <= last);
-            if is_of_it && same_length && is_asked { More::Part(asked, part) } else { More::Other(asked) }
+            let is_of_it = rfc9111::answers_if_range(stored.head(), headers);
+            if is_of_it && is_asked && is_as_long(part.complete_length) {
+                More::Part(asked, part)
+            } else {
+                More::Other(asked)
+            }
         }
-        None if status == StatusCode::OK && is_of_it => More::Whole(asked),
+        None if status == StatusCode::OK && rfc9111::is_part_of(stored.head(), headers) => {
+            let length = headers.get(CONTENT_LENGTH).map(|length| length.to_str().ok()?.trim().parse().ok());
+            let is_same = length.is_none_or(|length| length.is_some_and(is_as_long));
+            if is_same { More::Whole(asked) } else { More::Other(asked) }
+        }
         None if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => More::Later(asked),
         None => More::Other(asked),
     }

@@ -277,6 +277,134 @@ async fn a_range_far_ahead_of_a_download_does_not_wait_for_it() {
     assert!(slow.receive_rest_of(5_000_000).await == whole);
 }
 
+/// The origin's first answer breaks off; each of these is what it says when asked for the rest, and none of it may be joined
+/// to what is held.
+#[tokio::test]
+async fn what_does_not_name_the_same_validator_is_never_joined() {
+    let old = content(200_000);
+    let other = vec![b'n'; 200_000];
+    let range = format!("bytes 100000-199999/{}", other.len());
+    let answers = [
+        Reply::new(200).body(other.clone()),
+        Reply::new(200).body(vec![b'n'; 200_777]).field("etag", "\"v\""),
+        Reply::new(206).body(&other[100_000..]).field("content-range", &range),
+        Reply::new(206).body(&other[100_000..]).field("content-range", &range).field("etag", "W/\"v\""),
+        Reply::new(206).body(&other[100_000..]).field("content-range", &range).field("etag", "\"w\""),
+        Reply::new(206)
+            .body(&other[99_999..])
+            .field("content-range", "bytes 99999-199999/200000")
+            .field("etag", "\"v\""),
+        Reply::new(206)
+            .body(&other[100_000..])
+            .field("content-range", "bytes 100000-199999/300000")
+            .field("etag", "\"v\""),
+    ];
+    for (number, answer) in answers.into_iter().enumerate() {
+        let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+        let first = Reply::new(200).field("etag", "\"v\"").field("cache-control", "max-age=60");
+        origin.on("GET", "/a", first.body(old.clone()).cut_after(100_000));
+        origin.always("GET", "/a", answer);
+        let mut client = proxy.connect().await;
+        let broken = client.request(&Request::new("GET", &origin.url("/a"))).await;
+        assert!(!broken.is_ok_and(|response| response.is_whole()), "{number}");
+        settle().await;
+        // The next client gets one representation, or none.
+        let response = proxy.connect().await.request(&Request::new("GET", &origin.url("/a"))).await;
+        let is_mixture = response.is_ok_and(|response| {
+            response.is_whole() && response.body.contains(&b'n') && response.body.starts_with(&old[..100])
+        });
+        assert!(!is_mixture, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_part_is_not_the_end_of_the_whole() {
+    let whole = content(200_000);
+    let served = whole.clone();
+    // Object stores give no more than so much at once.
+    let origin = Origin::with_handler(move |received| {
+        let Some(range) = received.fields.value("range").and_then(|range| range.strip_prefix("bytes="))
+        else {
+            return Some(
+                ranged(received, &served, "\"v\"").chunked(4096).pace(10_000, Duration::from_millis(20)),
+            );
+        };
+        let first: usize = range.split('-').next()?.parse().ok()?;
+        let last = (first + 9_999).min(served.len() - 1);
+        let capped =
+            Reply::new(206).field("content-range", &format!("bytes {first}-{last}/{}", served.len()));
+        Some(capped.field("etag", "\"v\"").field("cache-control", "max-age=60").body(&served[first..=last]))
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    let mut client = proxy.connect().await;
+    client.send(&Request::new("GET", &origin.url("/a")).to_bytes()).await.expect("sent");
+    client.receive_head().await.expect("a head");
+    client.receive_exactly(40_000).await.expect("a part");
+    drop(client);
+    settle().await;
+    for _ in 0..2 {
+        let response = proxy.get(&origin.url("/a")).await;
+        assert!(response.is_whole() && response.body == whole, "{}", response.body.len());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_a_range_of_ours_is_not_passed_on_as_one_to_the_clients_request() {
+    let (old, new) = (content(1_000), vec![b'n'; 200_000]);
+    let times = AtomicUsize::new(0);
+    // Many simple servers do ranges and know nothing of If-Range.
+    let origin = Origin::with_handler(move |received| {
+        let first = times.fetch_add(1, Ordering::Relaxed) == 0;
+        let (whole, etag) = if first { (&old, "\"1\"") } else { (&new, "\"2\"") };
+        let mut blind = received.clone();
+        blind.fields = blind
+            .fields
+            .iter()
+            .filter(|(name, _)| *name != "if-range")
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Some(ranged(&blind, whole, etag))
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    check_part(&get_range(&proxy, &origin.url("/a"), "bytes=0-99").await, &content(1_000), 0, 99);
+    let response = proxy.get(&origin.url("/a")).await;
+    assert_eq!((response.status, response.body.len()), (200, 200_000));
+    assert_eq!(asked(&origin), ["bytes=0-99", "bytes=100-999", "-"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_gives_nothing_is_not_asked_without_pause() {
+    let whole = content(100_000);
+    let origin = Origin::with_handler(move |received| {
+        let reply = ranged(received, &whole, "\"v\"");
+        Some(reply.cut_after(if received.fields.has("range") { 0 } else { 50_000 }))
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&["--set", "timeouts.resume=20s"]).await);
+    let mut client = proxy.connect().await;
+    let broken = client.request(&Request::new("GET", &origin.url("/a"))).await;
+    assert!(!broken.is_ok_and(|response| response.is_whole()));
+    assert!((3..12).contains(&origin.request_count()), "{} requests", origin.request_count());
+}
+
+#[tokio::test]
+async fn bytes_beyond_the_announced_end_are_not_waited_for() {
+    let whole = content(200_000);
+    let origin = Origin::with_handler(move |_| {
+        let reply = Reply::new(206).field("content-range", "bytes 0-9999/200000").field("etag", "\"v\"");
+        Some(
+            reply
+                .field("cache-control", "max-age=60")
+                .body(whole.clone())
+                .chunked(1000)
+                .pace(1000, Duration::from_millis(50)),
+        )
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    let part = get_range(&proxy, &origin.url("/a"), "bytes=0-9999").await;
+    assert!((part.status, part.body.len()) == (206, 10_000) && part.body == content(200_000)[..10_000]);
+    tokio::time::timeout(Duration::from_secs(5), proxy.stop()).await.expect("it stops");
+}
+
 /// What is still to come of a body of this length.
 trait Rest {
     async fn receive_rest_of(&mut self, length: u64) -> Vec<u8>;

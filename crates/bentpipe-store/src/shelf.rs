@@ -142,16 +142,14 @@ impl Shelf {
     pub(crate) fn fill(
         &self,
         holding: &Arc<Holding>,
-        first: u64,
-        end: Option<u64>,
+        (first, end): (u64, Option<u64>),
+        complete_length: Option<u64>,
         spool: Arc<Spool>,
     ) -> Option<Ongoing> {
         holding.put(|place| match place {
             Place::Parts(parts) => {
                 parts.expect(Coming { first, end, spool: Arc::clone(&spool) });
-                if let Some(end) = end.filter(|_| parts.complete_length.is_none()) {
-                    parts.complete_length = Some(end);
-                }
+                parts.complete_length = parts.complete_length.or(complete_length);
                 Some(())
             }
             Place::Arriving(_) | Place::Kept(_) => None,

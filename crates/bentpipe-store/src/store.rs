@@ -180,15 +180,23 @@ impl Store {
     }
 
     /// More of `stored` is about to arrive: its bytes from `first` to `last`, or to the end, where that is not known
-    /// (RFC 9111 §3.4). Readers follow them, and they are kept beside what is held.
+    /// (RFC 9111 §3.4). Readers follow them, and they are kept beside what is held. `complete_length` is the length of the
+    /// whole body, as far as the origin says.
     ///
     /// # Errors
     /// As for [`Store::insert`]; [`Error::Invalidated`] when nothing is missing by now.
-    pub fn fill(&self, stored: &Stored, first: u64, last: Option<u64>) -> Result<Arrival, Error> {
+    pub fn fill(
+        &self,
+        stored: &Stored,
+        first: u64,
+        last: Option<u64>,
+        complete_length: Option<u64>,
+    ) -> Result<Arrival, Error> {
         let shelf = &self.inner.shelf;
         let end = last.map(|last| last.saturating_add(1));
         let spool = self.spool(end.map(|end| end.saturating_sub(first)), stored.length())?;
-        let ongoing = shelf.fill(stored.holding(), first, end, spool).ok_or(Error::Invalidated)?;
+        let ongoing =
+            shelf.fill(stored.holding(), (first, end), complete_length, spool).ok_or(Error::Invalidated)?;
         Ok(Arrival::new(Arc::clone(shelf), ongoing))
     }
 

@@ -63,7 +63,9 @@ pub use freshness::{Freshness, LifetimeSource, current_age, freshness};
 pub use invalidation::invalidated;
 pub use key::CacheKey;
 pub use nominated::Nominated;
-pub use partial::{Part, combine, head_of_part, is_part_of, piece, range_request, strong_validator};
+pub use partial::{
+    Part, answers_if_range, combine, head_of_part, is_part_of, piece, range_request, strong_validator,
+};
 pub use precondition::{Precondition, evaluate, not_modified_headers};
 pub use range::{ByteRange, ContentRange, Ranging, ranging};
 pub use request::{Policy, Presented, Situation};

@@ -113,18 +113,26 @@ pub fn range_request(
     headers
 }
 
-/// Whether a 206 with these header fields is a part of the stored representation (§3.4; RFC 9110 §15.3.7.3: "A client
-/// that has received multiple partial responses to GET requests on a target resource MAY combine those responses into a
-/// larger continuous range if they share the same strong validator.").
+/// Whether a response with these header fields is of the stored representation (§3.4; RFC 9110 §15.3.7.3: "A client that
+/// has received multiple partial responses to GET requests on a target resource MAY combine those responses into a larger
+/// continuous range if they share the same strong validator."). What names no validator shares none.
 pub fn is_part_of(stored: &StoredResponse, headers: &HeaderMap) -> bool {
     let Some(validator) = strong_validator(stored) else { return false };
     match EntityTag::of(headers) {
         Some(tag) => tag.strong_match(EntityTag::new(validator.as_bytes())),
-        // "…if the response contains no ETag": the 206 to an If-Range with a date repeats at least Last-Modified, or
-        // says nothing, having been asked for just that.
-        None => fields::first(headers, &LAST_MODIFIED)
-            .is_none_or(|modified| fields::first(&stored.headers, &LAST_MODIFIED) == Some(modified)),
+        None => {
+            stored.etag().is_none() && fields::first(headers, &LAST_MODIFIED) == Some(validator.as_bytes())
+        }
     }
+}
+
+/// Whether the 206 to a [`range_request`] is of the stored representation. It may leave out the date that was its
+/// condition: RFC 9110 §15.3.7 asks it to repeat only an ETag, and "SHOULD NOT generate other representation header
+/// fields beyond those required".
+pub fn answers_if_range(stored: &StoredResponse, headers: &HeaderMap) -> bool {
+    let names_none = EntityTag::of(headers).is_none() && !headers.contains_key(LAST_MODIFIED);
+    is_part_of(stored, headers)
+        || (names_none && stored.etag().is_none() && strong_validator(stored).is_some())
 }
 
 /// The stored head with its header fields updated from a 206 that [is a part](is_part_of) of it (§3.4: "the cache MUST
@@ -219,6 +227,10 @@ mod tests {
         assert!(is_part_of(&dated, &headers("last-modified: Sun, 06 Nov 1994 08:00:00 GMT")));
         assert!(!is_part_of(&dated, &headers("last-modified: Sun, 06 Nov 1994 08:00:01 GMT")));
         assert!(!is_part_of(&dated, &headers("etag: \"1\"")));
+        assert!(!is_part_of(&dated, &headers("")) && answers_if_range(&dated, &headers("")));
+        assert!(!is_part_of(&tagged, &headers("")) && !answers_if_range(&tagged, &headers("")));
+        assert!(!answers_if_range(&tagged, &headers("last-modified: Sun, 06 Nov 1994 08:00:00 GMT")));
+        assert!(!answers_if_range(&dated, &headers("etag: \"1\"")));
         assert!(!is_part_of(&stored(200, "etag: W/\"1\""), &headers("etag: W/\"1\"")));
     }
 

@@ -32,7 +32,7 @@ async fn settled(stored: &Arc<Stored>, bytes: usize) {
 }
 
 async fn fill(store: &Store, stored: &Stored, whole: &Bytes, from: usize, to: usize) {
-    let mut arrival = store.fill(stored, from as u64, Some(to as u64 - 1)).unwrap();
+    let mut arrival = store.fill(stored, from as u64, Some(to as u64 - 1), None).unwrap();
     write(&mut arrival, &whole.slice(from..to), 30_000).await;
     arrival.commit(None).await.unwrap();
 }
@@ -100,7 +100,7 @@ async fn a_reader_goes_on_when_what_is_missing_comes() {
         }
     };
     assert!(matches!(missing, Error::Missing { first: 100_000, end: Some(300_000) }), "{missing:?}");
-    let mut arrival = store.fill(&stored, 100_000, Some(299_999)).unwrap();
+    let mut arrival = store.fill(&stored, 100_000, Some(299_999), None).unwrap();
     write(&mut arrival, &whole.slice(100_000..), 50_000).await;
     drop(arrival.commit(None).await);
     got.extend_from_slice(&read(reader).await.unwrap());
