@@ -81,7 +81,8 @@ impl Coming {
             // What it promised and did not bring will not come.
             false => self.first + self.spool.arrived(),
         };
-        (self.first..end).contains(&position)
+        // What is not stored any more is passed on to those who follow it, and kept for nobody else.
+        (self.first..end).contains(&position) && self.spool.refusal().is_none()
     }
 
     /// Whether the byte at `position` is here or will be soon.

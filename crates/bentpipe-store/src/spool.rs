@@ -384,6 +384,12 @@ impl State {
         }
     }
 
+    /// Whether the byte at `position` has arrived and is gone: it was for those who followed then.
+    pub(crate) fn has_lost(&self, position: u64) -> bool {
+        let is_here = || self.window.at(position, u64::MAX).is_some() || position < self.disk.written;
+        self.refused.is_some() && position < self.arrived && !is_here()
+    }
+
     /// How long the writer may wait for followers; `None` when it waits for the disk, or as long as it takes.
     fn patience(&self) -> Option<Duration> {
         self.refused.and_then(|_| self.seats.patience(self.arrived))

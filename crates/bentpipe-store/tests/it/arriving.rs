@@ -150,6 +150,8 @@ async fn a_body_that_outgrows_the_limit_is_served_and_not_stored() {
     write(&mut arrival, &whole, 30_000).await;
     assert!(matches!(arrival.refusal(), Some(Error::TooLarge { .. })));
     assert!(store.lookup(&key("a")).is_empty());
+    // Who looked it up before and reads only now is told before a head is sent.
+    assert!(matches!(stored.body(None).verified().await, Err(Error::CutShort)));
     assert!(matches!(arrival.commit(None).await, Err(Error::TooLarge { .. })));
     for reader in readers {
         assert_eq!(reader.await.unwrap().unwrap(), whole);
