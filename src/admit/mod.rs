@@ -209,7 +209,7 @@ impl Admitted {
     }
 
     /// Whether one fetch may answer it and others for the same target. Which of them goes first must not matter, so
-    /// only plain GETs are alike enough.
+    /// only plain GETs are alike enough, for the whole or for a range: what one lacks of what another got is fetched.
     pub(crate) fn is_shareable(&self) -> bool {
         self.method == Method::GET
             && self.upgrade().is_none()
@@ -221,7 +221,7 @@ impl Admitted {
 /// Request fields whose response may be meant for this one request.
 static SINGULAR: [HeaderName; 7] = [
     http::header::AUTHORIZATION,
-    http::header::RANGE,
+    http::header::IF_RANGE,
     http::header::IF_NONE_MATCH,
     http::header::IF_MODIFIED_SINCE,
     http::header::IF_MATCH,

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use bentpipe_store::{Collapse, Found, Lead};
+use bentpipe_store::{Collapse, Found, Lead, Stored};
 use rfc9111::{Decision, Failure};
 use tokio::time::Instant;
 
+use super::complete::{Lack, lack};
 use super::fetch::origin;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
@@ -21,6 +22,8 @@ pub(super) enum Joined {
     Going(Option<Lead>),
     /// Not to the origin.
     Answered(Answer),
+    /// To the origin for what it lacks of something that another has just begun to fetch.
+    Lacking(Found, Arc<Stored>, Lack),
 }
 
 impl Handler {
@@ -67,6 +70,12 @@ impl Handler {
                 return Joined::Answered(answer);
             }
             forwarded.collapsed = Some(false);
+            if let Decision::Reuse { stored, .. } = self.decide(admitted, &now_found)
+                && let Some(stored) = now_found.get(stored).cloned()
+                && let Some(lack) = lack(admitted, &stored)
+            {
+                return Joined::Lacking(now_found, stored, lack);
+            }
             if !is_same(found, &now_found) {
                 // Something came that does not suit this request, and the next may not either.
                 break;

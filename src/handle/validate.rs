@@ -41,6 +41,9 @@ impl Handler {
         let lead = match self.join(&admitted, found, &mut forwarded, exchange).await {
             Joined::Going(lead) => lead,
             Joined::Answered(answer) => return answer,
+            Joined::Lacking(found, stored, lack) => {
+                return Box::pin(self.complete(admitted, &found, &stored, lack, exchange)).await;
+            }
         };
         let headers = self.conditional_headers(&admitted, found, exchange);
         match self.ask_in_time(&mut admitted, found, headers, exchange).await {

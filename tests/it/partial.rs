@@ -8,6 +8,7 @@ use std::time::Duration;
 use testkit::client::{Client, Request, Response};
 use testkit::origin::{Origin, Received};
 use testkit::reply::Reply;
+use tokio::task::JoinSet;
 
 use crate::proxy::{Running, start, start_in};
 
@@ -403,6 +404,32 @@ async fn bytes_beyond_the_announced_end_are_not_waited_for() {
     let part = get_range(&proxy, &origin.url("/a"), "bytes=0-9999").await;
     assert!((part.status, part.body.len()) == (206, 10_000) && part.body == content(200_000)[..10_000]);
     tokio::time::timeout(Duration::from_secs(5), proxy.stop()).await.expect("it stops");
+}
+
+#[tokio::test]
+async fn many_clients_of_ranges_of_one_cold_object_share_fetches() {
+    let whole = content(3_000_000);
+    let served = whole.clone();
+    let origin = Origin::with_handler(move |received| {
+        Some(ranged(received, &served, "\"v\"").pace(100_000, Duration::from_millis(10)))
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    let mut clients = JoinSet::new();
+    for number in 0..30 {
+        let (address, url) = (proxy.address(), origin.url("/a"));
+        // Players ask for all of it as a range; one that has the beginning asks for the rest.
+        let first = if number % 3 == 0 { 1_000 } else { 0 };
+        clients.spawn(async move {
+            let request = Request::new("GET", &url).field("range", &format!("bytes={first}-"));
+            let mut client = Client::connect(address).await.expect("a connection");
+            (first, client.request(&request).await.expect("a response"))
+        });
+    }
+    for (first, response) in clients.join_all().await {
+        check_part(&response, &whole, first, 2_999_999);
+    }
+    let sent: u64 = origin.total_traffic().written;
+    assert!(sent < 3_100_000, "{sent} bytes, {:?}", asked(&origin));
 }
 
 /// What is still to come of a body of this length.

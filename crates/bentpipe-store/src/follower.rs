@@ -57,7 +57,8 @@ impl Follower {
     /// Whether the body is known to break off before all of it is delivered.
     pub(crate) fn is_broken_off(&self) -> bool {
         let state = self.spool.state();
-        let is_cut = matches!(state.end, Some(End::Cut)) && self.until.is_none_or(|until| until > state.arrived);
+        let is_cut =
+            matches!(state.end, Some(End::Cut)) && self.until.is_none_or(|until| until > state.arrived);
         is_cut || state.has_lost(self.position)
     }
 
