@@ -111,5 +111,5 @@ impl Handler {
 
 /// Whether nothing was stored or freshened between two lookups.
 fn is_same(before: &Found, now: &Found) -> bool {
-    before.len() == now.len() && before.iter().zip(now.iter()).all(|(before, now)| Arc::ptr_eq(before, now))
+    before.len() == now.len() && before.iter().zip(now.iter()).all(|(before, now)| before.is_same(now))
 }

@@ -11,9 +11,10 @@ use http::HeaderMap;
 use tokio::runtime::Handle;
 
 use crate::error::Error;
+use crate::holding::Place;
+use crate::ongoing::Ongoing;
 use crate::pen::Complete;
-use crate::shelf::{Ongoing, Shelf};
-use crate::stored::Place;
+use crate::shelf::Shelf;
 
 /// The writer's end of a body, or of a part of one, that is being stored. Dropping it without [`Arrival::commit`] cuts
 /// the body short: followers fail after the bytes that arrived. These are kept if the rest can be fetched by itself, and
@@ -94,16 +95,29 @@ impl Drop for Arrival {
         match Handle::try_current() {
             Ok(runtime) if is_worth_keeping(&ongoing) => {
                 let shelf = Arc::clone(&self.shelf);
-                drop(runtime.spawn(async move { keep_what_arrived(&shelf, ongoing).await }));
+                shelf.ending.send_modify(|ending| *ending += 1);
+                drop(runtime.spawn(async move {
+                    keep_what_arrived(&shelf, ongoing).await;
+                    shelf.ending.send_modify(|ending| *ending -= 1);
+                }));
             }
             _ => leave(&self.shelf, &ongoing),
         }
     }
 }
 
+/// Cuts short all that is arriving, and waits until what arrived of it is kept.
+pub(crate) async fn give_up_all(shelf: &Arc<Shelf>) {
+    for id in shelf.all_ongoing() {
+        give_up(shelf, id).await;
+    }
+    // The sender is ours: it is there as long as we wait.
+    drop(shelf.ending.subscribe().wait_for(|ending| *ending == 0).await);
+}
+
 /// Cuts short what is arriving, unless it has been dealt with, and keeps what arrived, if the rest can be fetched by
 /// itself.
-pub(crate) async fn give_up(shelf: &Arc<Shelf>, id: u64) {
+async fn give_up(shelf: &Arc<Shelf>, id: u64) {
     let Some(ongoing) = shelf.take_ongoing(id) else { return };
     ongoing.spool.cut();
     if is_worth_keeping(&ongoing) {

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
@@ -29,9 +29,38 @@ pub(crate) struct Fingerprint {
     /// The sha256 of the whole.
     pub(crate) digest: Digest,
     /// The xxh3 of each block, in order; the last block may be short.
-    pub(crate) sums: Box<[u64]>,
+    pub(crate) sums: Sums,
     /// The complete length in bytes.
     pub(crate) length: u64,
+}
+
+/// The xxh3 of each block of a body. One block is the rule, so one needs no allocation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Sums {
+    /// Of a body of one block.
+    One(u64),
+    /// Of a body of none, or of more than one.
+    Many(Box<[u64]>),
+}
+
+impl Deref for Sums {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        match self {
+            Self::One(sum) => std::slice::from_ref(sum),
+            Self::Many(sums) => sums,
+        }
+    }
+}
+
+impl From<Vec<u64>> for Sums {
+    fn from(sums: Vec<u64>) -> Self {
+        match sums[..] {
+            [sum] => Self::One(sum),
+            _ => Self::Many(sums.into()),
+        }
+    }
 }
 
 /// Makes a [`Fingerprint`] from bytes in order.

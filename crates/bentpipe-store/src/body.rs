@@ -19,10 +19,10 @@ use tokio::task::JoinHandle;
 use crate::blocks::Stretch;
 use crate::error::Error;
 use crate::follower::Follower;
+use crate::holding::{Holding, Place};
 use crate::hot;
 use crate::parts::{Coming, Parts, Spot};
 use crate::record::Kept;
-use crate::stored::{Holding, Place};
 
 /// Content up to this length is read where it is asked for: the hop to a blocking thread would cost more. Bytes.
 const DIRECT: u64 = 64 * 1024;

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use crate::blocks::Digest;
 use crate::content::Content;
+use crate::holding::Holding;
 use crate::hot::Hot;
 use crate::locked::lock;
-use crate::stored::Holding;
 
 /// How long nothing is stored after the disk failed.
 const REST: Duration = Duration::from_secs(10);

@@ -85,7 +85,7 @@ mod tests {
     fn print(number: u64, length: u64) -> Fingerprint {
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&number.to_le_bytes());
-        Fingerprint { digest: Digest(digest), sums: Box::default(), length }
+        Fingerprint { digest: Digest(digest), sums: Vec::new().into(), length }
     }
 
     #[test]

@@ -5,23 +5,23 @@
 //! their order is that of the index; a flush writes what has gathered. A snapshot names the first journal it does not
 //! contain, and every change sets a state instead of altering one: replaying a change twice does no harm.
 
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::blocks::to_usize;
+use crate::frames;
+use crate::loaded::Loaded;
 use crate::locked::lock;
-use crate::record::{self, AfterDamage, Change, Changes, Restored, RestoredSpool};
+use crate::record::Change;
 
 /// A snapshot is due when the journals are this much larger than it. Bytes.
 const GROWTH: u64 = 16 << 20;
 /// A snapshot is due when a start would have to read more journals than this.
 const MANY: usize = 4;
 /// No journal of ours has a number beyond this; there is always a next one.
-const GENERATIONS: u64 = 1 << 62;
+pub(crate) const GENERATIONS: u64 = 1 << 62;
 /// More than this is not held for a disk that takes nothing: the next snapshot makes up for it. Bytes.
 const BACKLOG: usize = 32 << 20;
 
@@ -30,20 +30,6 @@ pub(crate) struct Journal {
     folder: PathBuf,
     pending: Mutex<Pending>,
     writing: Mutex<Writing>,
-}
-
-/// What the durable index says at start.
-pub(crate) struct Loaded {
-    /// Every stored response, the oldest first.
-    pub(crate) restored: Vec<Restored>,
-    /// What was arriving.
-    pub(crate) spooling: Vec<RestoredSpool>,
-    /// Whether the last process closed the store in good order: no content is unaccounted for.
-    pub(crate) clean: bool,
-    next_generation: u64,
-    journals: Vec<u64>,
-    journal_bytes: u64,
-    snapshot_bytes: u64,
 }
 
 struct Pending {
@@ -93,7 +79,7 @@ impl Journal {
             pending.frames.clear();
             pending.lost = true;
         }
-        Some(record::write(change, &mut pending.frames))
+        Some(frames::write(change, &mut pending.frames))
     }
 
     /// Whether changes are still taken.
@@ -179,7 +165,7 @@ impl Journal {
         let (mut frame, mut bytes) = (Vec::new(), 0);
         let mut write = |change: &Change<'_>| {
             frame.clear();
-            bytes += record::write(change, &mut frame);
+            bytes += frames::write(change, &mut frame);
             file.write_all(&frame)
         };
         write(&Change::Begin { generation, clean })?;
@@ -245,109 +231,19 @@ impl Journal {
     }
 }
 
-impl Loaded {
-    /// Reads the durable index of `folder`. What is torn, damaged or of another version is left out: an answer with
-    /// fewer stored responses, never an error.
-    ///
-    /// # Errors
-    /// Only when the folder itself cannot be read.
-    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
-        let mut found = Gathered::default();
-        let snapshot = fs::read(folder.join("snapshot")).unwrap_or_default();
-        let (first, was_clean) = read_snapshot(&snapshot, &mut found);
-        let mut journals = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            journals.extend(entry?.file_name().to_str().and_then(generation_of));
-        }
-        journals.sort_unstable();
-        let mut journal_bytes = 0;
-        for generation in journals.iter().filter(|generation| **generation >= first) {
-            let frames = fs::read(journal_path(folder, *generation)).unwrap_or_default();
-            journal_bytes += frames.len() as u64;
-            Changes::new(&frames, AfterDamage::Cut).for_each(|change| found.apply(change));
-        }
-        let mut restored: Vec<_> = found.restored.into_values().collect();
-        restored.sort_unstable_by_key(|restored| restored.id);
-        Ok(Self {
-            restored,
-            spooling: found.spooling.into_values().collect(),
-            clean: was_clean && journals.is_empty(),
-            next_generation: journals.last().map_or(first, |last| first.max(last + 1)),
-            journals,
-            journal_bytes,
-            snapshot_bytes: snapshot.len() as u64,
-        })
-    }
-}
-
-/// Takes up the records of a snapshot; returns the first journal after it and whether it is the last word.
-fn read_snapshot(frames: &[u8], found: &mut Gathered) -> (u64, bool) {
-    let mut changes = Changes::new(frames, AfterDamage::Skip);
-    let Some((Change::Begin { generation, clean }, _)) = changes.next() else { return (0, false) };
-    let generation = generation.min(GENERATIONS);
-    changes.for_each(|change| found.apply(change));
-    (generation, clean)
-}
-
-/// What snapshot and journals say so far, by id.
-#[derive(Default)]
-struct Gathered {
-    restored: HashMap<u64, Restored>,
-    spooling: HashMap<u64, RestoredSpool>,
-}
-
-impl Gathered {
-    fn apply(&mut self, (change, size): (Change<'_>, u64)) {
-        match change {
-            Change::Begin { .. } => {}
-            Change::Keep(record) => {
-                if let Some(restored) = record.restore(size) {
-                    self.restored.insert(restored.id, restored);
-                }
-            }
-            Change::Freshen { id, head } => {
-                if let (Some(restored), Some(head)) = (self.restored.get_mut(&id), head.restore()) {
-                    restored.head = head;
-                }
-            }
-            Change::Use { id, uses, priority } => {
-                if let Some(restored) = self.restored.get_mut(&id) {
-                    restored.uses = uses;
-                    restored.priority = priority;
-                }
-            }
-            Change::Drop { id } => {
-                self.restored.remove(&id);
-                self.spooling.remove(&id);
-            }
-            Change::Spooling(spooling) => {
-                if let Some(restored) = spooling.restore() {
-                    self.spooling.insert(restored.spool, restored);
-                }
-            }
-            Change::Spooled { spool, known, sums } => {
-                let spooling = self.spooling.get_mut(&spool);
-                // What comes behind a gap says nothing of the bytes in it.
-                if let Some(spooling) = spooling.filter(|spooling| known <= spooling.sums.len() as u64) {
-                    spooling.sums.truncate(to_usize(known));
-                    spooling.sums.extend(sums);
-                }
-            }
-        }
-    }
-}
-
 fn create(folder: &Path, generation: u64) -> io::Result<Arc<File>> {
     let path = journal_path(folder, generation);
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     Ok(Arc::new(file))
 }
 
-fn journal_path(folder: &Path, generation: u64) -> PathBuf {
+/// The journal of this number.
+pub(crate) fn journal_path(folder: &Path, generation: u64) -> PathBuf {
     folder.join(format!("journal-{generation}"))
 }
 
-fn generation_of(name: &str) -> Option<u64> {
+/// The number of the journal of this name, if it is one.
+pub(crate) fn generation_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("journal-")?;
     let generation = digits.parse::<u64>().ok().filter(|generation| *generation < GENERATIONS)?;
     // Other spellings of the number are names of other files, and none of ours.

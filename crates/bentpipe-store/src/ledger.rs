@@ -4,12 +4,13 @@
 //! Size Frequency, Cherkasova 1998): a stored response is worth the bytes it is likely to save on the link, per byte
 //! of disk it takes, on top of an inflation that rises with every eviction, so that what was popular long ago sinks.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
 use crate::blocks::Digest;
+use crate::priority::Priority;
+use crate::roll::Roll;
 
 /// The unit in which the file system hands out space.
 const PAGE: u64 = 4096;
@@ -18,16 +19,12 @@ const EXCHANGE: u64 = 2048;
 
 /// The books of one cache folder. `T` is what the caller needs to find a stored response again.
 pub(crate) struct Ledger<T> {
-    items: HashMap<u64, Item<T>>,
+    items: Roll<u64, Item<T>>,
     order: BTreeSet<(Priority, u64)>,
-    shares: HashMap<Digest, Share>,
+    shares: Roll<Digest, Share>,
     total: u64,
     inflation: Priority,
 }
-
-/// Where something stands in the order of eviction: the lowest goes first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Priority(u64);
 
 /// What is entered for one stored response. Sizes in bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,23 +51,33 @@ pub(crate) struct Removed<T> {
 
 struct Item<T> {
     what: T,
-    size: Size,
-    uses: u64,
+    /// The bytes of its body that are held.
+    body: u64,
     priority: Priority,
+    files: Files,
+    /// The bytes of its record.
+    record: u32,
+    uses: u32,
+}
+
+/// The content of an item, as slots of `shares`.
+enum Files {
+    One(u32),
+    Several(Box<[u32]>),
 }
 
 struct Share {
     references: u32,
-    bytes: u64,
+    pages: u32,
 }
 
 impl<T> Ledger<T> {
     /// Nothing stored.
     pub(crate) fn new() -> Self {
         Self {
-            items: HashMap::new(),
+            items: Roll::default(),
             order: BTreeSet::new(),
-            shares: HashMap::new(),
+            shares: Roll::default(),
             total: 0,
             inflation: Priority::of(0.0),
         }
@@ -82,42 +89,54 @@ impl<T> Ledger<T> {
         &mut self,
         id: u64,
         what: T,
-        size: Size,
+        size: &Size,
         uses: u64,
     ) -> (Priority, SmallVec<[Digest; 1]>) {
-        let priority = self.worth(&size, uses);
+        let files: u64 = size.contents.iter().map(|(_, length)| on_disk(*length)).sum();
+        let priority = self.worth(size.record + files, size.body, uses);
         (priority, self.enter_at(id, what, size, uses, priority))
     }
 
     /// Refers to content that no stored response shows yet, so that nobody removes it meanwhile. To be followed by
     /// [`Ledger::let_go`].
     pub(crate) fn hold(&mut self, digest: Digest, length: u64) {
-        self.refer(digest, on_disk(length));
+        self.refer(digest, length);
     }
 
     /// Takes the reference of [`Ledger::hold`] away and says whether it was the last.
     pub(crate) fn let_go(&mut self, digest: &Digest) -> bool {
-        self.release(digest)
+        self.shares.slot(digest).is_some_and(|slot| self.release(slot).is_some())
     }
 
-    /// Enters a stored response whose priority is known from before a restart.
-    pub(crate) fn restore(&mut self, id: u64, what: T, size: Size, uses: u64, priority: Priority) {
-        drop(self.enter_at(id, what, size, uses, priority));
+    /// Makes room for `more` stored responses at once.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.items.reserve(more);
+        self.shares.reserve(more);
     }
 
-    /// To be called after the last `restore`: nothing left is below the inflation at which something was evicted, so
-    /// the lowest priority is where the inflation may start.
+    /// Enters a stored response, of an id that is not entered, whose priority is known from before a restart. To be
+    /// followed by [`Ledger::restored`].
+    pub(crate) fn restore(&mut self, id: u64, what: T, size: &Size, uses: u64, priority: Priority) {
+        let item = self.item(what, size, uses, priority);
+        self.items.insert(id, item);
+    }
+
+    /// To be called after the last `restore`. All at once, the order costs a tenth of what one by one would. Nothing
+    /// left is below the inflation at which something was evicted, so the lowest priority is where it may start.
     pub(crate) fn restored(&mut self) {
+        self.order = self.items.iter().map(|(id, item)| (item.priority, *id)).collect();
         self.inflation = self.order.first().map_or(self.inflation, |(lowest, _)| *lowest);
     }
 
     /// Notes that `id` has been used `uses` times by now. `None` when it is not entered.
     pub(crate) fn used(&mut self, id: u64, uses: u64) -> Option<Priority> {
-        let priority = self.worth(&self.items.get(&id)?.size, uses);
+        let item = self.items.get(&id)?;
+        let files: u64 = item.files.slots().iter().map(|slot| self.bytes_of(*slot)).sum();
+        let priority = self.worth(u64::from(item.record) + files, item.body, uses);
         let item = self.items.get_mut(&id)?;
         self.order.remove(&(item.priority, id));
         self.order.insert((priority, id));
-        item.uses = uses;
+        item.uses = narrow(uses);
         item.priority = priority;
         Some(priority)
     }
@@ -125,18 +144,18 @@ impl<T> Ledger<T> {
     /// Notes that the record of `id` now takes `record` bytes, and returns its uses and priority.
     pub(crate) fn record(&mut self, id: u64, record: u64) -> Option<(u64, Priority)> {
         let item = self.items.get_mut(&id)?;
-        self.total = self.total - item.size.record + record;
-        item.size.record = record;
-        Some((item.uses, item.priority))
+        self.total -= u64::from(item.record);
+        item.record = narrow(record);
+        self.total += u64::from(item.record);
+        Some((u64::from(item.uses), item.priority))
     }
 
     /// Strikes `id` out. `None` when it is not entered.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Removed<T>> {
         let item = self.items.remove(&id)?;
         self.order.remove(&(item.priority, id));
-        self.total -= item.size.record;
-        let contents = item.size.contents.into_iter();
-        let orphans = contents.filter_map(|(digest, _)| self.release(&digest).then_some(digest)).collect();
+        self.total -= u64::from(item.record);
+        let orphans = item.files.slots().iter().filter_map(|slot| self.release(*slot)).collect();
         Some(Removed { what: item.what, orphans })
     }
 
@@ -153,7 +172,7 @@ impl<T> Ledger<T> {
 
     /// Whether any stored response has this content.
     pub(crate) fn refers_to(&self, digest: &Digest) -> bool {
-        self.shares.contains_key(digest)
+        self.shares.slot(digest).is_some()
     }
 
     /// Bytes on disk: records, and each content once, rounded up to whole pages.
@@ -168,75 +187,83 @@ impl<T> Ledger<T> {
 
     /// Uses and priority of `id`.
     pub(crate) fn standing(&self, id: u64) -> Option<(u64, Priority)> {
-        self.items.get(&id).map(|item| (item.uses, item.priority))
+        self.items.get(&id).map(|item| (u64::from(item.uses), item.priority))
     }
 
     fn enter_at(
         &mut self,
         id: u64,
         what: T,
-        size: Size,
+        size: &Size,
         uses: u64,
         priority: Priority,
     ) -> SmallVec<[Digest; 1]> {
         // What is referred to before and after must not look unreferenced in between.
-        for (digest, length) in &size.contents {
-            self.refer(*digest, on_disk(*length));
-        }
+        let item = self.item(what, size, uses, priority);
         let orphans = self.remove(id).map_or_else(SmallVec::new, |removed| removed.orphans);
-        self.total += size.record;
         self.order.insert((priority, id));
-        self.items.insert(id, Item { what, size, uses, priority });
+        self.items.insert(id, item);
         orphans
     }
 
-    fn refer(&mut self, digest: Digest, bytes: u64) {
-        match self.shares.entry(digest) {
-            Entry::Occupied(mut share) => share.get_mut().references += 1,
-            Entry::Vacant(vacant) => {
-                self.total += bytes;
-                vacant.insert(Share { references: 1, bytes });
-            }
-        }
+    /// Refers to the contents and counts the record.
+    fn item(&mut self, what: T, size: &Size, uses: u64, priority: Priority) -> Item<T> {
+        let mut slots = size.contents.iter().map(|(digest, length)| self.refer(*digest, *length));
+        let files = match size.contents.len() {
+            1 => Files::One(slots.next().unwrap_or_default()),
+            _ => Files::Several(slots.collect()),
+        };
+        let record = narrow(size.record);
+        self.total += u64::from(record);
+        Item { what, body: size.body, priority, files, record, uses: narrow(uses) }
     }
 
-    /// Takes one reference away and says whether it was the last.
-    fn release(&mut self, digest: &Digest) -> bool {
-        let Entry::Occupied(mut share) = self.shares.entry(*digest) else { return false };
-        share.get_mut().references -= 1;
-        if share.get().references > 0 {
-            return false;
+    fn refer(&mut self, digest: Digest, length: u64) -> u32 {
+        let slot = self.shares.slot(&digest);
+        if let Some((slot, share)) = slot.and_then(|slot| Some((slot, self.shares.at_mut(slot)?))) {
+            share.references += 1;
+            return slot;
         }
-        self.total -= share.remove().bytes;
-        true
+        let pages = narrow(length.div_ceil(PAGE));
+        self.total += u64::from(pages) * PAGE;
+        self.shares.insert(digest, Share { references: 1, pages })
     }
 
-    fn worth(&self, size: &Size, uses: u64) -> Priority {
-        let disk = size.record + size.contents.iter().map(|(_, length)| on_disk(*length)).sum::<u64>();
-        let saved = (uses + 1) as f64 * (size.body + EXCHANGE) as f64;
+    /// Takes one reference away, and returns the content if it was the last.
+    fn release(&mut self, slot: u32) -> Option<Digest> {
+        let share = self.shares.at_mut(slot)?;
+        share.references -= 1;
+        if share.references > 0 {
+            return None;
+        }
+        let (digest, share) = self.shares.remove_at(slot)?;
+        self.total -= u64::from(share.pages) * PAGE;
+        Some(digest)
+    }
+
+    fn bytes_of(&self, slot: u32) -> u64 {
+        self.shares.at(slot).map_or(0, |share| u64::from(share.pages) * PAGE)
+    }
+
+    /// What is worth keeping of `disk` bytes on disk that hold `body` bytes of a body.
+    fn worth(&self, disk: u64, body: u64, uses: u64) -> Priority {
+        let saved = (uses + 1) as f64 * (body + EXCHANGE) as f64;
         Priority::of(self.inflation.value() + saved / disk.max(1) as f64)
     }
 }
 
-impl Priority {
-    /// As written in a record.
-    pub(crate) fn to_bits(self) -> u64 {
-        self.0
+impl Files {
+    fn slots(&self) -> &[u32] {
+        match self {
+            Self::One(slot) => std::slice::from_ref(slot),
+            Self::Several(slots) => slots,
+        }
     }
+}
 
-    /// From a record. Anything that is no finite positive number counts as nothing.
-    pub(crate) fn from_bits(bits: u64) -> Self {
-        Self::of(f64::from_bits(bits))
-    }
-
-    /// The bits of floating point numbers from +0 upwards are in the order of the numbers.
-    fn of(value: f64) -> Self {
-        Self(if value.is_finite() && value > 0.0 { value.to_bits() } else { 0 })
-    }
-
-    fn value(self) -> f64 {
-        f64::from_bits(self.0)
-    }
+/// Counts that matter only as far as they are small. 4 billion uses are as good as more, and no record is as long.
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The bytes a content file of `length` takes on disk.
@@ -258,7 +285,7 @@ mod tests {
     fn order(items: &[(u64, u64, u64)]) -> Vec<u64> {
         let mut ledger = Ledger::new();
         for (id, body, uses) in items {
-            ledger.enter(*id, *id, size(500, *body, Some(*id as u8)), *uses);
+            ledger.enter(*id, *id, &size(500, *body, Some(*id as u8)), *uses);
         }
         ledger.evict(0, usize::MAX).into_iter().map(|removed| removed.what).collect()
     }
@@ -276,9 +303,9 @@ mod tests {
     #[test]
     fn what_was_popular_long_ago_sinks() {
         let mut ledger = Ledger::new();
-        ledger.enter(0, 0, size(0, 4096, Some(0)), 3);
+        ledger.enter(0, 0, &size(0, 4096, Some(0)), 3);
         for id in 1..50 {
-            ledger.enter(id, id, size(0, 4096, Some(id as u8)), 0);
+            ledger.enter(id, id, &size(0, 4096, Some(id as u8)), 0);
             ledger.evict(2 * PAGE, 1);
         }
         assert!(ledger.standing(0).is_none());
@@ -287,8 +314,8 @@ mod tests {
     #[test]
     fn content_is_an_orphan_after_its_last_reference() {
         let mut ledger = Ledger::new();
-        ledger.enter(1, (), size(100, 5_000, Some(7)), 0);
-        ledger.enter(2, (), size(100, 5_000, Some(7)), 0);
+        ledger.enter(1, (), &size(100, 5_000, Some(7)), 0);
+        ledger.enter(2, (), &size(100, 5_000, Some(7)), 0);
         assert_eq!(ledger.total(), 200 + 8192);
         assert!(ledger.remove(1).unwrap().orphans.is_empty());
         assert_eq!(ledger.remove(2).unwrap().orphans[..], [Digest([7; 32])]);
@@ -299,14 +326,13 @@ mod tests {
     fn a_restart_keeps_the_order() {
         let mut ledger = Ledger::new();
         let size = size(0, 4096, None);
-        let priorities: Vec<_> = (0..4).map(|id| (id, ledger.enter(id, id, size.clone(), id).0)).collect();
+        let priorities: Vec<_> = (0..4).map(|id| (id, ledger.enter(id, id, &size, id).0)).collect();
         let mut restarted = Ledger::new();
         for (id, priority) in priorities {
-            restarted.restore(id, id, size.clone(), id, Priority::from_bits(priority.to_bits()));
+            restarted.restore(id, id, &size, id, Priority::from_bits(priority.to_bits()));
         }
         restarted.restored();
         assert_eq!(restarted.inflation, restarted.standing(0).unwrap().1);
-        assert_eq!(Priority::from_bits(f64::NAN.to_bits()), Priority::of(-1.0));
     }
 
     #[derive(Clone, Debug)]
@@ -339,7 +365,7 @@ mod tests {
                     // Equal content has equal length.
                     Step::Enter(id, record, body, content) => {
                         let body = content.map_or(body, |content| u64::from(content) * 5_000);
-                        ledger.enter(id, id, size(record, body, content), 0);
+                        ledger.enter(id, id, &size(record, body, content), 0);
                     }
                     Step::Remove(id) => drop(ledger.remove(id)),
                     Step::Use(id, uses) => drop(ledger.used(id, uses)),
@@ -350,8 +376,11 @@ mod tests {
                         prop_assert!(evicted == batch || ledger.total() <= target || ledger.len() == 0);
                     }
                 }
-                let records: u64 = ledger.items.values().map(|item| item.size.record).sum();
-                let contents: BTreeSet<_> = ledger.items.values().flat_map(|item| &item.size.contents).map(|(digest, _)| *digest).collect();
+                let records: u64 = ledger.items.iter().map(|(_, item)| u64::from(item.record)).sum();
+                let slots: BTreeSet<_> = ledger.items.iter().flat_map(|(_, item)| item.files.slots()).collect();
+                let contents: BTreeSet<_> = ledger.shares.iter().map(|(digest, _)| *digest).collect();
+                prop_assert!(slots.iter().all(|slot| ledger.shares.at(**slot).is_some()));
+                prop_assert_eq!(slots.len(), contents.len());
                 let shares: u64 = contents.iter().map(|digest| on_disk(u64::from(digest.0[0]) * 5_000)).sum();
                 prop_assert_eq!(ledger.total(), records + shares);
                 prop_assert_eq!(ledger.order.len(), ledger.len());

@@ -15,8 +15,8 @@ use crate::blocks::{BLOCK, Fingerprint, Fingerprinter, to_usize};
 use crate::body;
 use crate::content::{Content, Source, Temporary};
 use crate::head::contiguous;
+use crate::holding::Holding;
 use crate::parts::Piece;
-use crate::stored::Holding;
 
 /// Bodies up to this length are joined in memory. Bytes.
 const IN_MEMORY: u64 = 256 * 1024;

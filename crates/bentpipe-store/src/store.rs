@@ -21,8 +21,10 @@ use crate::arrival::{self, Arrival};
 use crate::collapse::{Collapse, Collapsing};
 use crate::content::Content;
 use crate::error::Error;
+use crate::holding::Holding;
 use crate::home::Home;
-use crate::journal::{Journal, Loaded};
+use crate::journal::Journal;
+use crate::loaded::Loaded;
 use crate::locked::lock;
 use crate::shelf::Shelf;
 use crate::spool::Spool;
@@ -109,13 +111,17 @@ impl Store {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let locked = take_lock(dir)?;
         let home = Arc::new(Home::new(Content::new(dir, true)));
-        let loaded = Loaded::read(dir)?;
+        let mut loaded = Loaded::read(dir)?;
         let wanted: Vec<_> = loaded.spooling.iter().map(|spooling| &*spooling.file).collect();
         home.content.sweep_temporary(&wanted)?;
         let was_clean = loaded.clean || home.content.is_unused();
         let journal = Journal::start(dir, &loaded)?;
-        let sweep = Arc::new(Mutex::new(Sweep::new(limits.max_size, was_clean, loaded.spooling)));
-        let shelf = Arc::new(Shelf::new(Arc::clone(&home), loaded.restored, Some((journal, locked))));
+        let sweep = Arc::new(Mutex::new(Sweep::new(
+            limits.max_size,
+            was_clean,
+            std::mem::take(&mut loaded.spooling),
+        )));
+        let shelf = Arc::new(Shelf::new(Arc::clone(&home), loaded, Some((journal, locked))));
         home.bell.notify_one();
         let keeper = runtime.spawn(sweep::keep(Arc::downgrade(&shelf), home, Arc::clone(&sweep)));
         let keeper = Some(keeper.abort_handle());
@@ -131,14 +137,14 @@ impl Store {
         let home = Arc::new(Home::new(Content::new(dir, false)));
         let loaded = Loaded::read(dir)?;
         let sweep = Arc::new(Mutex::new(Sweep::new(u64::MAX, true, Vec::new())));
-        let shelf = Arc::new(Shelf::new(home, loaded.restored, None));
+        let shelf = Arc::new(Shelf::new(home, loaded, None));
         let limits = Limits { max_size: u64::MAX, max_object_size: u64::MAX };
         Ok(Self { inner: Arc::new(Inner { shelf, collapsing: Arc::default(), sweep, limits, keeper: None }) })
     }
 
     /// What is stored under `key`, including responses whose body is still arriving. Looks only into memory.
     pub fn lookup(&self, key: &CacheKey) -> Found {
-        Found::new(self.inner.shelf.index.lookup(key))
+        Found::new(&self.inner.shelf.index.lookup(key))
     }
 
     /// Begins to store a response whose body is about to arrive. A lookup finds it at once. `length` is its
@@ -239,19 +245,17 @@ impl Store {
         }
     }
 
-    /// Everything stored, in the order of the keys.
+    /// Everything stored, in the order of the keys; of one key, the oldest first.
     pub fn list(&self) -> Vec<Summary> {
-        let mut list: Vec<_> = self.inner.shelf.index.all().map(|stored| summary(&stored)).collect();
-        list.sort_by(|one, other| one.key.cmp(&other.key));
-        list
+        let mut held: Vec<_> = self.inner.shelf.index.all().collect();
+        held.sort_unstable_by(|one, other| one.key.cmp(&other.key).then(one.id.cmp(&other.id)));
+        held.iter().filter_map(|holding| summary(holding)).collect()
     }
 
     /// Writes down everything that is stored, takes no more, and lets another process have the folder. Bodies that are
     /// still arriving are cut short; what arrived of them is kept, if the rest can be fetched by itself.
     pub async fn close(&self) {
-        for id in self.inner.shelf.all_ongoing() {
-            arrival::give_up(&self.inner.shelf, id).await;
-        }
+        arrival::give_up_all(&self.inner.shelf).await;
         let inner = Arc::clone(&self.inner);
         let closed = tokio::task::spawn_blocking(move || {
             lock(&inner.sweep).close(&inner.shelf);
@@ -302,19 +306,19 @@ fn take_lock(dir: &Path) -> Result<File, Error> {
     }
 }
 
-fn summary(stored: &Arc<Stored>) -> Summary {
-    let head = stored.head();
+fn summary(holding: &Holding) -> Option<Summary> {
+    let head = holding.head().unpack()?;
     let media_type = head.headers.get(CONTENT_TYPE);
-    Summary {
-        key: stored.holding().key.as_str().to_owned(),
+    Some(Summary {
+        key: holding.key.as_str().to_owned(),
         status: head.status.as_u16(),
-        length: stored.length(),
-        arriving: stored.is_arriving(),
-        arrived: stored.arrived(),
+        length: holding.length(),
+        arriving: holding.is_arriving(),
+        arrived: holding.arrived(),
         media_type: media_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         stored_at: head.response_time,
-        uses: stored.holding().uses(),
-    }
+        uses: holding.uses(),
+    })
 }
 
 fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,72 +1,38 @@
-//! A stored response in memory: its head, and the body it shares with the heads it had before.
+//! A stored response as a lookup hands it out: the head it had then, and the body it shares with every other head.
 //!
-//! Owns what a lookup hands out. It does not decide whether a stored response may be reused (rfc9111 does) and does not
-//! read bodies itself. A head never changes (RFC 9111 §3.2 freshens by making a new one); the body behind it goes from
-//! arriving to kept, and every head that was ever given to it sees that.
+//! Owns the view and nothing behind it. It does not decide whether a stored response may be reused (rfc9111 does) and
+//! does not read bodies itself. A head never changes (RFC 9111 §3.2 freshens by making a new one); the body behind it
+//! goes from arriving to kept, and every head that was ever given to it sees that.
 
-use std::ops::{Range, RangeInclusive};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use rfc9111::{CacheKey, StoredResponse};
+use rfc9111::StoredResponse;
 use smallvec::SmallVec;
 
-use crate::blocks::Fingerprint;
 use crate::body::StoredBody;
-use crate::home::Home;
-use crate::locked::lock;
-use crate::parts::{Parts, Piece};
-use crate::record::Kept;
-use crate::spool::Spool;
+use crate::head::Packed;
+use crate::holding::{Holding, Place};
 
 /// The stored responses of one cache key: what a lookup found.
 #[derive(Clone, Default)]
 pub struct Found {
-    stored: Responses,
+    stored: SmallVec<[Arc<Stored>; 1]>,
 }
-
-/// One is the rule, so one needs no allocation.
-pub(crate) type Responses = SmallVec<[Arc<Stored>; 1]>;
 
 /// One stored response: complete, with its body still arriving, or held in part (RFC 9111 §3.3).
 pub struct Stored {
     head: StoredResponse,
+    /// The head it was unpacked from, which tells one version from the next.
+    packed: Packed,
     holding: Arc<Holding>,
 }
 
-/// The body of a stored response: arriving, kept, or held in part.
-pub(crate) struct Holding {
-    /// Names it in the journal and the ledger.
-    pub(crate) id: u64,
-    /// What it is stored under.
-    pub(crate) key: CacheKey,
-    home: Arc<Home>,
-    place: Mutex<Place>,
-    uses: AtomicU64,
-    used_since: AtomicBool,
-    damaged: AtomicBool,
-    struck_out: AtomicBool,
-    /// Whether it has a record.
-    written: AtomicBool,
-    /// Whether what is missing of it can be fetched by itself: it has a strong validator (RFC 9111 §3.4).
-    mendable: bool,
-}
-
-/// Where a body is now.
-pub(crate) enum Place {
-    /// Still being written from its beginning, or written and not yet kept.
-    Arriving(Arc<Spool>),
-    /// Complete and in the index for good.
-    Kept(Arc<Kept>),
-    /// Held in part.
-    Parts(Box<Parts>),
-}
-
 impl Found {
-    pub(crate) fn new(mut stored: Responses) -> Self {
-        stored.retain(|stored| !stored.holding.is_damaged());
-        Self { stored }
+    /// Shows what is held of a cache key, in that order; not what is damaged.
+    pub(crate) fn new(holdings: &[Arc<Holding>]) -> Self {
+        let sound = holdings.iter().filter(|holding| !holding.is_damaged());
+        Self { stored: sound.filter_map(Stored::of).map(Arc::new).collect() }
     }
 
     /// The heads, as `rfc9111::decide` takes them.
@@ -96,8 +62,22 @@ impl Found {
 }
 
 impl Stored {
-    pub(crate) fn new(head: StoredResponse, holding: Arc<Holding>) -> Self {
-        Self { head, holding }
+    /// Shows `holding` with its head of the moment; `None` when that makes no sense.
+    fn of(holding: &Arc<Holding>) -> Option<Self> {
+        let packed = holding.head();
+        Some(Self { head: packed.unpack()?, packed, holding: Arc::clone(holding) })
+    }
+
+    /// Shows `holding` with `head`, which is that of `packed`.
+    pub(crate) fn new(head: StoredResponse, packed: Packed, holding: Arc<Holding>) -> Self {
+        // Unpacked, it does not hold on to the buffer that `head` was read into.
+        let head = packed.unpack().unwrap_or(head);
+        Self { head, packed, holding }
+    }
+
+    /// Whether both show the same stored response, with the same version of its head.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.holding, &other.holding) && self.packed.is_same(&other.packed)
     }
 
     /// Its head, as RFC 9111 §3.1 stores it.
@@ -108,29 +88,17 @@ impl Stored {
     /// The complete length of the body in bytes, once it is known: from Content-Length or Content-Range, or when it has
     /// arrived.
     pub fn length(&self) -> Option<u64> {
-        self.holding.with(|place| match place {
-            Place::Arriving(spool) => spool.length(),
-            Place::Kept(kept) => Some(kept.length()),
-            Place::Parts(parts) => parts.complete_length,
-        })
+        self.holding.length()
     }
 
     /// How many bytes of the body are held now.
     pub fn arrived(&self) -> u64 {
-        self.holding.with(|place| match place {
-            Place::Arriving(spool) => spool.arrived(),
-            Place::Kept(kept) => kept.length(),
-            Place::Parts(parts) => parts.held(),
-        })
+        self.holding.arrived()
     }
 
     /// Whether bytes of the body are arriving.
     pub fn is_arriving(&self) -> bool {
-        self.holding.with(|place| match place {
-            Place::Arriving(spool) => spool.is_open(),
-            Place::Kept(_) => false,
-            Place::Parts(parts) => parts.is_arriving(),
-        })
+        self.holding.is_arriving()
     }
 
     /// Whether only parts of the body are held, and what is missing is not arriving either.
@@ -140,7 +108,7 @@ impl Stored {
 
     /// Whether what is missing of the body can be fetched by itself (RFC 9111 §3.4 asks for a strong validator), and kept.
     pub fn is_mendable(&self) -> bool {
-        self.holding.mendable && !self.holding.is_damaged()
+        self.packed.is_mendable() && !self.holding.is_damaged()
     }
 
     /// The first bytes of `range` that are neither held nor arriving (RFC 9111 §3.3). A hole behind which nothing is
@@ -188,142 +156,11 @@ impl Stored {
 
     /// Notes that this stored response was used to answer a request: it is worth more to keep.
     pub fn note_use(&self) {
-        let holding = &self.holding;
-        holding.home.counts.hits.fetch_add(1, Ordering::Relaxed);
-        holding.uses.fetch_add(1, Ordering::Relaxed);
-        // The keeper is told once per round, however often a hot one is used.
-        if !holding.used_since.load(Ordering::Relaxed) && !holding.used_since.swap(true, Ordering::Relaxed) {
-            holding.home.note_used(Arc::clone(holding));
-        }
+        self.holding.note_use();
     }
 
     pub(crate) fn holding(&self) -> &Arc<Holding> {
         &self.holding
-    }
-}
-
-impl Holding {
-    pub(crate) fn new(
-        id: u64,
-        key: CacheKey,
-        home: Arc<Home>,
-        place: Place,
-        uses: u64,
-        mendable: bool,
-    ) -> Self {
-        Self {
-            id,
-            key,
-            home,
-            place: Mutex::new(place),
-            uses: AtomicU64::new(uses),
-            used_since: AtomicBool::new(false),
-            damaged: AtomicBool::new(false),
-            struck_out: AtomicBool::new(false),
-            written: AtomicBool::new(false),
-            mendable,
-        }
-    }
-
-    pub(crate) fn home(&self) -> &Arc<Home> {
-        &self.home
-    }
-
-    /// Looks at where the body is.
-    pub(crate) fn with<R>(&self, look: impl FnOnce(&Place) -> R) -> R {
-        look(&lock(&self.place))
-    }
-
-    /// Changes where the body is. Who follows a spool goes on following it.
-    pub(crate) fn put<R>(&self, change: impl FnOnce(&mut Place) -> R) -> R {
-        change(&mut lock(&self.place))
-    }
-
-    /// Whether it has a record.
-    pub(crate) fn is_written(&self) -> bool {
-        self.written.load(Ordering::Relaxed)
-    }
-
-    /// It has a record from now on.
-    pub(crate) fn written(&self) {
-        self.written.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether what is missing of it can be fetched by itself.
-    pub(crate) fn is_mendable(&self) -> bool {
-        self.mendable
-    }
-
-    /// How often it was used; the next use is noted again.
-    pub(crate) fn take_uses(&self) -> u64 {
-        self.used_since.store(false, Ordering::Relaxed);
-        self.uses()
-    }
-
-    pub(crate) fn uses(&self) -> u64 {
-        self.uses.load(Ordering::Relaxed)
-    }
-
-    /// The bytes `lost` of `kept` are not on the disk as they were stored. What can be mended becomes a body held in
-    /// part; else no lookup finds it from now on, and the file goes, so that the next copy of the same content takes its
-    /// place. To be called where waiting for the disk is allowed.
-    pub(crate) fn found_damaged(self: &Arc<Self>, kept: &Arc<Kept>, lost: &Range<u64>) {
-        let is_mendable = self.mendable && self.put(|place| lose(place, kept, lost));
-        if !is_mendable && self.damaged.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        if let Kept::Content(fingerprint) = &**kept {
-            self.home.hot.remove(&fingerprint.digest);
-            if !is_mendable {
-                self.home.content.remove(&fingerprint.digest, || true);
-            }
-        }
-        tracing::warn!(
-            key = self.key.as_str(),
-            ?lost,
-            mended = is_mendable,
-            "stored body damaged or missing"
-        );
-        self.home.note_damaged(Arc::clone(self));
-    }
-
-    /// Keeps the whole, verified body in memory for the next reader.
-    pub(crate) fn warm(&self, print: &Fingerprint, body: Bytes) {
-        let hot = &self.home.hot;
-        hot.put(print, body);
-        // Struck out before the body was put there, its removal may have come too early to see it.
-        if self.struck_out.load(Ordering::Acquire) {
-            hot.remove(&print.digest);
-        }
-    }
-
-    /// It is in no ledger any more. To be called before its content leaves memory.
-    pub(crate) fn strike_out(&self) {
-        self.struck_out.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
-    }
-}
-
-/// Takes `lost` of `kept` away from what is held and says whether anything is left.
-fn lose(place: &mut Place, kept: &Arc<Kept>, lost: &Range<u64>) -> bool {
-    if let Place::Kept(whole) = place
-        && Arc::ptr_eq(whole, kept)
-    {
-        let length = kept.length();
-        let mut parts = Parts::new(Some(length));
-        parts.add(&Piece { first: 0, length, at: 0, kept: Arc::clone(kept) });
-        *place = Place::Parts(Box::new(parts));
-    }
-    match place {
-        Place::Parts(parts) => {
-            parts.lose(kept, lost);
-            !parts.pieces().is_empty() || parts.is_unsettled()
-        }
-        // It came anew meanwhile.
-        Place::Arriving(_) | Place::Kept(_) => true,
     }
 }
 

@@ -124,11 +124,14 @@ impl Sweep {
     fn recover(&mut self, shelf: &Shelf) {
         let parts = self.recovery..(self.recovery + PARTS).min(256);
         self.recovery = parts.end;
-        for digest in parts
-            .filter_map(|part| u8::try_from(part).ok())
-            .flat_map(|part| shelf.home.content.beginning_with(part))
-        {
-            shelf.remove_orphan(&digest);
+        for part in parts.filter_map(|part| u8::try_from(part).ok()) {
+            let mut found = shelf.home.content.beginning_with(part);
+            // Nearly all of it is referred to, which costs one lock here and one for each there.
+            found.retain({
+                let ledger = lock(&shelf.ledger);
+                move |digest| !ledger.refers_to(digest)
+            });
+            found.iter().for_each(|digest| shelf.remove_orphan(digest));
         }
     }
 }
@@ -187,11 +190,10 @@ fn flush(shelf: &Shelf, journal: &Journal) -> io::Result<()> {
 
 fn write_snapshot(shelf: &Shelf, journal: &Journal, clean: bool) -> io::Result<()> {
     journal.snapshot(clean, |write| {
-        for stored in shelf.index.all() {
-            let holding = stored.holding();
+        for holding in shelf.index.all() {
             let standing = lock(&shelf.ledger).standing(holding.id);
             let Some((uses, priority)) = standing.filter(|_| !holding.is_damaged()) else { continue };
-            holding.with(|place| match Record::new(holding.id, &holding.key, stored.head(), place) {
+            holding.with_head(|head, place| match Record::new(holding.id, &holding.key, head, place) {
                 Some(record) => write(&Change::Keep(record.used(uses, priority.to_bits()))),
                 None => Ok(()),
             })?;

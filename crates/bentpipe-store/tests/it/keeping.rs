@@ -1,5 +1,7 @@
 //! What is stored: replaced, freshened, invalidated, evicted.
 
+use std::sync::Arc;
+
 use bentpipe_store::{Error, Limits, Store};
 use bytes::Bytes;
 use http::HeaderValue;
@@ -160,6 +162,19 @@ async fn what_is_arriving_is_listed_as_such() {
     arrival.write(Bytes::from_static(b"456789")).await.unwrap();
     arrival.commit(None).await.unwrap();
     assert_eq!(listed(&store), (false, 10, Some(10)));
+}
+
+#[tokio::test]
+async fn a_fresh_head_is_another_stored_response_and_a_second_lookup_is_not() {
+    let (_folder, store) = empty(LIMITS);
+    let inserted = keep(&store, "a", &body(10)).await;
+    let found = || Arc::clone(store.lookup(&key("a")).get(0).unwrap());
+    let before = found();
+    assert!(before.is_same(&found()) && before.is_same(&inserted));
+    let fresh = store.freshen(&key("a"), &before, head("\"fresh\""));
+    assert!(fresh.is_same(&found()) && !before.is_same(&fresh));
+    keep(&store, "b", &body(10)).await;
+    assert!(!before.is_same(store.lookup(&key("b")).get(0).unwrap()));
 }
 
 #[tokio::test]

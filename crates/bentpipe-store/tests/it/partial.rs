@@ -208,3 +208,36 @@ async fn a_body_of_which_nothing_is_left_is_a_miss_and_healed_by_the_next() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_invalidated_while_it_arrived_is_not_taken_up_after_a_kill() {
+    let (folder, store) = empty(LIMITS);
+    let (mut arrival, _stored) = insert_strong(&store, "a", Some(5_000_000));
+    write(&mut arrival, &body(4_000_000), 50_000).await;
+    until(|| std::fs::metadata(folder.path().join("journal-0")).is_ok_and(|file| file.len() > 400)).await;
+    assert_eq!(store.invalidate(&key("a")), 1);
+    let killed = copy(folder.path());
+    let store = open(killed.path());
+    until(|| files(&killed.path().join("tmp")).is_empty()).await;
+    tokio::time::advance(std::time::Duration::from_secs(5)).await;
+    tokio::task::spawn_blocking(|| ()).await.unwrap();
+    assert!(store.lookup(&key("a")).is_empty());
+}
+
+#[tokio::test]
+async fn an_older_response_that_ends_later_does_not_replace_the_newer_one() {
+    let (_folder, store) = empty(LIMITS);
+    for mendable in [true, false] {
+        let tag = |tag: &str| if mendable { format!("\"{tag}\"") } else { format!("W/\"{tag}\"") };
+        let path = tag("a").replace(['"', '/'], "");
+        let mut newer = head(&tag("new"));
+        newer.response_time += std::time::Duration::from_secs(10);
+        let (mut slow, _) = store.insert(key(&path), head(&tag("old")), Some(10_000)).unwrap();
+        let (mut fast, _) = store.insert(key(&path), newer, Some(9_000)).unwrap();
+        write(&mut fast, &body(9_000), 9_000).await;
+        fast.commit(None).await.unwrap();
+        write(&mut slow, &body(10_000), 9_000).await;
+        assert!(matches!(slow.commit(None).await, Err(Error::Invalidated)));
+        assert_eq!((store.lookup(&key(&path)).len(), fetch(&store, &path).await.unwrap().len()), (1, 9_000));
+    }
+}
