@@ -23,6 +23,7 @@ use crate::handle::{Handler, Refreshing};
 use crate::listen;
 use crate::listen::connection::Server;
 use crate::observe::log::{AccessLog, Reopen};
+use crate::observe::tally::Tally;
 use crate::standing::Standings;
 use crate::upstream::Upstream;
 use crate::upstream::connect::{Connector, buffer};
@@ -50,12 +51,15 @@ impl Proxy {
         let listeners = bind(&config.listen, &config.link.spec)?;
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
         let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
-        let folder = config.cache.dir.clone();
-        let store = tokio::task::spawn_blocking(move || open_store(&folder, limits)).await??;
+        let (folder, min_free) = (config.cache.dir.clone(), config.cache.min_free.map(|bytes| bytes.0));
+        let open = move || open_store(&folder, limits).inspect(|store| store.keep_free(min_free));
+        let store = tokio::task::spawn_blocking(open).await??;
         let log = AccessLog::open(&config.log).context("log.access")?;
         let reopen = log.as_ref().map(AccessLog::reopen).unwrap_or_default();
+        let tally = Tally::default();
+        let log = log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>);
         let readers: Arc<[Box<dyn Reader>]> =
-            log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>).collect();
+            log.chain([Box::new(tally.clone()) as Box<dyn Reader>]).collect();
         let link = SharedLink::new(config.link.trace.model(config.link.spec.clone()));
         link.set_classes(config.link.classes);
         let drain = Drain::new();
@@ -78,7 +82,7 @@ impl Proxy {
             drain: drain.clone(),
             refreshing: Refreshing::default(),
         });
-        let uplink = Uplink { link, standings, gauge: connector.gauge().clone() };
+        let uplink = Uplink { link, standings, gauge: connector.gauge().clone(), tally };
         let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));
         let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;
         let server = Arc::new(Server::new(handler, drain.clone(), &config));

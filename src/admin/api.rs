@@ -4,9 +4,11 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use linkio::{Accounting, BitRate, Class, ClientKey, LaneState, Usage};
-use rfc9111::CacheKey;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::selection::NO_URL;
+use super::stock::Purge;
 use super::{Admin, Uplink};
 use crate::upstream::estimate::Summary;
 
@@ -19,11 +21,32 @@ pub(crate) fn answer(admin: &Admin, method: &Method, path: &str, content: &[u8])
     match route {
         ("GET", "/v1/link") => link(admin),
         ("PUT", "/v1/link") => with(content, |given| set_link(admin, &given)),
-        ("GET", "/v1/cache") => (StatusCode::OK, json!({ "folder": admin.folder(), "stats": admin.stats() })),
+        ("GET", "/v1/cache") => (StatusCode::OK, cache(admin)),
+        ("GET", "/v1/cache/survey") => (StatusCode::OK, admin.survey()),
         ("GET", "/v1/cache/responses") => (StatusCode::OK, json!({ "responses": admin.list() })),
-        ("POST", "/v1/cache/purge") => with(content, |given| purge(admin, &given)),
+        ("POST", "/v1/cache/list") => {
+            with(content, |given| carried(given, |asked| admin.list_selected(asked)))
+        }
+        ("POST", "/v1/cache/show") => with(content, |given| show(admin, &given)),
+        ("POST", "/v1/cache/purge") => with(content, |given| purge(admin, given)),
+        ("POST", "/v1/cache/pin") => with(content, |given| carried(given, |asked| admin.pin_selected(asked))),
+        ("GET", "/v1/cache/verification") => (StatusCode::OK, admin.verifications().progress()),
+        ("POST", "/v1/cache/verification") => {
+            with(content, |given| carried(given, |asked| admin.verify(asked)))
+        }
         ("POST", "/v1/explain") => with(content, |given| explain(admin, &given)),
         _ => failed(StatusCode::NOT_FOUND, "there is no such route"),
+    }
+}
+
+fn cache(admin: &Admin) -> Value {
+    json!({ "folder": admin.folder(), "stats": admin.stats(), "answers": admin.answers() })
+}
+
+fn show(admin: &Admin, given: &Value) -> Reply {
+    match given["url"].as_str() {
+        Some(url) => told(admin.show(url)),
+        None => failed(StatusCode::BAD_REQUEST, NO_URL),
     }
 }
 
@@ -47,7 +70,7 @@ fn link(admin: &Admin) -> Reply {
 
 /// The link as JSON. Bytes are payload.
 fn shown(uplink: &Uplink, trace: &str) -> Value {
-    let Uplink { link, standings, gauge } = uplink;
+    let Uplink { link, standings, gauge, .. } = uplink;
     let (state, shares) = (link.snapshot(), link.shares());
     let lane = |lane: &LaneState| {
         json!({
@@ -112,31 +135,31 @@ fn set_link(admin: &Admin, given: &Value) -> Reply {
     }
 }
 
-/// Drops what is stored for `url`, for everything that begins with it where it ends in `*`, or at all.
-fn purge(admin: &Admin, given: &Value) -> Reply {
-    let purged = match given["url"].as_str() {
-        None if given["all"] == true => Some(admin.purge_prefix("")),
-        Some(url) => match url.strip_suffix('*') {
-            Some(prefix) => key_prefix(prefix).map(|prefix| admin.purge_prefix(&prefix)),
-            None => CacheKey::parse(url).map(|key| admin.purge(&key)),
-        },
-        None => None,
+/// What a purge may say in place of a whole [`Purge`]: a URL, everything that begins with it where it ends in `*`, or
+/// all.
+fn purge(admin: &Admin, given: Value) -> Reply {
+    let asked = if given.get("selection").is_some() {
+        read(given)
+    } else {
+        read(given).map(|selection| Purge { selection, ..Purge::default() })
     };
-    match purged {
-        Some(purged) => (StatusCode::OK, json!({ "purged": purged })),
-        None => failed(StatusCode::BAD_REQUEST, NO_URL),
-    }
+    told(asked.and_then(|asked| admin.purge_selected(&asked)))
 }
 
-/// What the keys begin with that are meant by the beginning of a URL. With a path it is a URL itself and has a normal
-/// form; a host that may go on has none but its small letters.
-fn key_prefix(prefix: &str) -> Option<String> {
-    let (scheme, rest) = prefix.split_once("://")?;
-    if rest.contains(['/', '?']) {
-        return CacheKey::parse(prefix).map(|key| key.as_str().to_owned());
+/// Reads what was given and has it carried out.
+fn carried<T: DeserializeOwned>(given: Value, carry_out: impl FnOnce(&T) -> Result<Value, String>) -> Reply {
+    told(read(given).and_then(|given| carry_out(&given)))
+}
+
+fn read<T: DeserializeOwned>(given: Value) -> Result<T, String> {
+    serde_json::from_value(given).map_err(|error| format!("not what is expected here: {error}"))
+}
+
+fn told(reply: Result<Value, String>) -> Reply {
+    match reply {
+        Ok(reply) => (StatusCode::OK, reply),
+        Err(why) => failed(StatusCode::BAD_REQUEST, why),
     }
-    let scheme = scheme.to_ascii_lowercase();
-    ["http", "https"].contains(&scheme.as_str()).then(|| format!("{scheme}://{}", rest.to_ascii_lowercase()))
 }
 
 fn explain(admin: &Admin, given: &Value) -> Reply {
@@ -158,32 +181,9 @@ fn explain(admin: &Admin, given: &Value) -> Reply {
     }
 }
 
-const NO_URL: &str = "expected a URL such as http://example.org/page";
-
 /// `reply` as the content of a response.
 pub(crate) fn content(reply: &Value) -> Bytes {
     let mut text = reply.to_string();
     text.push('\n');
     text.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(prefix: &str, expected: Option<&str>) {
-        assert_eq!(key_prefix(prefix).as_deref(), expected, "{prefix}");
-    }
-
-    #[test]
-    fn prefixes_take_the_form_of_keys() {
-        check("http://example.org/", Some("http://example.org/"));
-        check("HTTP://Example.org:80/A", Some("http://example.org/A"));
-        check("http://example.org?q=", Some("http://example.org/?q="));
-        check("http://Example.o", Some("http://example.o"));
-        check("http://", Some("http://"));
-        check("ftp://example.org/", None);
-        check("example.org", None);
-        check("", None);
-    }
 }

@@ -82,7 +82,8 @@ impl Operator {
             bail!("no running bentpipe could be asked, and there is no cache folder at {}", folder.display());
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
+        // Whoever looks at a folder evicts nothing from it: the proxy it is of may have been given another size.
+        let limits = Limits { max_size: u64::MAX, max_object_size: u64::MAX };
         let opened = {
             let _entered = runtime.enter();
             Store::open(folder, limits)
@@ -90,9 +91,10 @@ impl Operator {
         let store = match opened {
             Ok(store) => store,
             Err(Error::Locked) => bail!(
-                "{}: it is in use by a running bentpipe whose control socket is off or not yours; ask as the user who \
-                 runs it, name its socket with --control PATH, or stop it",
-                folder.display()
+                "{}: it is in use by a running bentpipe whose control socket is off or not yours, which holds the lock \
+                 {}; ask as the user who runs it, name its socket with --control PATH, or stop it",
+                folder.display(),
+                folder.join("lock").display()
             ),
             Err(error) => return Err(error).with_context(|| folder.display().to_string()),
         };
@@ -107,6 +109,11 @@ impl Operator {
             Self::Proxy(Running { socket, .. }) => format!("at {}", socket.display()),
             Self::Folder { .. } => "none is running; this is its folder".to_owned(),
         }
+    }
+
+    /// Whether a running proxy is asked.
+    pub(crate) fn is_proxy(&self) -> bool {
+        matches!(self, Self::Proxy(_))
     }
 
     /// Asks for one thing and returns the answer.

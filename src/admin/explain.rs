@@ -144,7 +144,7 @@ fn fallback(presented: &Presented<'_>, stored: &StoredResponse, situation: &Situ
     }
 }
 
-fn source(source: LifetimeSource) -> &'static str {
+pub(crate) fn source(source: LifetimeSource) -> &'static str {
     match source {
         LifetimeSource::SMaxage => "s-maxage",
         LifetimeSource::MaxAge => "max-age",

@@ -4,7 +4,10 @@
 pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod explain;
+pub(crate) mod selection;
 pub(crate) mod socket;
+pub(crate) mod stock;
+pub(crate) mod verification;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,14 +15,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bentpipe_store::{Stats, Store, Summary};
 use linkio::{LinkModel, LinkSpec, SharedLink, SpecError};
-use rfc9111::{CacheKey, Policy, Rules, Situation};
+use rfc9111::{Policy, Rules, Situation};
 
 use crate::clock::Clock;
 use crate::config::{Config, LinkTrace, trace};
+use crate::observe::tally::{Tallied, Tally};
 use crate::standing::Standings;
 use crate::upstream::destination;
 use crate::upstream::gauge::Gauge;
 use explain::Explanation;
+use verification::{Verifications, Verify};
 
 /// The operator's hold on a running proxy, or on a cache folder that no proxy has open.
 pub(crate) struct Admin {
@@ -34,6 +39,9 @@ pub(crate) struct Admin {
     accounts: usize,
     policy: Policy,
     destinations: destination::Rules,
+    verifications: Verifications,
+    /// What the cache may take, in bytes, where the store itself does not know.
+    limit: Option<u64>,
 }
 
 /// What an operator sees of the way to the origins.
@@ -41,6 +49,7 @@ pub(crate) struct Uplink {
     pub(crate) link: SharedLink,
     pub(crate) standings: Arc<Standings>,
     pub(crate) gauge: Gauge,
+    pub(crate) tally: Tally,
 }
 
 impl Admin {
@@ -56,6 +65,8 @@ impl Admin {
             accounts: config.admission.users.len(),
             policy: config.cache.policy(),
             destinations: destination::Rules::new(config.destinations.clone(), config.listen.clone()),
+            verifications: Verifications::default(),
+            limit: None,
         }
     }
 
@@ -71,6 +82,8 @@ impl Admin {
             accounts: config.admission.users.len(),
             policy: config.cache.policy(),
             destinations: destination::Rules::new(config.destinations.clone(), config.listen.clone()),
+            verifications: Verifications::default(),
+            limit: Some(config.cache.size.0),
         }
     }
 
@@ -109,7 +122,27 @@ impl Admin {
 
     /// What the cache holds, in figures.
     pub(crate) fn stats(&self) -> Stats {
-        self.store.stats()
+        let stats = self.store.stats();
+        Stats { limit: self.limit.unwrap_or(stats.limit), ..stats }
+    }
+
+    /// How often the cache could answer; none where no proxy is running.
+    pub(crate) fn answers(&self) -> Option<Tallied> {
+        self.uplink.as_ref().map(|uplink| uplink.tally.counted())
+    }
+
+    /// The verification that runs, or the last one.
+    pub(crate) fn verifications(&self) -> &Verifications {
+        &self.verifications
+    }
+
+    /// Begins to verify what is stored; says how far it is.
+    ///
+    /// # Errors
+    /// If that is going on already.
+    pub(crate) fn verify(&self, asked: &Verify) -> Result<serde_json::Value, String> {
+        self.verifications.begin(&self.store, asked)?;
+        Ok(self.verifications.progress())
     }
 
     /// The folder of the cache.
@@ -120,19 +153,6 @@ impl Admin {
     /// Everything the cache holds.
     pub(crate) fn list(&self) -> Vec<Summary> {
         self.store.list()
-    }
-
-    /// Drops every stored response of `key`; says how many there were.
-    pub(crate) fn purge(&self, key: &CacheKey) -> usize {
-        self.store.invalidate(&self.rules.normalise(key.clone()))
-    }
-
-    /// Drops every stored response whose key begins with `prefix`; says how many there were.
-    pub(crate) fn purge_prefix(&self, prefix: &str) -> usize {
-        let mut keys: Vec<String> = self.list().into_iter().map(|stored| stored.key).collect();
-        keys.dedup();
-        let meant = keys.iter().filter(|key| key.starts_with(prefix));
-        meant.filter_map(|key| CacheKey::parse(key)).map(|key| self.purge(&key)).sum()
     }
 
     /// What would be decided now for a GET of `target` with `headers`, and why.

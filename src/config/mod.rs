@@ -73,6 +73,8 @@ pub struct CacheConfig {
     pub size: ByteCount,
     /// The largest single body that is stored, in bytes; at most `size`.
     pub max_object: ByteCount,
+    /// What the cache leaves free of its file system, in bytes; `None` for a twentieth of it, but no more than 512 MB.
+    pub min_free: Option<ByteCount>,
     /// Response fields that replace Cache-Control and Expires, the most applicable first (RFC 9213 section 2.2).
     pub targeted: Vec<HeaderName>,
     /// What is decided in place of origins: the first rule that matches counts.
@@ -259,6 +261,7 @@ impl Config {
                 rules: Vec::new(),
                 packs: Vec::new(),
                 targeted: Vec::new(),
+                min_free: None,
             },
             link: LinkConfig::default(),
             destinations: Destinations { allow: Vec::new(), connect_ports: vec![443, 563, 8443] },

@@ -141,6 +141,16 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..LIST
     },
     OptionRow {
+        key: "cache.min_free",
+        flag: Some("cache-min-free"),
+        value_name: "BYTES",
+        help: "Room that the cache leaves free on its disk, in bytes: what is worth least goes, and nothing is stored, \
+               while there is less; auto is a twentieth of the disk, but no more than 512M.",
+        set: |config, given| put(&mut config.cache.min_free, given, value::parse_free),
+        get: |config| vec![value::print_free(&config.cache.min_free)],
+        ..VALUE
+    },
+    OptionRow {
         key: "link.spec",
         flag: Some("link"),
         value_name: "RATES",

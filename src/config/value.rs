@@ -72,6 +72,18 @@ pub(super) fn print_body_size(size: &Option<ByteCount>) -> String {
     size.as_ref().map_or_else(|| "unlimited".to_owned(), ToString::to_string)
 }
 
+pub(super) fn parse_free(text: &str) -> Result<Option<ByteCount>, String> {
+    match text {
+        "auto" => Ok(None),
+        "0" => Ok(Some(ByteCount(0))),
+        _ => parse_size(text).map(Some).map_err(|expected| format!("{expected}, 0, or auto")),
+    }
+}
+
+pub(super) fn print_free(size: &Option<ByteCount>) -> String {
+    size.as_ref().map_or_else(|| "auto".to_owned(), ToString::to_string)
+}
+
 pub(super) fn parse_link(text: &str) -> Result<LinkSpec, String> {
     text.parse().map_err(|error: SpecError| error.about_part())
 }

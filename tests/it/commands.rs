@@ -11,12 +11,12 @@ use testkit::origin::Origin;
 use testkit::reply::Reply;
 
 /// A home of a test's own, in which nothing else runs.
-struct Home(TempDir);
+pub(crate) struct Home(TempDir);
 
 /// A proxy that ends with its test.
-struct Served {
+pub(crate) struct Served {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Drop for Served {
@@ -27,15 +27,15 @@ impl Drop for Served {
 }
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bentpipe"));
         command.env_clear().env("HOME", self.path()).env("XDG_RUNTIME_DIR", self.path());
         command.args(arguments);
@@ -43,7 +43,7 @@ impl Home {
     }
 
     /// Starts a proxy on a free port whose cache is in the folder `name`, and waits until it serves.
-    fn serve(&self, name: &str, flags: &[&str]) -> Served {
+    pub(crate) fn serve(&self, name: &str, flags: &[&str]) -> Served {
         let folder = self.folder(name);
         let fixed = ["--listen", "127.0.0.1:0", "--cache-dir", &folder];
         let open = ["--allow-destination", "127.0.0.1:1-65535"];
@@ -58,19 +58,19 @@ impl Home {
         Served { child, address }
     }
 
-    fn folder(&self, name: &str) -> String {
+    pub(crate) fn folder(&self, name: &str) -> String {
         self.path().join(name).to_string_lossy().into_owned()
     }
 
     /// What a command prints; it must succeed.
-    fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.command(arguments).output().expect("a run");
         assert!(status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&stderr));
         String::from_utf8(stdout).expect("text")
     }
 
     /// What a command says is wrong; it must exit with `code`.
-    fn fail(&self, arguments: &[&str], code: i32) -> String {
+    pub(crate) fn fail(&self, arguments: &[&str], code: i32) -> String {
         let Output { status, stdout, stderr } = self.command(arguments).output().expect("a run");
         assert_eq!(status.code(), Some(code), "{arguments:?}: {}", String::from_utf8_lossy(&stdout));
         String::from_utf8(stderr).expect("text").trim_end().to_owned()
@@ -78,6 +78,13 @@ impl Home {
 }
 
 impl Served {
+    /// Ends the proxy as a service manager would, and waits until it has ended.
+    pub(crate) fn stop(mut self) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("a signal");
+        self.child.wait().expect("its end");
+    }
+
     fn port(&self) -> String {
         self.address.port().to_string()
     }
@@ -149,7 +156,7 @@ async fn what_is_stored_is_shown_explained_and_purged() {
         let response = client::get(served.address, &origin.url(path)).await.expect("a response");
         assert_eq!(response.text(), "hello");
     }
-    assert_eq!(home.run(&["cache", "ls"]).lines().count(), 3);
+    assert_eq!(home.run(&["cache", "ls"]).lines().count(), 3 + 1);
     let shown = home.run(&["cache", "show", &origin.url("/a")]);
     for part in
         ["  status     200\n", "  length     5 B\n", "  type       text/plain\n", " GMT\n", "\n  decision "]
@@ -170,7 +177,7 @@ async fn what_is_stored_is_shown_explained_and_purged() {
     assert_eq!(home.fail(&["cache", "show", &one], 1), format!("bentpipe: nothing is stored for {one}"));
     assert_eq!(home.run(&["cache", "purge", &origin.url("/*")]), "purged 2 stored responses\n");
     assert_eq!(home.run(&["cache", "purge", "--all"]), "purged 0 stored responses\n");
-    assert!(home.fail(&["cache", "purge"], 2).contains("required"));
+    assert!(home.fail(&["cache", "purge"], 2).contains("say what to purge"));
 }
 
 #[test]

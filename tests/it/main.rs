@@ -1,6 +1,7 @@
 //! The one integration binary: a module for each feature.
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+mod cache_commands;
 mod commands;
 mod conformance;
 mod control;

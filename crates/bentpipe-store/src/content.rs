@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +58,11 @@ impl Content {
             unsynced: Mutex::default(),
             is_ours,
         }
+    }
+
+    /// The cache folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Makes `tmp/` if need be and deletes what an earlier process left there, but for the files named in `wanted`.
@@ -142,6 +147,10 @@ impl Content {
         }) {
             tracing::debug!(%error, "content file not removed");
         }
+        // Its folders go with the last file in them: 65536 empty ones would take 256 MiB. Nobody can be placing
+        // anything there now, since one stripe is for all digests that begin with the same byte.
+        let path = self.path(digest);
+        drop(path.ancestors().skip(1).take(2).try_for_each(fs::remove_dir));
     }
 
     /// Opens the content of `digest`. Whether its bytes are what was stored shows when they are read.
@@ -188,6 +197,19 @@ impl Content {
             }
         }
         found
+    }
+
+    /// What an empty folder takes on this file system, in bytes.
+    pub(crate) fn folder_cost(&self) -> u64 {
+        // A folder that once held many files stays large, so this one may be no measure.
+        blocks(&self.temporary).min(4096)
+    }
+
+    /// The bytes on disk of the folders that are always there.
+    pub(crate) fn frame(&self) -> u64 {
+        let content = self.folder.join("content-v2");
+        let sha256 = content.join("sha256");
+        [&self.folder, &self.temporary, &content, &sha256].map(|folder| blocks(folder)).iter().sum()
     }
 
     /// The path of a content file. A test pins it to what cacache writes.
@@ -263,6 +285,12 @@ impl Drop for Temporary {
             Err(_) => remove(),
         }
     }
+}
+
+/// What `path` takes on disk, in bytes; nothing when it is not there.
+fn blocks(path: &Path) -> u64 {
+    // The unit of st_blocks is 512 bytes, whatever the file system's own.
+    fs::symlink_metadata(path).map_or(0, |metadata| metadata.blocks() * 512)
 }
 
 /// Removes a file, or a folder with all that is in it.
@@ -371,6 +399,8 @@ mod tests {
         assert!(content.open(&digest).is_ok());
         content.remove(&digest, || true);
         assert!(matches!(content.open(&digest), Err(Error::Damaged)));
+        let sha256 = content.folder.join("content-v2/sha256");
+        assert_eq!(names(&sha256).count(), 0, "its folders go with it");
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub enum Error {
     /// The disk failed lately (full, read-only, broken); storing is tried again after a while.
     #[error("the disk failed lately, nothing is stored for a while")]
     Unavailable,
+    /// There is no room: the disk has less space left than is to be kept free, or what is pinned takes all of the cache.
+    #[error("the cache is full of pinned responses, or the disk has too little space left")]
+    NoRoom,
     /// The stored response left the index before its body had arrived: invalidated, or the store was closed.
     #[error("the stored response was invalidated while its body arrived")]
     Invalidated,

@@ -16,6 +16,7 @@ use crate::content::Content;
 use crate::holding::Holding;
 use crate::hot::Hot;
 use crate::locked::lock;
+use crate::room::Room;
 
 /// How long nothing is stored after the disk failed.
 const REST: Duration = Duration::from_secs(10);
@@ -30,6 +31,8 @@ pub(crate) struct Home {
     pub(crate) bell: Notify,
     /// The disk's health.
     pub(crate) health: Health,
+    /// Whether there is room for more.
+    pub(crate) room: Room,
     /// What happened so far.
     pub(crate) counts: Counts,
     used: Mutex<Vec<Arc<Holding>>>,
@@ -54,6 +57,7 @@ impl Home {
     /// Nothing noticed yet.
     pub(crate) fn new(content: Content) -> Self {
         Self {
+            room: Room::new(content.folder()),
             content,
             hot: Hot::new(),
             bell: Notify::new(),

@@ -65,6 +65,11 @@ impl Hot {
         if print.length > LARGEST { None } else { self.bodies.get(&print.digest) }
     }
 
+    /// The bytes that all bodies take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bodies.weight()
+    }
+
     /// Takes `body`, which must be all of what `print` identifies, verified; nothing else is taken.
     pub(crate) fn put(&self, print: &Fingerprint, body: Bytes) {
         if print.length <= LARGEST && body.len() as u64 == print.length {

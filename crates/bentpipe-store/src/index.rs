@@ -85,6 +85,14 @@ impl Index {
         })
     }
 
+    /// What is stored under the keys that are meant, a shard at a time: no lock is held while the caller looks at it.
+    pub(crate) fn matching(&self, is_meant: impl Fn(&str) -> bool) -> impl Iterator<Item = Arc<Holding>> {
+        self.shards.iter().flat_map(move |shard| {
+            let shard = read(shard);
+            shard.iter().filter(|holding| is_meant(holding.key.as_str())).cloned().collect::<Vec<_>>()
+        })
+    }
+
     fn hash(&self, key: &CacheKey) -> u64 {
         self.hasher.hash_one(key.as_str())
     }

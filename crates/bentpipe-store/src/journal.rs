@@ -18,6 +18,12 @@ use crate::record::Change;
 
 /// A snapshot is due when the journals are this much larger than it. Bytes.
 const GROWTH: u64 = 16 << 20;
+/// In a small folder it is due when they are larger than it by this part of what the folder may take, but not for
+/// less than so many bytes.
+const SHARE: u64 = 64;
+const SMALL: u64 = 256 << 10;
+/// The unit in which the file system hands out space.
+const PAGE: u64 = 4096;
 /// A snapshot is due when a start would have to read more journals than this.
 const MANY: usize = 4;
 /// No journal of ours has a number beyond this; there is always a next one.
@@ -125,12 +131,24 @@ impl Journal {
         !lock(&self.pending).frames.is_empty()
     }
 
-    /// Whether the journals have outgrown the snapshot.
-    pub(crate) fn is_snapshot_due(&self) -> bool {
+    /// Whether the journals have outgrown the snapshot, in a folder that may take `limit` bytes.
+    pub(crate) fn is_snapshot_due(&self, limit: u64) -> bool {
         let lost = lock(&self.pending).lost;
         let writing = lock(&self.writing);
         let journals = writing.older_bytes + writing.written;
-        lost || writing.older.len() > MANY || journals > writing.snapshot_bytes + GROWTH
+        // What is out of date in them takes room from what is stored: little of a large cache, no more of a small one.
+        let growth = (limit / SHARE).clamp(SMALL, GROWTH);
+        lost || writing.older.len() > MANY || journals > writing.snapshot_bytes + growth
+    }
+
+    /// The bytes that snapshot and journals take on disk, with what waits for a flush.
+    pub(crate) fn on_disk(&self) -> u64 {
+        let pending = lock(&self.pending).frames.len() as u64;
+        let writing = lock(&self.writing);
+        let pages = |bytes: u64| bytes.div_ceil(PAGE) * PAGE;
+        // Each older journal ends somewhere in a page.
+        let older = writing.older_bytes + writing.older.len() as u64 * PAGE / 2;
+        pages(writing.snapshot_bytes) + pages(writing.written + pending) + older
     }
 
     /// Replaces snapshot and journals by a snapshot of the present state, which `write_all` puts down frame by frame

@@ -130,7 +130,8 @@ impl Shelf {
             }
             holding.put(|place| put_kept(place, *first, spool, kept));
             let orphans = self.write_record(holding)?;
-            let replaced = take_replaced(responses, holding);
+            let replaced = take_replaced(responses, holding, |id| lock(&self.ledger).is_pinned(id));
+            self.inherit_pin(holding, &replaced);
             replaced.iter().for_each(|other| self.append_drop(other));
             Some((replaced, orphans))
         });
@@ -186,9 +187,13 @@ fn is_outdated(responses: &Responses, holding: &Holding) -> bool {
     responses.iter().filter(same).any(|other| recency(other) > recency(holding))
 }
 
-/// Takes out what `holding` replaces: kept responses for the same nominated fields, and the oldest of too many. A
+/// Takes out what `holding` replaces: kept responses for the same nominated fields, and the oldest of too many that is not pinned. A
 /// response that is held in part replaces only such.
-fn take_replaced(responses: &mut Responses, holding: &Holding) -> Vec<Arc<Holding>> {
+fn take_replaced(
+    responses: &mut Responses,
+    holding: &Holding,
+    is_pinned: impl Fn(u64) -> bool,
+) -> Vec<Arc<Holding>> {
     let is_part = |holding: &Holding| holding.with(|place| matches!(place, Place::Parts(_)));
     let is_settled = |holding: &Holding| {
         holding.with(|place| match place {
@@ -203,7 +208,7 @@ fn take_replaced(responses: &mut Responses, holding: &Holding) -> Vec<Arc<Holdin
     responses.retain(|other| {
         let may_go = other.id != holding.id && is_settled(other);
         let same = other.head().nominated() == head.nominated() && (replaces_whole || is_part(other));
-        let goes = may_go && (same || excess > 0);
+        let goes = may_go && (same || (excess > 0 && !is_pinned(other.id)));
         if goes {
             excess = excess.saturating_sub(1);
             replaced.push(Arc::clone(other));

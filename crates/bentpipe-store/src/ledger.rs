@@ -4,11 +4,14 @@
 //! Size Frequency, Cherkasova 1998): a stored response is worth the bytes it is likely to save on the link, per byte
 //! of disk it takes, on top of an inflation that rises with every eviction, so that what was popular long ago sinks.
 
-use std::collections::BTreeSet;
+mod pins;
+
+use std::collections::{BTreeSet, HashSet};
 
 use smallvec::SmallVec;
 
 use crate::blocks::Digest;
+use crate::folders::Folders;
 use crate::priority::Priority;
 use crate::roll::Roll;
 
@@ -21,8 +24,13 @@ const EXCHANGE: u64 = 2048;
 pub(crate) struct Ledger<T> {
     items: Roll<u64, Item<T>>,
     order: BTreeSet<(Priority, u64)>,
+    /// What is never evicted, and so in no order. Few, so they cost the others nothing.
+    pins: HashSet<u64>,
     shares: Roll<Digest, Share>,
+    folders: Folders,
     total: u64,
+    /// The part of the total that is records.
+    records: u64,
     inflation: Priority,
 }
 
@@ -77,10 +85,18 @@ impl<T> Ledger<T> {
         Self {
             items: Roll::default(),
             order: BTreeSet::new(),
+            pins: HashSet::new(),
             shares: Roll::default(),
+            folders: Folders::default(),
             total: 0,
+            records: 0,
             inflation: Priority::of(0.0),
         }
+    }
+
+    /// Nothing stored, on a file system where an empty folder takes `folder` bytes.
+    pub(crate) fn with_folders(folder: u64) -> Self {
+        Self { folders: Folders::new(folder), ..Self::new() }
     }
 
     /// Enters a stored response used `uses` times, or enters it anew after its body changed. Returns its priority and
@@ -134,8 +150,10 @@ impl<T> Ledger<T> {
         let files: u64 = item.files.slots().iter().map(|slot| self.bytes_of(*slot)).sum();
         let priority = self.worth(u64::from(item.record) + files, item.body, uses);
         let item = self.items.get_mut(&id)?;
-        self.order.remove(&(item.priority, id));
-        self.order.insert((priority, id));
+        // What is pinned is in no order.
+        if self.order.remove(&(item.priority, id)) {
+            self.order.insert((priority, id));
+        }
         item.uses = narrow(uses);
         item.priority = priority;
         Some(priority)
@@ -144,9 +162,10 @@ impl<T> Ledger<T> {
     /// Notes that the record of `id` now takes `record` bytes, and returns its uses and priority.
     pub(crate) fn record(&mut self, id: u64, record: u64) -> Option<(u64, Priority)> {
         let item = self.items.get_mut(&id)?;
-        self.total -= u64::from(item.record);
-        item.record = narrow(record);
-        self.total += u64::from(item.record);
+        let added = u64::from(narrow(record));
+        let removed = u64::from(std::mem::replace(&mut item.record, narrow(record)));
+        self.total = self.total - removed + added;
+        self.records = self.records - removed + added;
         Some((u64::from(item.uses), item.priority))
     }
 
@@ -154,7 +173,9 @@ impl<T> Ledger<T> {
     pub(crate) fn remove(&mut self, id: u64) -> Option<Removed<T>> {
         let item = self.items.remove(&id)?;
         self.order.remove(&(item.priority, id));
+        self.pins.remove(&id);
         self.total -= u64::from(item.record);
+        self.records -= u64::from(item.record);
         let orphans = item.files.slots().iter().filter_map(|slot| self.release(*slot)).collect();
         Some(Removed { what: item.what, orphans })
     }
@@ -175,7 +196,12 @@ impl<T> Ledger<T> {
         self.shares.slot(digest).is_some()
     }
 
-    /// Bytes on disk: records, and each content once, rounded up to whole pages.
+    /// Bytes of all records, as far as they are part of the total.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Bytes on disk: records, and each content once, rounded up to whole pages, with its folders.
     pub(crate) fn total(&self) -> u64 {
         self.total
     }
@@ -200,8 +226,13 @@ impl<T> Ledger<T> {
     ) -> SmallVec<[Digest; 1]> {
         // What is referred to before and after must not look unreferenced in between.
         let item = self.item(what, size, uses, priority);
+        let is_pinned = self.is_pinned(id);
         let orphans = self.remove(id).map_or_else(SmallVec::new, |removed| removed.orphans);
-        self.order.insert((priority, id));
+        if is_pinned {
+            self.pins.insert(id);
+        } else {
+            self.order.insert((priority, id));
+        }
         self.items.insert(id, item);
         orphans
     }
@@ -215,6 +246,7 @@ impl<T> Ledger<T> {
         };
         let record = narrow(size.record);
         self.total += u64::from(record);
+        self.records += u64::from(record);
         Item { what, body: size.body, priority, files, record, uses: narrow(uses) }
     }
 
@@ -225,7 +257,7 @@ impl<T> Ledger<T> {
             return slot;
         }
         let pages = narrow(length.div_ceil(PAGE));
-        self.total += u64::from(pages) * PAGE;
+        self.total += u64::from(pages) * PAGE + self.folders.enter(&digest);
         self.shares.insert(digest, Share { references: 1, pages })
     }
 
@@ -237,7 +269,7 @@ impl<T> Ledger<T> {
             return None;
         }
         let (digest, share) = self.shares.remove_at(slot)?;
-        self.total -= u64::from(share.pages) * PAGE;
+        self.total -= u64::from(share.pages) * PAGE + self.folders.leave(&digest);
         Some(digest)
     }
 
@@ -313,13 +345,13 @@ mod tests {
 
     #[test]
     fn content_is_an_orphan_after_its_last_reference() {
-        let mut ledger = Ledger::new();
+        let mut ledger = Ledger::with_folders(4096);
         ledger.enter(1, (), &size(100, 5_000, Some(7)), 0);
         ledger.enter(2, (), &size(100, 5_000, Some(7)), 0);
-        assert_eq!(ledger.total(), 200 + 8192);
+        assert_eq!((ledger.total(), ledger.records()), (200 + 8192 + 8192, 200));
         assert!(ledger.remove(1).unwrap().orphans.is_empty());
         assert_eq!(ledger.remove(2).unwrap().orphans[..], [Digest([7; 32])]);
-        assert_eq!((ledger.total(), ledger.len()), (0, 0));
+        assert_eq!((ledger.total(), ledger.records(), ledger.len()), (0, 0, 0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Owns reading only. Nothing else of the folder is looked at: a start costs what the index is long, not what is stored.
 //! What is torn, damaged or of another version is left out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -21,6 +21,8 @@ pub(crate) struct Loaded {
     pub(crate) restored: Roll<u64, Restored>,
     /// What was arriving.
     pub(crate) spooling: Vec<RestoredSpool>,
+    /// The ids of what is pinned.
+    pub(crate) pins: HashSet<u64>,
     /// Whether the last process closed the store in good order: no content is unaccounted for.
     pub(crate) clean: bool,
     /// Greater than every number in it.
@@ -54,6 +56,7 @@ impl Loaded {
             next_id: found.next_id,
             restored: found.restored,
             spooling: found.spooling.into_values().collect(),
+            pins: found.pins,
             clean: was_clean && journals.is_empty(),
             next_generation: journals.last().map_or(first, |last| first.max(last + 1)),
             journals,
@@ -83,6 +86,7 @@ struct Gathered {
     next_id: u64,
     restored: Roll<u64, Restored>,
     spooling: HashMap<u64, RestoredSpool>,
+    pins: HashSet<u64>,
 }
 
 impl Gathered {
@@ -106,7 +110,10 @@ impl Gathered {
                     restored.priority = priority;
                 }
             }
+            Change::Pin { id, pinned: true } => drop(self.pins.insert(id)),
+            Change::Pin { id, pinned: false } => drop(self.pins.remove(&id)),
             Change::Drop { id } => {
+                self.pins.remove(&id);
                 self.restored.remove(&id);
                 // What is no longer stored is not gone on with either.
                 self.spooling.retain(|spool, spooling| *spool != id && spooling.id != id);

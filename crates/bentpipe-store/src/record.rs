@@ -42,6 +42,13 @@ pub(crate) enum Change<'a> {
         /// Its place in the eviction order, as bits.
         priority: u64,
     },
+    /// It is never evicted from now on, or like the others again. Follows its `Keep`.
+    Pin {
+        /// Which one.
+        id: u64,
+        /// Whether it is pinned.
+        pinned: bool,
+    },
     /// It is no longer stored; or, what was arriving has been dealt with.
     Drop {
         /// Which one.

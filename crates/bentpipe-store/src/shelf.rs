@@ -47,7 +47,8 @@ pub(crate) struct Shelf {
 impl Shelf {
     /// Takes up what was loaded. Without a journal, and the locked file that goes with it, nothing can be changed.
     pub(crate) fn new(home: Arc<Home>, loaded: Loaded, writer: Option<(Journal, File)>) -> Self {
-        let (index, mut ledger) = (Index::new(), Ledger::new());
+        let index = Index::new();
+        let mut ledger = Ledger::with_folders(home.content.folder_cost());
         index.reserve(loaded.restored.len());
         ledger.reserve(loaded.restored.len());
         for restored in loaded.restored.into_values() {
@@ -144,14 +145,14 @@ impl Shelf {
         dropped.len()
     }
 
-    /// Drops one stored response from the index and the journal, if it is there; the ledger is the caller's.
-    pub(crate) fn drop_from_index(&self, holding: &Holding) {
+    /// Drops one stored response from the index and the journal and says whether it was there; the ledger is the caller's.
+    pub(crate) fn drop_from_index(&self, holding: &Holding) -> bool {
         self.index.change(&holding.key, |responses| {
-            if let Some(place) = find(responses, holding.id) {
-                responses.remove(place);
-                self.append_drop(holding);
-            }
-        });
+            let Some(place) = find(responses, holding.id) else { return false };
+            responses.remove(place);
+            self.append_drop(holding);
+            true
+        })
     }
 
     /// Strikes a stored response out of the ledger; returns the content nobody refers to any more.
@@ -178,7 +179,7 @@ impl Shelf {
     }
 
     /// Writes the journal now. What cannot be written stays for the keeper's next flush.
-    fn write_down(&self) {
+    pub(crate) fn write_down(&self) {
         // That so few bytes went through does not say that a failing disk has recovered.
         if let Some(Err(error)) = self.journal.as_ref().map(Journal::flush) {
             drop(self.home.health.note::<()>("writing the index", Err(error)));

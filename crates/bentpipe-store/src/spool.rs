@@ -85,6 +85,7 @@ pub(crate) struct Disk {
 enum Refused {
     TooLarge,
     DiskFailed,
+    NoRoom,
 }
 
 /// Where the pen is that writes the temporary file.
@@ -177,6 +178,7 @@ impl Spool {
         self.state().refused.map(|refused| match refused {
             Refused::TooLarge => Error::TooLarge { limit: self.largest },
             Refused::DiskFailed => Error::Unavailable,
+            Refused::NoRoom => Error::NoRoom,
         })
     }
 
@@ -313,7 +315,14 @@ impl Spool {
                 state.window.from(state.disk.written)
             };
             match self.home.health.note("writing a temporary file", self.write_down(pen, &chunks)) {
-                Ok(inked) => pen = Some(inked),
+                Ok(inked) if self.has_disk() => pen = Some(inked),
+                Ok(_) => {
+                    let mut state = self.state();
+                    state.refused.get_or_insert(Refused::NoRoom);
+                    state.desk = Desk::Idle(None);
+                    state.trim();
+                    break;
+                }
                 Err(_) => {
                     let mut state = self.state();
                     state.refused.get_or_insert(Refused::DiskFailed);
@@ -345,6 +354,15 @@ impl Spool {
         }
         state.trim();
         Ok(pen)
+    }
+
+    /// Whether the disk has space to go on; where it has too little, the keeper is told to make some.
+    fn has_disk(&self) -> bool {
+        let goes_on = self.home.room.goes_on();
+        if self.home.room.is_short() {
+            self.home.bell.notify_one();
+        }
+        goes_on
     }
 
     fn uncount(&self, state: &mut State) {

@@ -9,11 +9,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::CONTENT_TYPE;
 use rfc9111::{CacheKey, StoredResponse};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
@@ -21,15 +19,16 @@ use crate::arrival::{self, Arrival};
 use crate::collapse::{Collapse, Collapsing};
 use crate::content::Content;
 use crate::error::Error;
-use crate::holding::Holding;
 use crate::home::Home;
 use crate::journal::Journal;
 use crate::loaded::Loaded;
 use crate::locked::lock;
+use crate::manage::{self, Listed, Summary};
 use crate::shelf::Shelf;
 use crate::spool::Spool;
 use crate::stored::{Found, Stored};
 use crate::sweep::{self, Sweep};
+use crate::verify::Verification;
 
 /// How much a store may hold, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,10 +56,14 @@ struct Inner {
 /// What a store holds and has done since it was opened. Sizes in bytes.
 #[derive(Clone, Copy, Serialize, Debug)]
 pub struct Stats {
-    /// Complete stored responses.
+    /// Stored responses, whole or in part.
     pub objects: usize,
-    /// Bytes on disk: content in whole pages, records, and what is being spooled.
+    /// Bytes on disk of the stored responses (contents in whole pages, their folders, records), and what is being
+    /// spooled.
     pub bytes: u64,
+    /// Bytes on disk of the whole cache folder, as `du` would count them: the index files as they are, too. This is what
+    /// is kept below the limit.
+    pub disk_bytes: u64,
     /// What the folder may take.
     pub limit: u64,
     /// Bodies arriving now.
@@ -73,30 +76,20 @@ pub struct Stats {
     pub evicted: u64,
     /// Stored responses whose body was found missing or damaged.
     pub damaged: u64,
-    /// Whether the disk takes writes.
+    /// Stored responses that are never evicted, and the bytes on disk they take.
+    pub pinned: usize,
+    /// See `pinned`.
+    pub pinned_bytes: u64,
+    /// Bytes of bodies in memory.
+    pub memory_bytes: u64,
+    /// What the file system has free, if it says so.
+    pub disk_free: Option<u64>,
+    /// What of it is to be kept free.
+    pub min_free: Option<u64>,
+    /// Whether new responses are stored.
     pub is_storing: bool,
-}
-
-/// One stored response, for people.
-#[derive(Clone, Serialize, Debug)]
-pub struct Summary {
-    /// The cache key: the target URI in normal form.
-    pub key: String,
-    /// The status code.
-    pub status: u16,
-    /// The complete length of the body in bytes, if known.
-    pub length: Option<u64>,
-    /// Whether bytes of the body are still to come.
-    pub arriving: bool,
-    /// How many bytes of the body are held.
-    pub arrived: u64,
-    /// The Content-Type as received.
-    pub media_type: Option<String>,
-    /// When the response was received or last freshened; written as seconds since 1970.
-    #[serde(serialize_with = "seconds")]
-    pub stored_at: SystemTime,
-    /// How often it was used.
-    pub uses: u64,
+    /// Why not, in a few words.
+    pub not_storing: Option<&'static str>,
 }
 
 impl Store {
@@ -121,7 +114,9 @@ impl Store {
             was_clean,
             std::mem::take(&mut loaded.spooling),
         )));
+        let pins = std::mem::take(&mut loaded.pins);
         let shelf = Arc::new(Shelf::new(Arc::clone(&home), loaded, Some((journal, locked))));
+        shelf.restore_pins(pins);
         home.bell.notify_one();
         let keeper = runtime.spawn(sweep::keep(Arc::downgrade(&shelf), home, Arc::clone(&sweep)));
         let keeper = Some(keeper.abort_handle());
@@ -135,9 +130,11 @@ impl Store {
     /// What the disk said.
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
         let home = Arc::new(Home::new(Content::new(dir, false)));
-        let loaded = Loaded::read(dir)?;
+        let mut loaded = Loaded::read(dir)?;
         let sweep = Arc::new(Mutex::new(Sweep::new(u64::MAX, true, Vec::new())));
+        let pins = std::mem::take(&mut loaded.pins);
         let shelf = Arc::new(Shelf::new(home, loaded, None));
+        shelf.restore_pins(pins);
         let limits = Limits { max_size: u64::MAX, max_object_size: u64::MAX };
         Ok(Self { inner: Arc::new(Inner { shelf, collapsing: Arc::default(), sweep, limits, keeper: None }) })
     }
@@ -227,29 +224,79 @@ impl Store {
     /// What the store holds and has done.
     pub fn stats(&self) -> Stats {
         let Inner { shelf, limits, .. } = &*self.inner;
-        let counts = &shelf.home.counts;
-        let (objects, bytes) = {
+        let (home, counts) = (&shelf.home, &shelf.home.counts);
+        let apart = shelf.apart();
+        let (objects, bytes, disk_bytes, (pinned, pinned_bytes)) = {
             let ledger = lock(&shelf.ledger);
-            (ledger.len(), ledger.total())
+            (ledger.len(), ledger.total(), manage::on_disk(&ledger, apart), ledger.pinned())
         };
+        let (disk_free, min_free) = home.room.free_and_wanted().unzip();
+        let not_storing = self.why_not_storing();
         Stats {
             objects,
             bytes: bytes + counts.spooled.load(Ordering::Relaxed),
+            disk_bytes,
             limit: limits.max_size,
             arriving: counts.arriving.load(Ordering::Relaxed),
             kept: counts.kept.load(Ordering::Relaxed),
             hits: counts.hits.load(Ordering::Relaxed),
             evicted: counts.evicted.load(Ordering::Relaxed),
             damaged: counts.damaged.load(Ordering::Relaxed),
-            is_storing: shelf.is_open() && !shelf.home.health.is_failing(),
+            pinned,
+            pinned_bytes,
+            memory_bytes: home.hot.bytes(),
+            disk_free,
+            min_free,
+            is_storing: not_storing.is_none(),
+            not_storing,
         }
     }
 
-    /// Everything stored, in the order of the keys; of one key, the oldest first.
+    /// Keeps `bytes` of the file system free from now on: what is worth least makes room, and where that is not enough,
+    /// nothing is stored. `None` stands for a twentieth of the file system, but no more than 512 MB. Waits for the disk.
+    pub fn keep_free(&self, bytes: Option<u64>) {
+        let home = &self.inner.shelf.home;
+        home.room.keep_free(bytes);
+        home.bell.notify_one();
+    }
+
+    /// What is stored under the keys that are meant, in no order. Looks only into memory.
+    pub fn listed(&self, is_meant: impl Fn(&str) -> bool) -> Vec<Listed> {
+        self.inner.shelf.listed(is_meant)
+    }
+
+    /// What is stored under `key`, in the order of [`Store::lookup`].
+    pub fn listed_under(&self, key: &CacheKey) -> Vec<Listed> {
+        self.inner.shelf.listed_under(key)
+    }
+
+    /// Drops `meant` as [`Store::invalidate`] does and returns how many were still stored.
+    pub fn purge(&self, meant: &[Listed]) -> usize {
+        self.inner.shelf.purge(meant)
+    }
+
+    /// Has `meant` never evicted, or evicted like others again, and returns how many that changed. A pin survives
+    /// restarts and goes over to the response that takes the place of a pinned one; it does not keep what is damaged or
+    /// invalidated. What is still arriving cannot be pinned.
+    pub fn pin(&self, meant: &[Listed], is_pinned: bool) -> usize {
+        self.inner.shelf.pin(meant, is_pinned)
+    }
+
+    /// Whether changes are taken: the store was opened for writing and not closed since.
+    pub fn is_open(&self) -> bool {
+        self.inner.shelf.is_open()
+    }
+
+    /// Checks what is stored, body by body; see [`Verification`].
+    pub fn verification(&self, repair: bool) -> Verification {
+        Verification::new(Arc::clone(&self.inner.shelf), repair)
+    }
+
+    /// Everything stored, in the order of the keys.
     pub fn list(&self) -> Vec<Summary> {
-        let mut held: Vec<_> = self.inner.shelf.index.all().collect();
-        held.sort_unstable_by(|one, other| one.key.cmp(&other.key).then(one.id.cmp(&other.id)));
-        held.iter().filter_map(|holding| summary(holding)).collect()
+        let mut list: Vec<_> = self.listed(|_| true).iter().map(Listed::summary).collect();
+        list.sort_by(|one, other| one.key.cmp(&other.key));
+        list
     }
 
     /// Writes down everything that is stored, takes no more, and lets another process have the folder. Bodies that are
@@ -281,7 +328,24 @@ impl Store {
         if !shelf.home.health.is_good() {
             return Err(Error::Unavailable);
         }
+        if !shelf.home.room.takes_more() {
+            return Err(Error::NoRoom);
+        }
         Ok(Arc::new(Spool::new(Arc::clone(&shelf.home), length, limit)))
+    }
+}
+
+impl Store {
+    fn why_not_storing(&self) -> Option<&'static str> {
+        let Inner { shelf, .. } = &*self.inner;
+        let room = &shelf.home.room;
+        let reasons = [
+            (!shelf.is_open(), "the store is closed"),
+            (shelf.home.health.is_failing(), "the disk fails"),
+            (room.is_short(), "the disk has too little space left (cache.min_free)"),
+            (room.is_pinned_full(), "pinned responses take all of the cache"),
+        ];
+        reasons.into_iter().find_map(|(is_so, why)| is_so.then_some(why))
     }
 }
 
@@ -304,23 +368,4 @@ fn take_lock(dir: &Path) -> Result<File, Error> {
         Err(TryLockError::WouldBlock) => Err(Error::Locked),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
-}
-
-fn summary(holding: &Holding) -> Option<Summary> {
-    let head = holding.head().unpack()?;
-    let media_type = head.headers.get(CONTENT_TYPE);
-    Some(Summary {
-        key: holding.key.as_str().to_owned(),
-        status: head.status.as_u16(),
-        length: holding.length(),
-        arriving: holding.is_arriving(),
-        arrived: holding.arrived(),
-        media_type: media_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
-        stored_at: head.response_time,
-        uses: holding.uses(),
-    })
-}
-
-fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }

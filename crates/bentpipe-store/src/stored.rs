@@ -63,7 +63,7 @@ impl Found {
 
 impl Stored {
     /// Shows `holding` with its head of the moment; `None` when that makes no sense.
-    fn of(holding: &Arc<Holding>) -> Option<Self> {
+    pub(crate) fn of(holding: &Arc<Holding>) -> Option<Self> {
         let packed = holding.head();
         Some(Self { head: packed.unpack()?, packed, holding: Arc::clone(holding) })
     }

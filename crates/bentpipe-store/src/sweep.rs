@@ -15,6 +15,7 @@ use crate::blocks::Digest;
 use crate::home::Home;
 use crate::journal::Journal;
 use crate::locked::lock;
+use crate::manage;
 use crate::record::{Change, Record, RestoredSpool};
 use crate::shelf::Shelf;
 
@@ -53,7 +54,7 @@ impl Sweep {
         if sync && shelf.home.health.is_good() {
             // Content first: a record that outlives a power cut finds its body.
             let synced = shelf.home.content.sync().and_then(|()| journal.sync());
-            let written = synced.and_then(|()| match journal.is_snapshot_due() {
+            let written = synced.and_then(|()| match journal.is_snapshot_due(self.limit) {
                 true => write_snapshot(shelf, journal, false),
                 false => Ok(()),
             });
@@ -91,8 +92,9 @@ impl Sweep {
         }
         let mut orphans = home.take_orphans();
         note_uses(shelf);
+        let ceiling = self.ceiling(shelf);
         loop {
-            let evicted = self.evict(shelf, &mut orphans);
+            let evicted = self.evict(shelf, ceiling, &mut orphans);
             // Records go before their content: after a kill nothing is left that points to nothing.
             drop(flush(shelf, journal));
             orphans.drain(..).for_each(|digest| shelf.remove_orphan(&digest));
@@ -100,18 +102,40 @@ impl Sweep {
                 break;
             }
         }
+        shelf.home.room.look();
         self.recover(shelf);
     }
 
-    fn evict(&self, shelf: &Shelf, orphans: &mut Vec<Digest>) -> usize {
-        let spooled = shelf.home.counts.spooled.load(Ordering::Relaxed);
+    /// What the folder may take now: the limit, or less where the disk is to keep more free than it has.
+    fn ceiling(&self, shelf: &Shelf) -> u64 {
+        let room = &shelf.home.room;
+        let apart = shelf.apart();
+        let (used, pinned) = {
+            let ledger = lock(&shelf.ledger);
+            (manage::on_disk(&ledger, apart), ledger.pinned().1)
+        };
+        room.note_pinned_full(pinned > 0 && pinned > self.limit / 100 * RELIEF);
+        match room.look() {
+            0 => self.limit,
+            // Some more, so that it is not begun again at once.
+            lacking => self.limit.min(used.saturating_sub(lacking + used / 100 * (100 - RELIEF))),
+        }
+    }
+
+    /// Evicts some of what is worth least while the folder takes more than `ceiling`; returns how many that were.
+    fn evict(&self, shelf: &Shelf, ceiling: u64, orphans: &mut Vec<Digest>) -> usize {
+        let apart = shelf.apart();
         let evicted = {
             let mut ledger = lock(&shelf.ledger);
-            if ledger.total() + spooled <= self.limit {
+            let used = manage::on_disk(&ledger, apart);
+            if used <= ceiling {
                 return 0;
             }
-            let target = (self.limit / 100 * RELIEF).saturating_sub(spooled);
-            ledger.evict(target, BATCH)
+            // Down to a share of the limit, so that it is not begun again at once.
+            let target = ceiling.min(self.limit / 100 * RELIEF);
+            let excess = used - target;
+            let left = ledger.total().saturating_sub(excess);
+            ledger.evict(left, BATCH)
         };
         for removed in &evicted {
             shelf.drop_from_index(&removed.what);
@@ -197,6 +221,9 @@ fn write_snapshot(shelf: &Shelf, journal: &Journal, clean: bool) -> io::Result<(
                 Some(record) => write(&Change::Keep(record.used(uses, priority.to_bits()))),
                 None => Ok(()),
             })?;
+            if lock(&shelf.ledger).is_pinned(holding.id) {
+                write(&Change::Pin { id: holding.id, pinned: true })?;
+            }
         }
         shelf.write_ongoing(write)
     })

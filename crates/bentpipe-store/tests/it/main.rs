@@ -11,6 +11,8 @@ mod hot;
 #[cfg(test)]
 mod keeping;
 #[cfg(test)]
+mod looking_after;
+#[cfg(test)]
 mod partial;
 #[cfg(test)]
 mod support;

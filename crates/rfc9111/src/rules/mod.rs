@@ -104,6 +104,11 @@ impl Rule {
         }
     }
 
+    /// Whether its name is `tag`, or begins so before a `-`.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.name.strip_prefix(tag).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+
     /// Whether it may speak of responses for this target: its media types are another matter.
     pub fn matches_target(&self, target: &Uri) -> bool {
         let host = target.host().unwrap_or_default();
@@ -155,6 +160,17 @@ impl Rules {
         TargetRules(shared(all.iter().filter(|rule| rule.matches_target(target)).cloned()))
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether a rule has this tag: it is its name, or the beginning of its name before a `-`, as `apt` is of the rules of
+    /// that pack.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.0.as_deref().unwrap_or_default().iter().any(|rule| rule.has_tag(tag))
+    }
+
     /// A key as it is where query parameters are ignored.
     pub fn normalise(&self, key: CacheKey) -> CacheKey {
         if self.0.is_none() {
@@ -185,7 +201,7 @@ impl TargetRules {
     }
 
     /// The rule that counts for a response with this Content-Type; `None` also before there is a response.
-    pub(crate) fn about(&self, content_type: Option<&[u8]>) -> Option<&Arc<Rule>> {
+    pub fn about(&self, content_type: Option<&[u8]>) -> Option<&Arc<Rule>> {
         self.0.as_ref()?.iter().find(|rule| rule.matches_type(content_type))
     }
 
