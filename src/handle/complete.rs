@@ -155,7 +155,17 @@ impl Handler {
         let rest = self.rest(&admitted, exchange).ok().map(|rest| (rest, Arc::clone(&stored)));
         let length = Some(part.range.length());
         let (incoming, work) = (received.into_body(), self.drain.work());
-        let keeping = Keeping { incoming, skip: 0, arrival, first, length, is_piece: true, rest, work };
+        let keeping = Keeping {
+            incoming,
+            skip: 0,
+            arrival,
+            first,
+            length,
+            is_piece: true,
+            rest,
+            work,
+            went_on_alone: false,
+        };
         tokio::spawn(keep(keeping));
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
         match served {

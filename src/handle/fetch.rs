@@ -159,7 +159,17 @@ impl Handler {
             let body = stored.body(range.map(|range| range.first..=range.last));
             let rest = self.rest(admitted, exchange).ok().filter(|_| stored.is_mendable());
             let rest = rest.map(|rest| (rest, Arc::clone(&stored)));
-            let keeping = Keeping { incoming, skip: 0, arrival, first, length, is_piece: false, rest, work };
+            let keeping = Keeping {
+                incoming,
+                skip: 0,
+                arrival,
+                first,
+                length,
+                is_piece: false,
+                rest,
+                work,
+                went_on_alone: false,
+            };
             tokio::spawn(keep(keeping));
             Body::Stored(Mended::new(body, None))
         } else {

@@ -35,6 +35,8 @@ pub(super) struct Keeping {
     pub(super) rest: Option<(Rest, Arc<Stored>)>,
     /// Held as long as there is something to do.
     pub(super) work: Work,
+    /// Whether it was resumed although nobody followed it.
+    pub(super) went_on_alone: bool,
 }
 
 /// How a response's content came to an end.
@@ -121,6 +123,10 @@ impl Keeping {
     /// Asks the origin for what has not arrived, again and again while somebody waits for it; whether it comes.
     async fn resume(&mut self, patience: Option<&mut Patience>) -> bool {
         let (Some((rest, stored)), Some(patience)) = (&self.rest, patience) else { return false };
+        // For nobody's sake it is tried once: others will ask again.
+        if self.arrival.followers() == 0 && std::mem::replace(&mut self.went_on_alone, true) {
+            return false;
+        }
         let first = self.first + self.arrival.arrived();
         let last = self.length.map(|length| self.first + length - 1);
         let worth_finishing = self.is_worth_finishing();

@@ -134,7 +134,17 @@ impl Rest {
         let rest = Some((self.clone(), Arc::clone(stored)));
         let length = last.map(|last| last - range.first + 1);
         let (first, work) = (range.first, self.drain.work());
-        let keeping = Keeping { incoming, skip, arrival, first, length, is_piece: true, rest, work };
+        let keeping = Keeping {
+            incoming,
+            skip,
+            arrival,
+            first,
+            length,
+            is_piece: true,
+            rest,
+            work,
+            went_on_alone: false,
+        };
         tokio::spawn(keep(keeping));
         Some(place)
     }
