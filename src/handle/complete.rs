@@ -49,6 +49,8 @@ pub(super) fn lack(admitted: &Admitted, stored: &Stored) -> Option<Lack> {
             Ranging::Whole => vec![everything],
             Ranging::Part(range) => vec![range],
             Ranging::Parts(ranges) => ranges,
+            // Of a part that stands alone, what lies behind it is the origin's to say.
+            Ranging::NotSatisfiable if !stored.is_mendable() => vec![everything],
             Ranging::NotSatisfiable => Vec::new(),
         },
     };
@@ -73,6 +75,10 @@ impl Handler {
     ) -> Answer {
         if CacheControl::of_request(&admitted.headers).only_if_cached {
             return Err(Refusal::OnlyIfCached);
+        }
+        if !stored.is_mendable() {
+            // RFC 9111 §3.4: parts are joined "if they all share the same strong validator". This one has none.
+            return self.fetch(admitted, found, PARTIAL, exchange).await;
         }
         let mut forwarded = Forwarded::new(PARTIAL);
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));

@@ -189,7 +189,7 @@ impl Handler {
     ) -> Option<Kept> {
         let presented = admitted.presented();
         let &Received { status, headers, request_time, response_time } = received;
-        let Some(part) = Part::of(status, headers) else {
+        let Some(part) = rfc9111::part_to_store(status, headers) else {
             let head = StoredResponse::new(&presented, status, headers, request_time, response_time);
             let (arrival, stored) = self.store.insert(key.clone(), head, length).ok()?;
             return Some(Kept { arrival, stored, range: None, length });
@@ -231,13 +231,9 @@ impl Handler {
         let found = self.store.lookup(key);
         let matching = found.iter().filter(|stored| stored.head().nominated.matches(&admitted.headers));
         for stored in matching.filter(|stored| !stored.is_arriving()) {
-            match rfc9111::freshen_by_head(stored.head(), fields, request_time, response_time) {
-                Some(head) => drop(self.store.freshen(key, stored, head)),
-                None => {
-                    self.store.invalidate(key);
-                    return;
-                }
-            }
+            let head = rfc9111::freshen_by_head(stored.head(), fields, request_time, response_time);
+            // "…otherwise, the cache SHOULD consider the stored response to be stale."
+            self.store.freshen(key, stored, head.unwrap_or_else(|| stored.head().outdated()));
         }
     }
 }

@@ -2,8 +2,9 @@
 //! request of the cache's own. Its exchange is its own, too, so that what it costs on the link is counted once and
 //! logged as what it is, for the client that caused it; it is the client's class and weight that it has there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bentpipe_store::{Collapse, Lead};
 use http::{Method, StatusCode};
@@ -16,30 +17,67 @@ use crate::admit::Admitted;
 use crate::drain::Work;
 use crate::exchange::{CacheStatus, Exchange, Forwarded};
 
+/// How long a key rests from the begin of an attempt to refresh it that fails.
+const REST: Duration = Duration::from_secs(5);
+/// So many keys may rest at a time; others are tried again at once.
+const RESTING: usize = 1024;
+
 /// The cache keys being refreshed: each by one request at a time, also where its responses are not shared.
 #[derive(Clone, Default)]
-pub(crate) struct Refreshing(Arc<Mutex<HashSet<CacheKey>>>);
+pub(crate) struct Refreshing(Arc<Mutex<Keys>>);
+
+#[derive(Default)]
+struct Keys {
+    going: HashSet<CacheKey>,
+    /// When the attempt began that failed.
+    failed: HashMap<CacheKey, SystemTime>,
+}
 
 /// The right to refresh a key.
 struct Turn {
     refreshing: Refreshing,
     key: CacheKey,
+    begun: SystemTime,
 }
 
 impl Refreshing {
-    /// The right to refresh `key`; none where somebody has it.
-    fn begin(&self, key: &CacheKey) -> Option<Turn> {
-        self.lock().insert(key.clone()).then(|| Turn { refreshing: self.clone(), key: key.clone() })
+    /// The right to refresh `key`; none where somebody has it, or had it and failed a moment ago.
+    fn begin(&self, key: &CacheKey, now: SystemTime) -> Option<Turn> {
+        let mut keys = self.lock();
+        if keys.failed.get(key).is_some_and(|failed| rests(*failed, now)) {
+            return None;
+        }
+        keys.going.insert(key.clone()).then(|| Turn {
+            refreshing: self.clone(),
+            key: key.clone(),
+            begun: now,
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<CacheKey>> {
+    fn lock(&self) -> MutexGuard<'_, Keys> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Turn {
+    /// The attempt has failed.
+    fn fail(&self) {
+        let mut keys = self.refreshing.lock();
+        keys.failed.retain(|_, failed| rests(*failed, self.begun));
+        if keys.failed.len() < RESTING {
+            keys.failed.insert(self.key.clone(), self.begun);
+        }
+    }
+}
+
+/// Whether a key that failed then rests still. One that failed in the future, by a clock set back since, does not.
+fn rests(failed: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(failed).is_ok_and(|since| since < REST)
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.refreshing.lock().remove(&self.key);
+        self.refreshing.lock().going.remove(&self.key);
     }
 }
 
@@ -60,7 +98,10 @@ impl Handler {
         if wishes.no_store || wishes.only_if_cached || is_out_of_reach() {
             return;
         }
-        let Some(turn) = admitted.key.as_ref().and_then(|key| self.refreshing.begin(key)) else { return };
+        let Some(turn) = admitted.key.as_ref().and_then(|key| self.refreshing.begin(key, self.clock.now()))
+        else {
+            return;
+        };
         let lead = match self.store.wait_for_head(&turn.key) {
             Collapse::Lead(lead) => Some(lead),
             Collapse::Alone => None,
@@ -79,10 +120,13 @@ impl Handler {
         mut admitted: Admitted,
         lead: Option<Lead>,
         exchange: Exchange,
-        _turn: Turn,
+        turn: Turn,
         _work: Work,
     ) {
         let answer = self.refreshed(&mut admitted, lead, &exchange).await;
+        if answer.is_none() {
+            turn.fail();
+        }
         let CacheStatus::Forwarded(Forwarded { stored: true, .. }) = exchange.cache_status() else { return };
         // Storing goes on as long as somebody reads, and here nobody else does.
         let Some(Ok(response)) = answer else { return };
@@ -130,9 +174,31 @@ mod tests {
     fn a_key_is_refreshed_by_one_at_a_time() {
         let refreshing = Refreshing::default();
         let [one, other] = ["http://a/", "http://b/"].map(|url| CacheKey::parse(url).expect("a key"));
-        let turn = refreshing.begin(&one);
-        assert!(turn.is_some() && refreshing.begin(&one).is_none() && refreshing.begin(&other).is_some());
+        let begin = |key| refreshing.begin(key, SystemTime::UNIX_EPOCH);
+        let turn = begin(&one);
+        assert!(turn.is_some() && begin(&one).is_none() && begin(&other).is_some());
         drop(turn);
-        assert!(refreshing.begin(&one).is_some());
+        assert!(begin(&one).is_some());
+    }
+
+    #[test]
+    fn a_key_rests_after_a_failure() {
+        let refreshing = Refreshing::default();
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let [one, other] = ["http://a/", "http://b/"].map(|url| CacheKey::parse(url).expect("a key"));
+        refreshing.begin(&one, at(12)).expect("a turn").fail();
+        let may = |key, second| refreshing.begin(key, at(second)).is_some();
+        assert!(!may(&one, 12) && !may(&one, 16) && may(&other, 12));
+        assert!(may(&one, 17) && may(&one, 11));
+    }
+
+    #[test]
+    fn a_bounded_number_of_keys_rests() {
+        let refreshing = Refreshing::default();
+        for number in 0..2 * RESTING as u64 {
+            let key = CacheKey::parse(&format!("http://a/{number}")).expect("a key");
+            refreshing.begin(&key, SystemTime::UNIX_EPOCH).expect("a turn").fail();
+        }
+        assert_eq!(refreshing.lock().failed.len(), RESTING);
     }
 }

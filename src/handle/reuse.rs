@@ -87,7 +87,9 @@ impl Handler {
             return Ok(self.respond(head.status, headers, admitted, head, serving.whole().await?));
         };
         // Of what cannot be fetched in parts, what has not arrived yet is sooner fetched than waited for.
-        let is_far = |range: &ByteRange| !stored.is_mendable() && stored.arrived() <= range.first;
+        let is_far = |range: &ByteRange| {
+            !stored.is_mendable() && !stored.is_partial() && stored.arrived() <= range.first
+        };
         let (status, body) = match rfc9111::ranging(&presented, head, length) {
             Ranging::Whole => {
                 if head.status != StatusCode::NO_CONTENT {

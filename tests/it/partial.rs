@@ -248,6 +248,50 @@ async fn a_part_is_never_served_as_the_whole() {
 }
 
 #[tokio::test]
+async fn a_part_without_a_validator_stands_alone() {
+    let origin = Origin::with_handler(|received| {
+        let reply = match received.fields.value("range") {
+            None => Reply::new(200).body("0123456789"),
+            Some("bytes=4-9") => Reply::new(206).field("content-range", "bytes 4-9/10").body("456789"),
+            Some(_) => return Some(Reply::new(416).field("content-range", "bytes */10")),
+        };
+        Some(reply.field("cache-control", "max-age=60"))
+    });
+    let (origin, proxy) = (origin.await.expect("an origin"), start(&[]).await);
+    let url = origin.url("/a");
+    for range in ["bytes=4-9", "bytes=6-8", "bytes=-2"] {
+        let part = get_range(&proxy, &url, range).await;
+        assert_eq!(part.status, 206, "{range}");
+        assert!("456789".contains(&part.text()), "{range}");
+        settle().await;
+    }
+    assert_eq!(asked(&origin), ["bytes=4-9"]);
+    let offline = Request::new("GET", &url).field("cache-control", "only-if-cached");
+    assert_eq!(proxy.request(&offline).await.status, 504);
+    assert_eq!(get_range(&proxy, &url, "bytes=20-").await.status, 416);
+    assert_eq!(proxy.get(&url).await.text(), "0123456789");
+    settle().await;
+    assert_eq!(get_range(&proxy, &url, "bytes=0-1").await.text(), "01");
+    assert_eq!(asked(&origin), ["bytes=4-9", "bytes=20-", "-"]);
+}
+
+#[tokio::test]
+async fn a_part_without_a_validator_is_gone_when_it_is_stale() {
+    let whole = content(100);
+    let (served, proxy) = (whole.clone(), start(&[]).await);
+    let origin = Origin::with_handler(move |_| {
+        let part = Reply::new(206).field("content-range", "bytes 10-19/100").body(&served[10..=19]);
+        Some(part.field("cache-control", "max-age=60"))
+    });
+    let origin = origin.await.expect("an origin");
+    for _ in 0..2 {
+        check_part(&get_range(&proxy, &origin.url("/a"), "bytes=10-19").await, &whole, 10, 19);
+        proxy.clock.advance(Duration::from_secs(100));
+    }
+    assert_eq!(asked(&origin), ["bytes=10-19", "bytes=10-19"]);
+}
+
+#[tokio::test]
 async fn a_stale_part_is_validated_by_asking_for_the_rest() {
     let whole = content(1_000);
     let (origin, proxy) = (ranging_origin(whole.clone()).await, start(&[]).await);

@@ -71,6 +71,7 @@ async fn a_failed_refresh_leaves_what_is_stored() {
     let url = origin.url("/a");
     assert_eq!(proxy.get(&url).await.text(), "one");
     origin.wait_for_requests(2).await;
+    proxy.clock.advance(Duration::from_secs(10));
     assert_eq!(fresh(&proxy, &url).await, "two");
 }
 

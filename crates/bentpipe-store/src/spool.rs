@@ -8,7 +8,8 @@
 //! to rely on (it failed, or the body outgrew what may be stored) the spool passes bytes on: nothing more is written,
 //! and the writer waits for the slowest follower instead, though not for ever while others are held up by it.
 
-use std::fs::File;
+mod state;
+
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,13 +21,12 @@ use http::HeaderMap;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::blocks::BLOCK;
 use crate::error::Error;
 use crate::home::Home;
 use crate::locked::lock;
 use crate::pen::{Complete, Pen};
-use crate::seats::Seats;
-use crate::window::Window;
+use state::{Desk, Refused};
+pub(crate) use state::{End, State};
 
 /// A body whose chunks cost no more than this never touches a temporary file; also what the window keeps behind the
 /// disk for followers that nearly keep up. Bytes.
@@ -46,60 +46,6 @@ pub(crate) struct Spool {
     moved: Notify,
     /// Told when the last follower leaves.
     gone: Notify,
-}
-
-#[derive(Default)]
-pub(crate) struct State {
-    pub(crate) window: Window,
-    pub(crate) arrived: u64,
-    pub(crate) end: Option<End>,
-    pub(crate) disk: Disk,
-    pub(crate) seats: Seats,
-    /// Why the body will not be stored, once it will not.
-    refused: Option<Refused>,
-    desk: Desk,
-    /// Bytes of the temporary file which the store's accounts do not show as content yet.
-    counted: u64,
-}
-
-/// How the body ended.
-pub(crate) enum End {
-    /// All of it arrived, with these trailers.
-    Complete(Option<HeaderMap>),
-    /// What arrived is a prefix.
-    Cut,
-}
-
-/// What of the body is in the temporary file.
-#[derive(Default)]
-pub(crate) struct Disk {
-    pub(crate) file: Option<Arc<File>>,
-    /// Its name in the folder of temporary files.
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) written: u64,
-    /// The checksums of the blocks that are whole in the file.
-    pub(crate) sums: Vec<u64>,
-}
-
-#[derive(Clone, Copy)]
-enum Refused {
-    TooLarge,
-    DiskFailed,
-    NoRoom,
-}
-
-/// Where the pen is that writes the temporary file.
-enum Desk {
-    /// Nobody is writing; there is no pen until something has to be written.
-    Idle(Option<Box<Pen>>),
-    /// A blocking thread has it.
-    Busy,
-}
-
-impl Default for Desk {
-    fn default() -> Self {
-        Self::Idle(None)
-    }
 }
 
 impl Spool {
@@ -390,44 +336,5 @@ impl Spool {
 impl Drop for Spool {
     fn drop(&mut self) {
         self.uncount(&mut self.state());
-    }
-}
-
-impl State {
-    fn has_room(&self) -> bool {
-        match self.refused {
-            // Nothing bounds the window but the followers, and they only as far as they have fallen behind.
-            Some(_) => self.window.cost() as u64 <= OUTSTANDING,
-            None => !self.has_outgrown_memory() || self.unwritten() <= OUTSTANDING,
-        }
-    }
-
-    /// Whether the byte at `position` has arrived and is gone: it was for those who followed then.
-    pub(crate) fn has_lost(&self, position: u64) -> bool {
-        let is_here = || self.window.at(position, u64::MAX).is_some() || position < self.disk.written;
-        self.refused.is_some() && position < self.arrived && !is_here()
-    }
-
-    /// How long the writer may wait for followers; `None` when it waits for the disk, or as long as it takes.
-    fn patience(&self) -> Option<Duration> {
-        self.refused.and_then(|_| self.seats.patience(self.arrived))
-    }
-
-    fn has_outgrown_memory(&self) -> bool {
-        self.disk.written > 0 || self.window.cost() > WINDOW
-    }
-
-    fn unwritten(&self) -> u64 {
-        self.arrived - self.disk.written
-    }
-
-    /// Lets go what can be read back from whole, verified blocks of the file, or what nobody needs any more.
-    fn trim(&mut self) {
-        let readable = self.disk.written - self.disk.written % BLOCK;
-        let needed = match self.refused {
-            Some(_) => self.seats.slowest(),
-            None => 0,
-        };
-        self.window.trim(|end, cost| end <= needed || (end <= readable && cost > WINDOW));
     }
 }

@@ -7,13 +7,14 @@ use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{Method, StatusCode};
 
 use crate::because::Because;
+use crate::choosing::choose;
 use crate::date::format_date;
 use crate::directives::{CacheControl, MaxStale};
 use crate::fields;
 use crate::freshness::freshness_by;
 use crate::key::CacheKey;
 use crate::request::{Presented, Situation};
-use crate::reuse::{Decision, choose, decide, is_immutable};
+use crate::reuse::{Decision, decide, is_immutable};
 use crate::stale::{Failure, accepted, client_refuses, forbids_reuse, may_serve_stale, while_revalidating};
 use crate::stored::StoredResponse;
 use crate::storing::{has_content, request_forbids};

@@ -29,12 +29,14 @@
 //! ```
 
 mod because;
+mod choosing;
 mod connection;
 mod date;
 mod directives;
 mod etag;
 mod explain;
 mod fields;
+mod freshening;
 mod freshness;
 mod invalidation;
 mod key;
@@ -59,12 +61,14 @@ pub use connection::{append_via, end_to_end, via_names};
 pub use date::{format_date, parse_date};
 pub use directives::{CacheControl, MaxStale};
 pub use explain::{Explained, Step, explain};
+pub use freshening::{freshen, freshen_by_head};
 pub use freshness::{Freshness, LifetimeSource, current_age, freshness};
 pub use invalidation::invalidated;
 pub use key::CacheKey;
 pub use nominated::Nominated;
 pub use partial::{
-    Part, answers_if_range, combine, head_of_part, is_part_of, piece, range_request, strong_validator,
+    Part, answers_if_range, combine, head_of_part, is_part_of, part_to_store, piece, range_request,
+    strong_validator,
 };
 pub use precondition::{Precondition, evaluate, not_modified_headers};
 pub use range::{ByteRange, ContentRange, Ranging, ranging};
@@ -74,6 +78,4 @@ pub use rules::{Directive, IgnoredQuery, Keep, Pattern, Reload, Rule, Rules, Tar
 pub use stale::{Failure, may_serve_stale};
 pub use stored::StoredResponse;
 pub use storing::{Storing, may_store};
-pub use validation::{
-    also_validated, conditional_request, confirms_client, freshen, freshen_by_head, select_validated,
-};
+pub use validation::{also_validated, conditional_request, confirms_client, select_validated};

@@ -1,8 +1,10 @@
 //! The request fields a stored response nominates with Vary (RFC 9111 §4.1), and whether a request presents the same.
 //!
 //! Values are compared after the normalisation §4.1 allows without knowing a field's meaning: field lines combined,
-//! white space around list members dropped; language ranges and codings also in one case and without inner white
-//! space. Members are never reordered, since order may carry preference.
+//! white space around list members dropped; language ranges and codings also in one case, without inner white space,
+//! and in one order, since their weights carry the preference. Members of other fields are never reordered.
+
+use std::cmp::Ordering;
 
 use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
 
@@ -80,15 +82,50 @@ impl Nominated {
 /// `Vary: *`, kept as the name of a field that no request can carry.
 pub(crate) static ANYTHING: HeaderName = HeaderName::from_static("*");
 
+/// As many members are put into one order as any client sends; longer lists keep theirs.
+const ORDERED: usize = 24;
+
 /// The combined value of a field, byte by byte.
 fn normalised(request: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = u8> {
     let folds = *name == ACCEPT_LANGUAGE || *name == ACCEPT_ENCODING;
-    let bytes = fields::members(request, name)
+    let ordered = folds.then(|| ordered(request, name)).flatten();
+    let as_sent = ordered.is_none().then(|| fields::members(request, name));
+    let members = ordered.into_iter().flatten().flatten().chain(as_sent.into_iter().flatten());
+    let bytes = members
         .enumerate()
         .flat_map(|(at, member)| (at > 0).then_some(b',').into_iter().chain(member.iter().copied()));
     bytes
-        .filter(move |byte| !folds || !matches!(byte, b' ' | b'\t'))
+        .filter(move |byte| !folds || !is_space(*byte))
         .map(move |byte| if folds { byte.to_ascii_lowercase() } else { byte })
+}
+
+/// The members of a list of weighted choices in one order; `None` where there are too many.
+///
+/// §4.1 allows "normalizing both header field values in a way that is known to have identical semantics, according to
+/// the header field's specification (e.g., reordering field values when order is not significant […])". RFC 9110 §12.4.2
+/// gives each member its weight. §12.5.4 notes of languages "that some recipients treat the order in which language
+/// tags are listed as an indication of descending priority, particularly for tags that are assigned equal quality values
+/// […]. However, this behavior cannot be relied upon." What cannot be relied upon is not what the field means.
+fn ordered<'a>(request: &'a HeaderMap, name: &HeaderName) -> Option<[Option<&'a [u8]>; ORDERED]> {
+    let mut slots = [None; ORDERED];
+    for (place, member) in fields::members(request, name).enumerate() {
+        *slots.get_mut(place)? = Some(member);
+    }
+    slots.sort_unstable_by(|one, other| match (one, other) {
+        (Some(one), Some(other)) => folded(one).cmp(folded(other)),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    });
+    Some(slots)
+}
+
+fn folded(member: &[u8]) -> impl Iterator<Item = u8> {
+    member.iter().filter(|byte| !is_space(**byte)).map(u8::to_ascii_lowercase)
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 #[cfg(test)]
@@ -137,8 +174,43 @@ mod tests {
         check("vary: foo", "foo: 1, 2", "foo: 2, 1", false);
         check("vary: accept-language", "accept-language: en-GB, de", "accept-language: EN-gb,de", true);
         check("vary: accept-language", "accept-language: en;q=0.5", "accept-language: en; q=0.5", true);
-        check("vary: accept-language", "accept-language: en, de", "accept-language: de, en", false);
         check("vary: accept-encoding", "accept-encoding: gzip", "accept-encoding: GZIP", true);
+    }
+
+    #[test]
+    fn weighted_choices_are_compared_in_one_order_4_1() {
+        check("vary: accept-language", "accept-language: en, de", "accept-language: De, eN", true);
+        check(
+            "vary: accept-language",
+            "accept-language: en, de; q=0.5",
+            "accept-language: de;q=0.5,en",
+            true,
+        );
+        check(
+            "vary: accept-language",
+            "accept-language: en, de;q=0.5",
+            "accept-language: de, en;q=0.5",
+            false,
+        );
+        check("vary: accept-language", "accept-language: en, en, de", "accept-language: en, de, de", false);
+        check(
+            "vary: accept-encoding",
+            "accept-encoding: gzip\naccept-encoding: br",
+            "accept-encoding: br, gzip",
+            true,
+        );
+        check("vary: accept", "accept: text/html, text/plain", "accept: text/plain, text/html", false);
+    }
+
+    #[test]
+    fn lists_longer_than_any_client_sends_keep_their_order() {
+        let list = |numbers: &mut dyn Iterator<Item = usize>| {
+            format!("accept-language: {}", numbers.map(|n| format!("l{n}")).collect::<Vec<_>>().join(", "))
+        };
+        for (count, matches) in [(ORDERED, true), (ORDERED + 1, false)] {
+            check("vary: accept-language", &list(&mut (0..count)), &list(&mut (0..count).rev()), matches);
+            check("vary: accept-language", &list(&mut (0..count)), &list(&mut (0..count)), true);
+        }
     }
 
     #[test]

@@ -14,10 +14,10 @@ use http::{HeaderName, StatusCode};
 use crate::connection::end_to_end;
 use crate::etag::EntityTag;
 use crate::fields;
+use crate::freshening::freshen;
 use crate::range::{ByteRange, ContentRange};
 use crate::request::Presented;
-use crate::stored::StoredResponse;
-use crate::validation::freshen;
+use crate::stored::{StoredResponse, has_validator};
 
 /// A body of at least this many bytes is fetched in pieces where a part of it is asked for: 8 MiB.
 const LARGE: u64 = 8 << 20;
@@ -59,6 +59,26 @@ impl Part {
         let is_consistent = stated.is_none_or(|length: Option<u64>| length == Some(range.length()));
         is_consistent.then_some(Self { range, complete_length })
     }
+}
+
+/// The part of a 206 as it is stored: [`Part::of`], or, where a 206 has no validator, so that nothing is ever joined to
+/// it, the bytes that Content-Length announces, although Content-Range speaks of more. Then the length of the
+/// representation is what fits them, if the range reached to its end: a range counted from there was about these bytes.
+pub fn part_to_store(status: StatusCode, headers: &HeaderMap) -> Option<Part> {
+    let consistent = Part::of(status, headers);
+    if consistent.is_some() || status != StatusCode::PARTIAL_CONTENT || has_validator(headers) {
+        return consistent;
+    }
+    let content_range = ContentRange::parse(fields::only(headers, &CONTENT_RANGE)?)?;
+    let (range, complete_length) = (content_range.range?, content_range.complete_length?);
+    let announced: u64 = headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()?;
+    if announced == 0 || announced > range.length() {
+        return None;
+    }
+    let last = range.first.checked_add(announced - 1)?;
+    let reaches_end = range.last.checked_add(1) == Some(complete_length);
+    let complete_length = if reaches_end { last.checked_add(1)? } else { complete_length };
+    Some(Part { range: ByteRange { first: range.first, last }, complete_length })
 }
 
 /// The head that is stored for a 206 to this request: that of the complete representation, with the status and the
@@ -184,6 +204,28 @@ mod tests {
         check_part("content-range: bytes 2-5/5", None);
         check_part("content-type: multipart/byteranges; boundary=a", None);
         assert_eq!(Part::of(StatusCode::OK, &headers("content-range: bytes 0-1/2")), None);
+    }
+
+    #[test]
+    fn of_a_part_that_is_never_joined_the_bytes_are_believed() {
+        let check = |fields: &str, expected| {
+            let part = part_to_store(StatusCode::PARTIAL_CONTENT, &headers(fields));
+            assert_eq!(
+                part.map(|part| (part.range.first, part.range.last, part.complete_length)),
+                expected,
+                "{fields}"
+            );
+        };
+        check("content-range: bytes 2-5/10\ncontent-length: 4", Some((2, 5, 10)));
+        check("content-range: bytes 4-9/10\ncontent-length: 5", Some((4, 8, 9)));
+        check("content-range: bytes 4-7/10\ncontent-length: 3", Some((4, 6, 10)));
+        check("content-range: bytes 4-9/10\ncontent-length: 7", None);
+        check("content-range: bytes 4-9/10\ncontent-length: 0", None);
+        check("content-range: bytes 4-9/10\ncontent-length: x", None);
+        check("content-range: bytes 4-9/*\ncontent-length: 5", None);
+        check("content-range: bytes 4-9/10\ncontent-length: 5\netag: \"1\"", None);
+        check("content-range: bytes 4-9/10\ncontent-length: 6\netag: \"1\"", Some((4, 9, 10)));
+        assert_eq!(part_to_store(StatusCode::OK, &headers("content-range: bytes 4-9/10")), None);
     }
 
     #[test]

@@ -76,6 +76,11 @@ impl StoredResponse {
         EntityTag::of(&self.headers)
     }
 
+    /// The same response, older than any lifetime: to be validated before it is used again (§4.3.5).
+    pub fn outdated(&self) -> Self {
+        Self { request_time: SystemTime::UNIX_EPOCH, response_time: SystemTime::UNIX_EPOCH, ..self.clone() }
+    }
+
     /// The date in a field, read with the time of receipt as the reference for two-digit years.
     pub(crate) fn read_date(&self, name: &HeaderName) -> Option<SystemTime> {
         parse_date(fields::first(&self.headers, name)?, self.response_time)
@@ -100,7 +105,6 @@ fn is_excluded(headers: &HeaderMap, directives: CacheControl, name: &HeaderName)
     is_hop_by_hop(headers, name)
         // A cookie was set for the client that got it. The others share the response, not the cookie.
         || *name == SET_COOKIE
-        || name.as_str() == "set-cookie2"
         // "The no-cache […] and private […] cache directives can have arguments that prevent storage of header fields
         // by all caches and shared caches, respectively."
         || (directives.qualified && CacheControl::names_field(headers, name))
@@ -152,7 +156,12 @@ mod tests {
 
     #[test]
     fn cookies_are_for_the_first_client_only() {
-        check("set-cookie: a\nset-cookie: b\nset-cookie2: c", "date: NOW");
+        check("set-cookie: a\nset-cookie: b\nfoo: c", "foo: c\ndate: NOW");
+    }
+
+    #[test]
+    fn set_cookie2_means_nothing_any_more_rfc6265_9_4() {
+        check("set-cookie2: a", "set-cookie2: a\ndate: NOW");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::directives::CacheControl;
 use crate::fields;
 use crate::freshness::{freshness_by, has_explicit_freshness, is_heuristically_cacheable};
 use crate::invalidation::names_target;
-use crate::partial::{Part, head_of_part, strong_validator};
+use crate::partial::{head_of_part, part_to_store, strong_validator};
 use crate::range::ContentRange;
 use crate::request::{Presented, Situation};
 use crate::rules::{Keep, judged};
@@ -175,21 +175,23 @@ fn worth_storing(
     if !always && !directives.public && !explicit && !is_heuristically_cacheable(status) {
         return Err(Because::NotCacheable(status));
     }
-    let head = match Part::of(status, headers) {
+    let head = match part_to_store(status, headers) {
         Some(part) => head_of_part(presented, headers, &part, situation.now, situation.now),
         None => StoredResponse::new(presented, status, headers, situation.now, situation.now),
     };
     // §3.3: "…if the request method is GET, the response status code is 200 (OK), and the entire response header section
     // has been received, a cache MAY store the response even if it is incomplete […]; Likewise, a 206 (Partial Content)
-    // response MAY be stored as if it were an incomplete 200 (OK) response." Without a strong validator nothing could
-    // ever be joined to it (§3.4).
-    if status == StatusCode::PARTIAL_CONTENT && strong_validator(&head).is_none() {
+    // response MAY be stored as if it were an incomplete 200 (OK) response." Without a strong validator nothing can be
+    // joined to it (§3.4): then it is worth storing while it is fresh. A weak one would have the whole validated for it.
+    let freshness = freshness_by(&head, directives, situation);
+    let stands_alone = freshness.is_fresh() && !directives.no_cache && !head.has_validator();
+    let can_be_used = head.status != status && (stands_alone || strong_validator(&head).is_some());
+    if status == StatusCode::PARTIAL_CONTENT && !can_be_used {
         return Err(Because::PartialContent);
     }
     if head.nominated.is_any() {
         return Err(Because::VariesOnAnything);
     }
-    let freshness = freshness_by(&head, directives, situation);
     if freshness.is_fresh() && !directives.no_cache {
         Ok(Because::StoredFresh(freshness))
     } else if head.has_validator() {
@@ -285,6 +287,29 @@ mod tests {
             [(100, "9111 §3"), (103, "9111 §3"), (206, "9111 §3.3"), (304, "9111 §4.3.3")]
         {
             check(status, "cache-control: max-age=60\netag: \"1\"", section);
+        }
+    }
+
+    #[test]
+    fn a_206_is_stored_where_it_can_be_joined_or_stands_alone_3_3() {
+        let (part, fresh) = ("content-range: bytes 4-9/10\ncontent-length: 6", "cache-control: max-age=60");
+        let shorter = "content-range: bytes 4-9/10\ncontent-length: 5";
+        for (fields, section) in [
+            (format!("{part}\n{fresh}\netag: \"1\""), ""),
+            (format!("{part}\netag: \"1\""), ""),
+            (format!("{part}\n{fresh}\nlast-modified: Sun, 06 Nov 1994 08:00:00 GMT"), ""),
+            (format!("{part}\n{fresh}"), ""),
+            (format!("{shorter}\n{fresh}"), ""),
+            (format!("{shorter}\n{fresh}\netag: \"1\""), "9111 §3.3"),
+            (format!("{part}\n{fresh}\netag: W/\"1\""), "9111 §3.3"),
+            (format!("{part}\n{fresh}, no-cache"), "9111 §3.3"),
+            (format!("{part}\ncache-control: max-age=0"), "9111 §3.3"),
+            (format!("{part}\n{fresh}, no-store\netag: \"1\""), "9111 §5.2.2.5"),
+            (format!("{part}\n{fresh}\netag: \"1\"\nvary: *"), "9111 §4.1"),
+            (format!("{fresh}\ncontent-type: multipart/byteranges; boundary=a\netag: \"1\""), "9111 §3.3"),
+            (format!("{fresh}\ncontent-range: bytes 4-9/*\netag: \"1\""), "9111 §3.3"),
+        ] {
+            check(206, &fields, section);
         }
     }
 
