@@ -57,7 +57,7 @@ impl Handler {
         let mut forwarded = Forwarded::new(reason);
         let lead = match self.join(&admitted, found, &mut forwarded, exchange).await {
             Joined::Going(lead) => lead,
-            Joined::Answered(answer) => return answer,
+            Joined::Answered(answer) => return *answer,
             Joined::Lacking(found, stored, lack) => {
                 return Box::pin(self.complete(admitted, &found, &stored, lack, exchange)).await;
             }

@@ -21,7 +21,7 @@ pub(super) enum Joined {
     /// To the origin; first of several, or alone.
     Going(Option<Lead>),
     /// Not to the origin.
-    Answered(Answer),
+    Answered(Box<Answer>),
     /// To the origin for what it lacks of something that another has just begun to fetch.
     Lacking(Found, Arc<Stored>, Lack),
 }
@@ -46,7 +46,7 @@ impl Handler {
         {
             forwarded.detail = Some("unreachable");
             note(forwarded);
-            return Joined::Answered(Ok(response));
+            return Joined::Answered(Box::new(Ok(response)));
         }
         let Some(key) = admitted.key.as_ref().filter(|_| admitted.is_shareable()) else {
             return Joined::Going(None);
@@ -67,7 +67,7 @@ impl Handler {
             forwarded.collapsed = Some(true);
             if let Some(answer) = self.shared(admitted, &now_found, begun, forwarded, exchange).await {
                 note(forwarded);
-                return Joined::Answered(answer);
+                return Joined::Answered(Box::new(answer));
             }
             forwarded.collapsed = Some(false);
             if let Decision::Reuse { stored, .. } = self.decide(admitted, &now_found)

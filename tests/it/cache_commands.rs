@@ -160,6 +160,27 @@ async fn purging_takes_what_is_meant_and_spares_what_is_pinned() {
 }
 
 #[tokio::test]
+async fn what_an_operators_rule_speaks_of_is_meant_by_its_name() {
+    let (home, origin) = (Home::new(), origin().await);
+    let rules = [
+        "--cache-rule",
+        "pictures-png: type=image/png min-fresh=2h",
+        "--cache-rule",
+        "a: path=/a* keep=as-stated",
+    ];
+    let served = home.serve("cache", &rules);
+    fill(&served, &origin).await;
+    until_kept(&home, 5);
+    assert_eq!(ls(&home, &["--tag", "pictures"]).0, ["c.png", "d.png"], "the beginning of a name");
+    assert_eq!(ls(&home, &["--tag", "a"]).0, ["a.html"]);
+    let shown = home.run(&["cache", "show", &origin.url("/c.png")]);
+    assert!(shown.contains(" of 7200 s (") && shown.contains("pictures-png"), "{shown}");
+    assert_eq!(home.run(&["cache", "purge", "--tag", "pictures"]), "purged 2 stored responses\n");
+    assert_eq!(ls(&home, &[]).0, ["a.html", "b.html", "stale"]);
+    assert!(home.fail(&["cache", "purge", "--tag", "pict"], 1).contains("there is no rule named"));
+}
+
+#[tokio::test]
 async fn a_stopped_folder_is_looked_after_like_a_running_proxy() {
     let (home, origin) = (Home::new(), origin().await);
     let served = home.serve("cache", &[]);

@@ -79,6 +79,12 @@ impl Listed {
         self.stored.head().headers.get(CONTENT_TYPE)?.to_str().ok()
     }
 
+    /// What lists are ordered by: the key, and the order of storing.
+    pub(crate) fn rank(&self) -> (&str, u64) {
+        let holding = self.stored.holding();
+        (holding.key.as_str(), holding.id)
+    }
+
     /// For people.
     pub fn summary(&self) -> Summary {
         let stored = &self.stored;

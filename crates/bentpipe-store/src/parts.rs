@@ -198,10 +198,7 @@ impl Parts {
         while position < range.end {
             position = match self.at(position) {
                 Spot::Piece(piece) => piece.end(),
-                Spot::Coming(coming) if coming.brings_soon(position) => match coming.end {
-                    Some(end) => end,
-                    None => return None,
-                },
+                Spot::Coming(coming) if coming.brings_soon(position) => coming.end?,
                 Spot::Coming(Coming { end, .. }) => {
                     return Some(position..end.unwrap_or(u64::MAX).min(range.end));
                 }

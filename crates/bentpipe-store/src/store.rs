@@ -294,9 +294,9 @@ impl Store {
 
     /// Everything stored, in the order of the keys.
     pub fn list(&self) -> Vec<Summary> {
-        let mut list: Vec<_> = self.listed(|_| true).iter().map(Listed::summary).collect();
-        list.sort_by(|one, other| one.key.cmp(&other.key));
-        list
+        let mut listed = self.listed(|_| true);
+        listed.sort_by(|one, other| one.rank().cmp(&other.rank()));
+        listed.iter().map(Listed::summary).collect()
     }
 
     /// Writes down everything that is stored, takes no more, and lets another process have the folder. Bodies that are

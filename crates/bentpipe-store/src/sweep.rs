@@ -115,11 +115,7 @@ impl Sweep {
             (manage::on_disk(&ledger, apart), ledger.pinned().1)
         };
         room.note_pinned_full(pinned > 0 && pinned > self.limit / 100 * RELIEF);
-        match room.look() {
-            0 => self.limit,
-            // Some more, so that it is not begun again at once.
-            lacking => self.limit.min(used.saturating_sub(lacking + used / 100 * (100 - RELIEF))),
-        }
+        ceiling(self.limit, used, room.look())
     }
 
     /// Evicts some of what is worth least while the folder takes more than `ceiling`; returns how many that were.
@@ -157,6 +153,17 @@ impl Sweep {
             });
             found.iter().for_each(|digest| shelf.remove_orphan(digest));
         }
+    }
+}
+
+/// What the folder may take now that it takes `used` bytes and the disk has `lacking` too few free. It gives way to who
+/// else writes there by at most a quarter at a time: where that cannot help, all of the cache would be gone in vain.
+fn ceiling(limit: u64, used: u64, lacking: u64) -> u64 {
+    match lacking {
+        0 => limit,
+        // Some more, so that it is not begun again at once.
+        _ if lacking <= used / 4 => limit.min(used - lacking - used / 100 * (100 - RELIEF)),
+        _ => limit,
     }
 }
 
@@ -227,4 +234,19 @@ fn write_snapshot(shelf: &Shelf, journal: &Journal, clean: bool) -> io::Result<(
         }
         shelf.write_ongoing(write)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_gives_way_as_long_as_that_helps() {
+        assert_eq!(ceiling(1_000, 800, 0), 1_000);
+        assert_eq!(ceiling(1_000, 800, 10), 750);
+        assert_eq!(ceiling(1_000, 800, 200), 560);
+        assert_eq!(ceiling(1_000, 800, 201), 1_000);
+        assert_eq!(ceiling(1_000, 0, 1), 1_000);
+        assert_eq!(ceiling(700, 1_000, 1), 700);
+    }
 }

@@ -30,7 +30,7 @@ const STEPS: [Step; 8] = [
     },
     Step {
         name: "tests",
-        arguments: &["nextest", "run", "--workspace", "--locked"],
+        arguments: &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"],
         install: Some("cargo install --locked cargo-nextest"),
     },
     Step { name: "doc tests", arguments: &["test", "--workspace", "--doc", "--locked"], install: None },

@@ -9,7 +9,7 @@ use crate::admin::selection::Selection;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Which ones")]
 pub(crate) struct Filters {
-    /// Those whose URL begins so, such as http://example.org/images/
+    /// Those whose URL begins so, such as `http://example.org/images/`
     #[arg(long, value_name = "URL")]
     prefix: Option<String>,
     /// Those of a host, such as example.org, '*.example.org' or 'example.org:8080'

@@ -15,6 +15,9 @@ const ROUNDS_A_FOLDER: usize = 10;
 /// What was stored this long before the kill should survive it.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// By when what an interrupted download left should have been taken up, though nobody asks for it.
+const TAKEN_UP: Duration = Duration::from_secs(1);
+
 /// What the rounds showed.
 #[derive(Default)]
 struct Seen {
@@ -55,7 +58,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<Row> {
         let (settled, young) = split(&answered, moment, SETTLED);
         look(&mut stand, &settled, &young, &mut seen).await?;
     }
-    seen.report(&mut row, rounds);
+    seen.report(&mut row, rounds, bench.short);
     stand.report_panics(&mut row);
     Ok(row)
 }
@@ -75,9 +78,8 @@ async fn look(
     {
         seen.starts.push(start.elapsed());
     }
-    seen.left.extend(names(&stand.folder.join("tmp")));
-    seen.left.extend(names(&stand.folder).into_iter().filter(|name| name.ends_with(".new")));
     let old = asker.ask_all(settled).await;
+    seen.left.extend(left_behind(stand).await);
     seen.settled += settled.len();
     seen.survived += old.hits.len();
     seen.lost.extend(settled.iter().filter(|path| !old.hits.contains(path)).cloned());
@@ -87,8 +89,21 @@ async fn look(
     Ok(())
 }
 
+/// The temporary files that are there after a while: one of an interrupted download is taken up at the first chance.
+async fn left_behind(stand: &Stand) -> Vec<String> {
+    let start = Instant::now();
+    loop {
+        let mut left = names(&stand.folder.join("tmp"));
+        left.extend(names(&stand.folder).into_iter().filter(|name| name.ends_with(".new")));
+        if left.is_empty() || start.elapsed() > TAKEN_UP {
+            return left;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 impl Seen {
-    fn report(mut self, row: &mut Row, rounds: usize) {
+    fn report(mut self, row: &mut Row, rounds: usize, short: bool) {
         row.figure(format!("{rounds} kills, {} answers", self.tally.asked));
         self.tally.report(row);
         row.share("survived", self.survived, self.settled, 99.5);
@@ -97,6 +112,11 @@ impl Seen {
         let median = self.starts.get(self.starts.len() / 2).copied().unwrap_or(Duration::MAX);
         let worst = self.starts.last().copied().unwrap_or(Duration::MAX);
         let figure = format!("first answer {} ms, worst {} ms", median.as_millis(), worst.as_millis());
-        row.goal(figure, "<= 100 ms", median <= Duration::from_millis(100));
+        if short {
+            // No place for a timed test: CI's machine is shared.
+            row.figure(figure);
+        } else {
+            row.goal(figure, "<= 100 ms", median <= Duration::from_millis(100));
+        }
     }
 }
