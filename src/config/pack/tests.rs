@@ -52,6 +52,18 @@ fn check_reload(pack: &str, url: &str, rule: Option<&str>) {
     assert_eq!((softened.as_deref(), request.is_empty()), (rule, rule.is_some()), "{url}");
 }
 
+/// Whether what is stored without a validator answers a reload, by the pack.
+fn is_reused_on_reload(pack: &str, url: &str) -> bool {
+    let rules = Rules::new(parse(pack).unwrap().rules);
+    let (target, reload) = (url.parse::<Uri>().unwrap(), headers("cache-control: max-age=0"));
+    let presented = Presented { method: &Method::GET, target: &target, headers: &reload };
+    let then = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+    let stored = StoredResponse::new(&presented, StatusCode::OK, &HeaderMap::new(), then, then);
+    let policy = Policy { rules: rules.for_target(&target), ..Policy::default() };
+    let situation = Situation { now: then + Duration::from_secs(3_600), policy };
+    matches!(rfc9111::decide(&presented, &[&stored], &situation), rfc9111::Decision::Reuse { .. })
+}
+
 const VALIDATOR: &str = "etag: \"1\"";
 
 #[test]
@@ -98,6 +110,12 @@ fn apt() {
         Some("apt-pool"),
     );
     check_reload("apt", "http://deb.debian.org/debian/dists/bookworm/InRelease", None);
+    let by_hash = "http://deb.debian.org/debian/dists/bookworm/main/binary-amd64/by-hash/SHA256/7f83b1";
+    assert!(is_reused_on_reload("apt", by_hash));
+    assert!(!is_reused_on_reload(
+        "apt",
+        "http://deb.debian.org/debian/pool/main/h/hello/hello_2.10-3_amd64.deb"
+    ));
 }
 
 #[test]
