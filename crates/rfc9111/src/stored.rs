@@ -123,13 +123,25 @@ pub(crate) fn date_it(headers: &mut HeaderMap, response_time: SystemTime) {
     }
 }
 
-/// The Age field's value in seconds (§5.1), zero where there is none to believe.
+/// The Age field's value in seconds (§5.1): zero where there is no such field, and more than any response is fresh for
+/// where it cannot be believed.
 pub(crate) fn age_value(headers: &HeaderMap) -> u32 {
-    // §5.1: "Although it is defined as a singleton header field, a cache encountering a message with a list-based Age
-    // field value SHOULD use the first member of the field value, discarding subsequent ones. If the field value
-    // (after discarding additional members, as per above) is invalid […], a cache SHOULD ignore the field."
-    fields::members(headers, &AGE).next().and_then(fields::delta_seconds).unwrap_or(0)
+    let mut lines = headers.get_all(AGE).iter();
+    let Some(_) = lines.next() else { return 0 };
+    // "Although it is defined as a singleton header field, a cache encountering a message with a list-based Age field
+    // value SHOULD use the first member of the field value, discarding subsequent ones."
+    let mut members = fields::members(headers, &AGE);
+    let first = members.next().unwrap_or_default();
+    // A field that was sent twice, or repeats itself, went through something that does not know what it does.
+    let is_repeated = lines.next().is_some() || members.next() == Some(first);
+    // "If the field value […] is invalid […], a cache SHOULD ignore the field." Then a response that says it is old, in a
+    // way that nobody can read, would be new. It is validated in its place, which is always right.
+    fields::delta_seconds(first).filter(|_| !is_repeated).unwrap_or(UNBELIEVABLE)
 }
+
+/// "If a cache receives a delta-seconds value greater than the greatest integer it can represent […], the cache MUST
+/// consider the value to be 2147483648 (2^31)" (§1.2.2).
+const UNBELIEVABLE: u32 = 1 << 31;
 
 #[cfg(test)]
 mod tests {
@@ -180,14 +192,18 @@ mod tests {
     }
 
     #[test]
-    fn age_is_the_first_member_and_digits_only_5_1() {
+    fn age_is_the_first_member_and_old_where_it_cannot_be_believed_5_1() {
         for (text, age) in [
             ("age: 7200", 7200),
             ("age: 1, 7200", 1),
-            ("age: 1\nage: 7200", 1),
-            ("age: 7200.0", 0),
-            ("age: -1", 0),
-            ("age: abc, 7200", 0),
+            ("age: 7200,0", 7200),
+            ("age: 1\nage: 7200", UNBELIEVABLE),
+            ("age: 0, 0", UNBELIEVABLE),
+            ("age: 7200.0", UNBELIEVABLE),
+            ("age: 7200;a=1", UNBELIEVABLE),
+            ("age: -1", UNBELIEVABLE),
+            ("age: abc, 7200", UNBELIEVABLE),
+            ("age: ", UNBELIEVABLE),
             ("age: 99999999999999", 1 << 31),
             ("", 0),
         ] {
