@@ -51,7 +51,7 @@ fn result(details: &Details, status: u16) -> &'static str {
         CacheStatus::Hit if status == 304 => "TCP_IMS_HIT",
         CacheStatus::Hit => "TCP_HIT",
         CacheStatus::Tunnel if details.error.is_none() => "TCP_TUNNEL",
-        CacheStatus::Forwarded(forwarded) => forwarded_result(forwarded),
+        CacheStatus::Forwarded(forwarded) => forwarded_result(forwarded, details.error.is_some()),
         CacheStatus::Unasked | CacheStatus::Tunnel => match status {
             403 | 407 | 429 => "TCP_DENIED",
             _ => "NONE",
@@ -59,10 +59,11 @@ fn result(details: &Details, status: u16) -> &'static str {
     }
 }
 
-fn forwarded_result(forwarded: &Forwarded) -> &'static str {
+fn forwarded_result(forwarded: &Forwarded, is_failed: bool) -> &'static str {
     let validated = forwarded.status.map(|status| status.as_u16());
     match (forwarded.reason, validated) {
         ("stale", Some(304)) => "TCP_REFRESH_UNMODIFIED",
+        ("stale", _) if is_failed => "TCP_REFRESH_FAIL_ERR",
         ("stale", _) if forwarded.detail.is_some() || validated.is_some() => "TCP_REFRESH_FAIL_OLD",
         ("stale", _) => "TCP_REFRESH_MODIFIED",
         ("request", _) => "TCP_CLIENT_REFRESH_MISS",
@@ -134,6 +135,12 @@ mod tests {
         let validated = Forwarded { status: Some(http::StatusCode::NOT_MODIFIED), ..Forwarded::new("stale") };
         check(CacheStatus::Forwarded(validated), 200, "TCP_REFRESH_UNMODIFIED");
         check(CacheStatus::Forwarded(Forwarded::new("stale")), 200, "TCP_REFRESH_MODIFIED");
+        let failed = Details {
+            cache: CacheStatus::Forwarded(Forwarded::new("stale")),
+            error: Some("connection_refused"),
+            ..Details::default()
+        };
+        assert_eq!(result(&failed, 502), "TCP_REFRESH_FAIL_ERR");
     }
 
     #[test]

@@ -147,7 +147,8 @@ async fn purging_takes_what_is_meant_and_spares_what_is_pinned() {
     let purge = |asked: &[&str]| home.run(&[&["cache", "purge"], asked].concat());
     assert_eq!(purge(&["--type", "image/*"]), format!("purged 1 stored response{spared}"));
     assert_eq!(purge(&["--prefix", &origin.url("/a")]), "purged 1 stored response\n");
-    assert_eq!(purge(&["--all"]), format!("purged 2 stored responses{spared}"));
+    assert!(home.fail(&["cache", "purge", "--all"], 2).contains("--yes says that it should"));
+    assert_eq!(purge(&["--all", "--yes"]), format!("purged 2 stored responses{spared}"));
     assert_eq!(purge(&[&pinned]), "purged 1 stored response\n", "it is named by its whole URL");
 
     fill(&served, &origin).await;
@@ -220,7 +221,7 @@ async fn two_processes_never_have_one_folder() {
         assert!(error.contains(&format!("holds the lock {folder}/lock;")), "{error}");
     }
     drop(hidden);
-    home.run(&["--cache-dir", &folder, "cache", "purge", "--all"]);
+    home.run(&["--cache-dir", &folder, "cache", "purge", "--all", "--yes"]);
 }
 
 fn contents(folder: &Path) -> Vec<PathBuf> {

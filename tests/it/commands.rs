@@ -176,7 +176,7 @@ async fn what_is_stored_is_shown_explained_and_purged() {
     assert_eq!(home.fail(&["cache", "purge", &one], 1), format!("bentpipe: nothing was stored for {one}"));
     assert_eq!(home.fail(&["cache", "show", &one], 1), format!("bentpipe: nothing is stored for {one}"));
     assert_eq!(home.run(&["cache", "purge", &origin.url("/*")]), "purged 2 stored responses\n");
-    assert_eq!(home.run(&["cache", "purge", "--all"]), "purged 0 stored responses\n");
+    assert_eq!(home.run(&["cache", "purge", "--all", "--yes"]), "purged 0 stored responses\n");
     assert!(home.fail(&["cache", "purge"], 2).contains("say what to purge"));
 }
 

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::ops::{Deref, Range};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -152,24 +153,39 @@ impl Stretch {
 }
 
 impl Stretch {
-    /// The first bytes of the stretch that are not as they were stored, in positions of the file: one block, or, where
-    /// the file is too short, everything from there on.
-    pub(crate) fn damage(&self, file: &File) -> Range<u64> {
-        let mut start = self.bytes.start;
-        for sum in &self.sums {
-            let end = (start + BLOCK).min(self.bytes.end);
-            let mut block = vec![0; to_usize(end - start)];
-            match file.read_exact_at(&mut block, start) {
-                Ok(()) if xxh3_64(&block) == *sum => start = end,
-                Ok(()) => return start..end,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return start..u64::MAX,
-                Err(_) => return start..end,
+    /// The first bytes of the stretch that are not as they were stored, in positions of the file, and all that follow in
+    /// one go, also beyond the stretch: damage comes in runs, and what is known to be lost is fetched by one request.
+    /// `length` and `sums` are the file's.
+    pub(crate) fn damage(&self, file: &File, length: u64, sums: &[u64]) -> Range<u64> {
+        let is_good = |block: u64| {
+            let (start, end) = (block * BLOCK, (block * BLOCK + BLOCK).min(length));
+            let mut bytes = vec![0; to_usize(end.saturating_sub(start))];
+            file.read_exact_at(&mut bytes, start)
+                .map(|()| sums.get(to_usize(block)) == Some(&xxh3_64(&bytes)))
+        };
+        let blocks = self.bytes.start / BLOCK..self.bytes.end.div_ceil(BLOCK);
+        let Some(first) = blocks.clone().find(|block| !matches!(is_good(*block), Ok(true))) else {
+            // It reads well by now; the part that did not is not trusted.
+            return self.bytes.clone();
+        };
+        let begun = Instant::now();
+        for block in first..length.div_ceil(BLOCK) {
+            match is_good(block) {
+                Ok(true) => return first * BLOCK..block * BLOCK,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return first * BLOCK..u64::MAX,
+                // A failing disk takes its time for every block; what it has not said by then is asked when it is wanted.
+                Err(_) | Ok(false) if block > first && begun.elapsed() > PATIENCE => {
+                    return first * BLOCK..(block + 1) * BLOCK;
+                }
+                Err(_) | Ok(false) => {}
             }
         }
-        // It reads well by now; the part that did not is not trusted.
-        self.bytes.clone()
+        first * BLOCK..length
     }
 }
+
+/// How long the end of a damage is looked for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Sizes of buffers and counts of blocks: they fit, or there would be no such buffer.
 pub(crate) fn to_usize(count: u64) -> usize {
@@ -224,6 +240,28 @@ mod tests {
             file.write_all_at(&body[flip..=flip], flip as u64).unwrap();
             let covered = stretch.bytes.contains(&(flip as u64));
             prop_assert_eq!(stretch.read(&file, position, end).is_err(), covered);
+        }
+
+        #[test]
+        fn damage_is_found_to_its_end(blocks in 3u64..12, from in 0u64..12, count in 1u64..6, at in 0u64..12) {
+            let length = blocks * BLOCK - 5;
+            let body: Vec<u8> = (0..length).map(|i| (i % 241) as u8).collect();
+            let print = fingerprint(&[&body]);
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&body).unwrap();
+            let (from, at) = (from % blocks, at % blocks);
+            let to = (from + count).min(blocks);
+            for block in from..to {
+                file.write_all_at(b"spoilt", block * BLOCK + 100).unwrap();
+            }
+            let stretch = Stretch::at(at * BLOCK, length, length, &print.sums).unwrap();
+            let damage = stretch.damage(&file, length, &print.sums);
+            let first = from.max(at);
+            if first < to && first < at + READ_BLOCKS {
+                prop_assert_eq!(damage, first * BLOCK..(to * BLOCK).min(length));
+            } else {
+                prop_assert_eq!(damage, stretch.bytes);
+            }
         }
     }
 }

@@ -381,7 +381,9 @@ fn read(
         },
     };
     let stretch = Stretch::at(position, until, print.length, &print.sums).ok_or_else(all)?;
-    let bytes = stretch.read(&file, position, until).map_err(|_| Lost::Bytes(stretch.damage(&file)))?;
+    let bytes = stretch
+        .read(&file, position, until)
+        .map_err(|_| Lost::Bytes(stretch.damage(&file, print.length, &print.sums)))?;
     if bytes.len() as u64 == print.length && print.length <= hot::LARGEST {
         holding.warm(print, bytes.clone());
     }

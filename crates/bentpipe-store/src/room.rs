@@ -4,7 +4,13 @@
 //! Where there is no room, nothing new is stored, and the log says so once.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::locked::lock;
 
 /// The part of the file system that is kept free where nobody says how much: a twentieth.
 const SHARE: u64 = 20;
@@ -13,12 +19,24 @@ const ENOUGH: u64 = 512_000_000;
 /// Stands for [`SHARE`] and [`ENOUGH`].
 const USUAL: u64 = u64::MAX;
 
+/// A shortage that the keeper ends sooner, by evicting, is none to speak of.
+const PASSING: Duration = Duration::from_secs(10);
+
+/// How long there has been too little space, and whether the log was told.
+#[derive(Clone, Copy, Debug)]
+enum Spell {
+    None,
+    Since(Instant),
+    Said,
+}
+
 /// The room of one cache folder.
 pub(crate) struct Room {
     folder: PathBuf,
     /// Bytes to be kept free; 0 for none, [`USUAL`] for the usual part.
     wanted: AtomicU64,
     is_short: AtomicBool,
+    spell: Mutex<Spell>,
     is_pinned_full: AtomicBool,
 }
 
@@ -29,6 +47,7 @@ impl Room {
             folder: folder.to_owned(),
             wanted: AtomicU64::new(0),
             is_short: AtomicBool::new(false),
+            spell: Mutex::new(Spell::None),
             is_pinned_full: AtomicBool::new(false),
         }
     }
@@ -100,13 +119,25 @@ impl Room {
     }
 
     fn note_short(&self, is_short: bool, free: u64, wanted: u64) {
-        if self.is_short.swap(is_short, Ordering::Relaxed) == is_short {
-            return;
-        }
-        if is_short {
-            tracing::warn!(free, wanted, "the disk has too little space left; serving on without storing");
-        } else {
-            tracing::info!("the disk has space for the cache again");
+        self.is_short.store(is_short, Ordering::Relaxed);
+        let mut spell = lock(&self.spell);
+        match (is_short, *spell) {
+            (true, Spell::None) => *spell = Spell::Since(Instant::now()),
+            (true, Spell::Since(begun)) if begun.elapsed() >= PASSING => {
+                let (free, wanted) = (free >> 20, wanted >> 20);
+                tracing::warn!(
+                    free_mib = free,
+                    wanted_mib = wanted,
+                    "the disk has too little space left; serving on without storing"
+                );
+                *spell = Spell::Said;
+            }
+            (false, Spell::Said) => {
+                tracing::info!("the disk has space for the cache again");
+                *spell = Spell::None;
+            }
+            (false, Spell::Since(_)) => *spell = Spell::None,
+            (true, Spell::Since(_) | Spell::Said) | (false, Spell::None) => {}
         }
     }
 }

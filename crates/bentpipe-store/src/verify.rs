@@ -198,7 +198,7 @@ impl Reading {
                 self.position += bytes.len() as u64;
             }
             Err(_) => {
-                let damage = stretch.damage(&self.file);
+                let damage = stretch.damage(&self.file, self.print.length, &self.print.sums);
                 // Blocks before it are fine and blocks behind it are looked at next.
                 self.position = damage.end.min(length).max(position + 1);
                 self.lost.push(damage);

@@ -105,8 +105,16 @@ pub(crate) fn purge(operator: &Operator, command: Purge) -> anyhow::Result<Strin
     if selection.is_empty() {
         usage("purge", "say what to purge: a URL, filters such as --host, or --all");
     }
-    if all && !yes && !dry_run && std::io::stdin().is_terminal() && !is_sure(operator, &selection)? {
-        bail!("nothing was purged");
+    if all && !yes && !dry_run {
+        if !std::io::stdin().is_terminal() {
+            usage(
+                "purge",
+                "nobody can be asked here whether everything should go; --yes says that it should",
+            );
+        }
+        if !is_sure(operator, &selection)? {
+            bail!("nothing was purged");
+        }
     }
     let asked = stock::Purge { selection, dry_run, pinned_too: pinned };
     let reply = operator.ask(&Method::POST, "/v1/cache/purge", Some(&json!(asked)))?;

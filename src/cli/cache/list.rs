@@ -90,10 +90,11 @@ fn line(stored: &Value) -> String {
     let special: Vec<_> = [pinned, arriving, partial].into_iter().flatten().collect();
     let special = if special.is_empty() { String::new() } else { format!("  ({})", special.join(", ")) };
     format!(
-        "{status} {length:>9} {uses:>6} uses  {media_type:24} {url}{special}",
+        "{status} {length:>9} {uses:>6} {of_uses}  {media_type:24} {url}{special}",
         status = stored["status"],
         length = stored["length"].as_u64().map_or_else(|| "?".to_owned(), human),
         uses = stored["uses"].as_u64().unwrap_or(0),
+        of_uses = if stored["uses"] == 1 { "use " } else { "uses" },
         media_type = stored["media_type"].as_str().unwrap_or("-"),
         url = stored["key"].as_str().unwrap_or("?"),
     )
