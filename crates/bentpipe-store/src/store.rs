@@ -157,6 +157,7 @@ impl Store {
         length: Option<u64>,
     ) -> Result<(Arrival, Arc<Stored>), Error> {
         let shelf = &self.inner.shelf;
+        self.check_room()?;
         let spool = self.spool(length, length)?;
         let (ongoing, stored) = shelf.arrive(key, head, spool, None);
         Ok((Arrival::new(Arc::clone(shelf), ongoing), stored))
@@ -177,6 +178,7 @@ impl Store {
     ) -> Result<(Arrival, Arc<Stored>), Error> {
         let shelf = &self.inner.shelf;
         let range = *range.start()..range.end().saturating_add(1);
+        self.check_room()?;
         let spool = self.spool(Some(range.end.saturating_sub(range.start)), Some(complete_length))?;
         let (ongoing, stored) = shelf.arrive(key, head, spool, Some((range, complete_length)));
         Ok((Arrival::new(Arc::clone(shelf), ongoing), stored))
@@ -187,7 +189,7 @@ impl Store {
     /// whole body, as far as the origin says.
     ///
     /// # Errors
-    /// As for [`Store::insert`]; [`Error::Invalidated`] when nothing is missing by now.
+    /// [`Error::TooLarge`], [`Error::Closed`], and [`Error::Invalidated`] when nothing is missing by now.
     pub fn fill(
         &self,
         stored: &Stored,
@@ -197,6 +199,7 @@ impl Store {
     ) -> Result<Arrival, Error> {
         let shelf = &self.inner.shelf;
         let end = last.map(|last| last.saturating_add(1));
+        // Its readers wait for it, whether or not the disk can take it: what it cannot is passed on to them.
         let spool = self.spool(end.map(|end| end.saturating_sub(first)), stored.length())?;
         let ongoing =
             shelf.fill(stored.holding(), (first, end), complete_length, spool).ok_or(Error::Invalidated)?;
@@ -325,13 +328,16 @@ impl Store {
         if !shelf.is_open() {
             return Err(Error::Closed);
         }
-        if !shelf.home.health.is_good() {
+        Ok(Arc::new(Spool::new(Arc::clone(&shelf.home), length, limit)))
+    }
+
+    /// Whether the disk takes anything new.
+    fn check_room(&self) -> Result<(), Error> {
+        let home = &self.inner.shelf.home;
+        if !home.health.is_good() {
             return Err(Error::Unavailable);
         }
-        if !shelf.home.room.takes_more() {
-            return Err(Error::NoRoom);
-        }
-        Ok(Arc::new(Spool::new(Arc::clone(&shelf.home), length, limit)))
+        if home.room.takes_more() { Ok(()) } else { Err(Error::NoRoom) }
     }
 }
 

@@ -108,6 +108,28 @@ async fn a_reader_goes_on_when_what_is_missing_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_readers_lack_reaches_them_though_there_is_no_room_for_it() {
+    for length in [100_000, 3_000_000] {
+        let (_folder, store) = empty(LIMITS);
+        let (whole, half) = (body(length), length / 2);
+        let stored = cut_at(&store, "a", &whole, half).await;
+        store.keep_free(Some(1 << 60));
+        let mut reader = stored.body(None);
+        let mut got = Vec::new();
+        while let Ok(frame) = reader.frame().await.unwrap() {
+            got.extend_from_slice(&frame.into_data().unwrap());
+        }
+        assert_eq!(got.len(), half);
+        let mut arrival = store.fill(&stored, half as u64, Some(length as u64 - 1), None).unwrap();
+        let reading = tokio::spawn(read(reader));
+        write(&mut arrival, &whole.slice(half..), 30_000).await;
+        drop(arrival.commit(None).await);
+        got.extend_from_slice(&reading.await.unwrap().unwrap());
+        assert_eq!(got, whole);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_damaged_block_is_missing_and_can_be_mended() {
     let (folder, store) = empty(LIMITS);
     let whole = body(1_000_000);

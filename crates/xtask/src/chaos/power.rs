@@ -20,7 +20,7 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// When a process does not come up or the disk cannot be mounted again.
 pub(super) async fn run(bench: &Bench) -> anyhow::Result<Row> {
     let mut random = bench.random("power");
-    let disk = match Disk::ext4(bench, 1024) {
+    let disk = match Disk::ext4(bench, 4096) {
         Ok(disk) => disk,
         Err(why) => return Ok(Row::skipped("power", format!("{why:#}"))),
     };
