@@ -2,10 +2,11 @@
 //! request walks the line and is handed to the readers once, when its last holder lets go: the client's body, the
 //! tunnel, or a fetch that goes on after its client left. It does not write anything anywhere itself.
 
+use std::any::Any;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Method, StatusCode, Uri};
@@ -24,6 +25,8 @@ pub(crate) struct Exchange(Arc<Open>);
 struct Open {
     record: Record,
     readers: Arc<[Box<dyn Reader>]>,
+    /// Given back when the exchange is over.
+    held: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// What is known of one exchange.
@@ -154,7 +157,12 @@ impl Exchange {
             link_down: AtomicU64::new(0),
             link_up: AtomicU64::new(0),
         };
-        Self(Arc::new(Open { record, readers }))
+        Self(Arc::new(Open { record, readers, held: OnceLock::new() }))
+    }
+
+    /// Keeps `held`, of which there is one, until the exchange is over.
+    pub(crate) fn hold(&self, held: impl Any + Send + Sync) {
+        let _ = self.0.held.set(Box::new(held));
     }
 
     /// What is known so far.

@@ -69,8 +69,10 @@ impl Proxy {
             Arc::new(Connector::new(link.clone(), rules, config.timeouts.connect, config.link.dns));
         let standings = Standings::new(&config.link);
         let (keep_alive, idle) = (config.timeouts.keep_alive, config.timeouts.idle);
+        let admission = Admission::new(&config, pseudonym(&clock));
+        let admission = admission.map_err(|reason| anyhow::anyhow!("admission.users_file: {reason}"))?;
         let handler = Arc::new(Handler {
-            admission: Admission::new(&config, pseudonym(&clock)),
+            admission,
             store: store.clone(),
             upstream: Arc::new(Upstream::new(connector.clone(), standings.clone(), keep_alive, idle)),
             clock: clock.clone(),

@@ -3,6 +3,7 @@
 
 pub(crate) mod api;
 pub(crate) mod client;
+mod clients;
 pub(crate) mod explain;
 pub(crate) mod selection;
 pub(crate) mod socket;
@@ -23,6 +24,7 @@ use crate::observe::tally::{Tallied, Tally};
 use crate::standing::Standings;
 use crate::upstream::destination;
 use crate::upstream::gauge::Gauge;
+use clients::Clients;
 use explain::Explanation;
 use verification::{Verifications, Verify};
 
@@ -35,8 +37,7 @@ pub(crate) struct Admin {
     clock: Clock,
     folder: PathBuf,
     rules: Rules,
-    /// How many accounts may use the proxy; with none, everyone may.
-    accounts: usize,
+    clients: Clients,
     policy: Policy,
     destinations: destination::Rules,
     verifications: Verifications,
@@ -62,7 +63,7 @@ impl Admin {
             clock,
             folder: folder(config),
             rules: config.cache.rules_in_force(),
-            accounts: config.admission.users.len(),
+            clients: Clients::of(&config.admission),
             policy: config.cache.policy(),
             destinations: destination::Rules::new(config.destinations.clone(), config.listen.clone()),
             verifications: Verifications::default(),
@@ -79,7 +80,7 @@ impl Admin {
             clock,
             folder: folder(config),
             rules: config.cache.rules_in_force(),
-            accounts: config.admission.users.len(),
+            clients: Clients::of(&config.admission),
             policy: config.cache.policy(),
             destinations: destination::Rules::new(config.destinations.clone(), config.listen.clone()),
             verifications: Verifications::default(),
@@ -178,11 +179,7 @@ impl Admin {
                 address.to_string()
             }
         });
-        let clients = match self.accounts {
-            0 if addresses.iter().all(|address| address.ip().is_loopback()) => "this machine".to_owned(),
-            0 => "anyone who reaches the port (admission.users would name accounts)".to_owned(),
-            accounts => format!("{accounts} accounts (admission.users)"),
-        };
+        let clients = self.clients.of_listeners(addresses);
         let control = match socket {
             Some(socket) => socket.path().display().to_string(),
             None => "off".to_owned(),

@@ -1,11 +1,20 @@
 //! `admit`: from a request as it came to an `Admitted` that may walk the line, or a `Refusal`. It checks who asks,
 //! how often, and what is asked for. Which addresses may be dialled is checked where they are dialled.
 
-pub(crate) mod allowance;
+pub(crate) mod access;
+mod accounts;
+mod allowance;
 pub(crate) mod client;
+mod credentials;
+mod failures;
+mod htpasswd;
+mod neighbourhood;
+pub(crate) mod occupancy;
+mod remembered;
 pub(crate) mod target;
+mod users_file;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{CONNECTION, HOST, TE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
@@ -19,15 +28,26 @@ use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
 use crate::respond::interim::Interim;
+use access::{Access, Asked, Caller};
+use accounts::Accounts;
 use allowance::Allowance;
-use client::{Client, Credentials};
+use client::Client;
+use occupancy::{Occupancy, Seat};
 
 static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
 
 /// Decides which requests may walk the line.
 pub(crate) struct Admission {
-    credentials: Credentials,
+    access: Access,
+    accounts: Accounts,
     allowance: Option<Allowance>,
+    /// Connections and exchanges of each client.
+    connections: Occupancy,
+    exchanges: Occupancy,
+    /// Bytes of the request target.
+    uri: usize,
+    /// Field lines.
+    request_fields: usize,
     /// Bytes of request line and fields.
     request_head: usize,
     /// Bytes of content.
@@ -60,37 +80,57 @@ pub(crate) struct Admitted {
 
 impl Admission {
     /// The rules of `config` for a proxy that calls itself `pseudonym` in Via.
-    pub(crate) fn new(config: &Config, pseudonym: String) -> Self {
-        Self {
-            credentials: Credentials::new(&config.admission.users),
-            allowance: config.admission.requests_per_second.map(Allowance::new),
+    ///
+    /// # Errors
+    /// What is wrong with the file of users.
+    pub(crate) fn new(config: &Config, pseudonym: String) -> Result<Self, String> {
+        let (admission, limits) = (&config.admission, &config.limits);
+        let allowance = admission
+            .requests_per_second
+            .map(|rate| Allowance::new(Duration::from_secs(1) / rate.get(), admission.burst.unwrap_or(rate)));
+        Ok(Self {
+            access: Access::new(admission),
+            accounts: Accounts::new(admission)?,
+            allowance,
+            connections: Occupancy::new(limits.connections_per_client.unwrap_or_else(|| limits.share())),
+            exchanges: Occupancy::new(limits.requests_per_client.unwrap_or_else(|| limits.share())),
+            uri: usize::try_from(limits.uri.0).unwrap_or(usize::MAX),
+            request_fields: limits.request_fields,
             request_head: usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX),
             idle: config.timeouts.idle,
             request_body: config.limits.request_body.map_or(u64::MAX, |limit| limit.0),
             pseudonym,
             rules: config.cache.rules_in_force(),
-        }
+        })
+    }
+
+    /// Judges a connection before anything was asked on it, and counts it for as long as the seat is held.
+    ///
+    /// # Errors
+    /// The refusal that the client is to get, whatever it would ask.
+    pub(crate) fn admit_connection(&self, from: Caller) -> Result<Seat, Refusal> {
+        self.access.check_connection(from)?;
+        self.connections.take(from.address).ok_or(Refusal::TooManyConnections)
     }
 
     /// Judges `request`, which `client` has sent.
     ///
     /// # Errors
     /// The refusal that the client is to get.
-    pub(crate) fn admit(
+    pub(crate) async fn admit(
         &self,
         mut request: Request<Incoming>,
-        client: Client,
+        mut client: Client,
         exchange: &Exchange,
+        now: SystemTime,
     ) -> Result<Admitted, Refusal> {
         self.check_size(&request)?;
-        if let Some(allowance) = &self.allowance {
-            allowance.take(client.address)?;
-        }
-        if let Some(user) = self.credentials.verify(request.headers())? {
-            exchange.note(|details| details.user = Some(user));
-        }
+        exchange.hold(self.exchanges.take(client.address).ok_or(Refusal::TooManyAtOnce)?);
+        self.take_allowance(&client)?;
+        self.identify(request.headers(), &mut client, exchange).await?;
         target::check_fields(request.version(), request.headers())?;
         let target = target::of(request.method(), request.uri())?;
+        self.check_access(request.method(), &target, &client, now)?;
         let looped = rfc9111::via_names(request.headers(), &self.pseudonym);
         if looped {
             return Err(Refusal::Loop);
@@ -118,6 +158,46 @@ impl Admission {
         })
     }
 
+    fn take_allowance(&self, client: &Client) -> Result<(), Refusal> {
+        let Some(allowance) = &self.allowance else { return Ok(()) };
+        let taken = allowance.take(neighbourhood::of(client.address));
+        taken.map_err(|wait| Refusal::TooManyRequests { wait })
+    }
+
+    /// Finds out who the client is, unless that is settled for its connection.
+    async fn identify(
+        &self,
+        headers: &HeaderMap,
+        client: &mut Client,
+        exchange: &Exchange,
+    ) -> Result<(), Refusal> {
+        let identity = match client.identity.take() {
+            Some(identity) => identity,
+            None => self.accounts.identify(client.address, headers).await?,
+        };
+        exchange.note(|details| details.user = identity.account.clone());
+        client.identity = Some(identity);
+        Ok(())
+    }
+
+    fn check_access(
+        &self,
+        method: &Method,
+        target: &Uri,
+        client: &Client,
+        now: SystemTime,
+    ) -> Result<(), Refusal> {
+        let tls = *method == Method::CONNECT || target.scheme() == Some(&http::uri::Scheme::HTTPS);
+        self.access.check(&Asked {
+            from: client.caller(),
+            host: target.host().unwrap_or_default(),
+            port: target.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            method,
+            user: client.identity.as_ref().and_then(|identity| identity.account.as_deref()),
+            now,
+        })
+    }
+
     /// The name under which this proxy shows itself in Via.
     pub(crate) fn pseudonym(&self) -> &str {
         &self.pseudonym
@@ -129,9 +209,21 @@ impl Admission {
     }
 
     fn check_size(&self, request: &Request<Incoming>) -> Result<(), Refusal> {
+        let uri = request.uri();
+        let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+        let line = authority + uri.path().len() + uri.query().map_or(0, str::len);
+        // "A server that receives a request-target longer than any URI it wishes to parse MUST respond with a 414
+        // (URI Too Long) status code" (RFC 9112 §3).
+        if line > self.uri {
+            return Err(Refusal::TargetTooLong);
+        }
         let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-        let line = request.uri().path().len() + request.uri().query().map_or(0, str::len);
-        if fields.sum::<usize>() + line > self.request_head { Err(Refusal::FieldsTooLarge) } else { Ok(()) }
+        let too_large = fields.sum::<usize>() + line > self.request_head;
+        // HTTP/1 counts lines as it parses; other versions come here with as many as they like.
+        if too_large || request.headers().len() > self.request_fields {
+            return Err(Refusal::FieldsTooLarge);
+        }
+        Ok(())
     }
 }
 

@@ -58,12 +58,17 @@ pub(super) fn parse_network(text: &str, expected: impl FnOnce() -> String) -> Re
     Ok(net)
 }
 
+/// Reads the network or address of clients.
+pub(super) fn parse_client(text: &str) -> Result<IpNet, String> {
+    parse_network(text, || "expected an address or a network such as 10.0.0.5 or 10.0.0.0/8".to_owned())
+}
+
 pub(super) fn print_network(net: &IpNet) -> String {
     let single = net.prefix_len() == net.max_prefix_len();
     if single { net.addr().to_string() } else { net.to_string() }
 }
 
-fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+pub(super) fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (value::parse_port(first), value::parse_port(last)) {
         (Ok(first), Ok(last)) if first <= last => Ok(first..=last),

@@ -81,7 +81,7 @@ pub(super) fn entries(text: &str) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     found.sort_by_key(|(span, _, _)| span.start);
     let entry = |(span, key, value): (Range<usize>, String, &Spanned<DeValue<'_>>)| {
         let line = position(text, span.start).0;
-        let takes_tables = OPTIONS.iter().any(|row| row.tables && row.key == key);
+        let takes_tables = OPTIONS.iter().any(|row| row.tables.is_some() && row.key == key);
         let tables = takes_tables.then(|| tables(text, value)).flatten();
         let written = tables.map_or_else(|| written(value.get_ref()), Written::Tables);
         Entry { key, line, written }

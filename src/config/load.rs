@@ -75,12 +75,12 @@ fn load_from(
     folders: &Folders,
     usual_files: &[PathBuf],
 ) -> Result<Loaded, ConfigErrors> {
-    let mut merging = Merging::new();
+    let mut merging = Merging::new(&env);
     match &flags.file {
         Some(path) => merging.file(path, true),
         None => usual_files.iter().for_each(|path| merging.file(path, false)),
     }
-    merging.environment(env);
+    merging.environment();
     merging.flags(&flags.given);
     merging.finish(folders)
 }

@@ -12,20 +12,22 @@ use crate::config::flags::GivenFlag;
 use crate::config::folders::Folders;
 use crate::config::load::Loaded;
 use crate::config::nearest;
-use crate::config::options::{self, OPTIONS, OptionRow};
-use crate::config::{Config, ConfigError, ConfigErrors, Source, rule};
+use crate::config::options::{self, OPTIONS, OptionRow, Rejected};
+use crate::config::{Config, ConfigError, ConfigErrors, Source, secret};
 
 /// The configuration so far.
-pub(super) struct Merging {
+pub(super) struct Merging<'a> {
     loaded: Loaded,
     errors: Vec<ConfigError>,
+    /// The value of an environment variable.
+    env: &'a dyn Fn(&str) -> Option<String>,
 }
 
-impl Merging {
-    pub(super) fn new() -> Merging {
+impl<'a> Merging<'a> {
+    pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Merging<'a> {
         let sources = OPTIONS.iter().map(|row| (row, Source::Default)).collect();
         let loaded = Loaded { config: Config::unsettled(), sources, files: Vec::new(), doubts: Vec::new() };
-        Merging { loaded, errors: Vec::new() }
+        Merging { loaded, errors: Vec::new(), env }
     }
 
     pub(super) fn file(&mut self, path: &Path, required: bool) {
@@ -69,7 +71,7 @@ impl Merging {
         let mut texts = Vec::new();
         let mut is_right = true;
         for table in tables {
-            match rule::table::text(table) {
+            match row.tables.map_or_else(|| Ok(String::new()), |read| read(table)) {
                 Ok(text) => texts.push(text),
                 Err(errors) => {
                     is_right = false;
@@ -84,11 +86,11 @@ impl Merging {
         }
     }
 
-    pub(super) fn environment(&mut self, env: impl Fn(&str) -> Option<String>) {
+    pub(super) fn environment(&mut self) {
         for row in OPTIONS {
             let name = row.variable();
             // A variable that is set to nothing counts as not set, as the XDG specification has it for its own.
-            match env(&name).filter(|text| !text.is_empty()) {
+            match (self.env)(&name).filter(|text| !text.is_empty()) {
                 None => {}
                 Some(text) if text.contains(char::REPLACEMENT_CHARACTER) => {
                     self.refuse(row, Source::Environment(name), None, "expected text in UTF-8".to_owned());
@@ -124,13 +126,25 @@ impl Merging {
     }
 
     fn give(&mut self, row: &'static OptionRow, values: &[String], place: Source) {
-        let values: Vec<&str> = values.iter().map(String::as_str).collect();
-        match (row.set)(&mut self.loaded.config, &values) {
+        let mut found = Vec::new();
+        for value in values {
+            match secret::look_up(value, row, self.env) {
+                Ok(values) => found.extend(values),
+                Err(reason) => return self.refuse(row, place, None, reason),
+            }
+        }
+        let texts: Vec<&str> = found.iter().map(|found| found.text.as_str()).collect();
+        match (row.set)(&mut self.loaded.config, &texts) {
             Ok(()) => {
                 let known = self.loaded.sources.iter_mut().find(|(known, _)| known.key == row.key);
                 known.into_iter().for_each(|(_, source)| *source = place.clone());
             }
-            Err(rejected) => self.refuse(row, place, rejected.value, rejected.reason),
+            Err(Rejected { value, reason }) => {
+                let wrong = found.iter().find(|found| Some(&found.text) == value.as_ref());
+                let elsewhere = wrong.and_then(|found| found.place.as_ref());
+                let reason = elsewhere.map_or(reason.clone(), |elsewhere| format!("{elsewhere}: {reason}"));
+                self.refuse(row, place, value, reason);
+            }
         }
     }
 

@@ -4,6 +4,8 @@
 //! each value is written, `load` and `merge` decide which of several given values counts, and `serve` hands the parts of
 //! a `Config` to the constructors that need them.
 
+mod access;
+mod admission;
 mod class;
 mod destination;
 mod error;
@@ -17,13 +19,13 @@ mod options;
 mod pack;
 mod policy;
 pub(crate) mod rule;
+mod secret;
 mod show;
+mod token;
 pub(crate) mod trace;
 mod value;
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ use http::HeaderName;
 use linkio::{ByteCount, ClassPolicy, LinkSpec};
 use rfc9111::{Policy, Rule, Rules};
 
+pub use access::{AccessRule, Clients, Hours, Others};
+pub use admission::{Admission, User};
 pub use class::{ClassRule, ClientWeight, Condition, HostPattern, Sharer};
 pub use destination::AllowedDestination;
 pub use error::{ConfigError, ConfigErrors, Source};
@@ -39,6 +43,7 @@ use folders::Folders;
 pub(crate) use load::{Loaded, load_here};
 pub use pack::Pack;
 pub(crate) use show::{example, reference, show, show_json};
+pub use token::Token;
 pub use trace::{LinkTrace, TraceFile};
 
 /// Everything bentpipe was told, checked.
@@ -144,6 +149,19 @@ pub struct LogConfig {
     pub format: AccessFormat,
     /// Which diagnostics go to standard error: a level, or `target=level` parts, separated by commas.
     pub level: String,
+    /// What the access log says of the query of a URL.
+    pub query: QueryLog,
+}
+
+/// What the access log says of the query of a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryLog {
+    /// All of it.
+    Keep,
+    /// A short hash under a key that ends with the process.
+    Hash,
+    /// Nothing.
+    Drop,
 }
 
 /// Where the access log goes.
@@ -166,40 +184,30 @@ pub enum AccessFormat {
     Json,
 }
 
-/// Who may ask, and how often.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// The accounts of proxy authentication (RFC 9110 section 11.7). When there is none, nobody is asked.
-    pub users: Vec<User>,
-    /// Requests a second that each client address may make; `None` is no limit.
-    pub requests_per_second: Option<NonZeroU32>,
-}
-
-/// An account of the Basic scheme (RFC 7617).
-#[derive(Clone, PartialEq, Eq)]
-pub struct User {
-    /// The user-id: not empty, without a colon.
-    pub name: String,
-    /// The password: not empty.
-    pub password: String,
-}
-
-/// The password stays out of every log line and panic message.
-impl fmt::Debug for User {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
 /// How much clients may hold at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Client connections open at the same moment; at least 1.
     pub connections: usize,
+    /// Those of one client address, of IPv6 one /64; `None` is [`Limits::share`].
+    pub connections_per_client: Option<usize>,
+    /// Exchanges under way of one client address, of IPv6 one /64; `None` is [`Limits::share`].
+    pub requests_per_client: Option<usize>,
+    /// The longest request target, in bytes; from 256 to 64,000.
+    pub uri: ByteCount,
+    /// The most field lines of a request; from 50 to 10,000.
+    pub request_fields: usize,
     /// The largest request head, in bytes: request line and fields; at least 8192.
     pub request_head: ByteCount,
     /// The largest request body, in bytes; `None` is no limit.
     pub request_body: Option<ByteCount>,
+}
+
+impl Limits {
+    /// What one client may have of all connections: half of them, so that it takes them from nobody; but of few all.
+    pub fn share(&self) -> usize {
+        self.connections.min((self.connections / 2).max(64))
+    }
 }
 
 /// How long bentpipe waits, and for what. None is zero but `drain`, and none is longer than a year.
@@ -265,9 +273,32 @@ impl Config {
             },
             link: LinkConfig::default(),
             destinations: Destinations { allow: Vec::new(), connect_ports: vec![443, 563, 8443] },
-            log: LogConfig { access: AccessLog::Off, format: AccessFormat::Squid, level: "info".to_owned() },
-            admission: Admission { users: Vec::new(), requests_per_second: None },
-            limits: Limits { connections: 4096, request_head: ByteCount(64_000), request_body: None },
+            log: LogConfig {
+                access: AccessLog::Off,
+                format: AccessFormat::Squid,
+                level: "info".to_owned(),
+                query: QueryLog::Keep,
+            },
+            admission: Admission {
+                users: Vec::new(),
+                users_file: None,
+                tokens: Vec::new(),
+                no_auth: Vec::new(),
+                requests_per_second: None,
+                burst: None,
+                allow: Vec::new(),
+                deny: Vec::new(),
+                others: Others::Auto,
+            },
+            limits: Limits {
+                connections: 4096,
+                connections_per_client: None,
+                requests_per_client: None,
+                uri: ByteCount(16_000),
+                request_fields: 500,
+                request_head: ByteCount(64_000),
+                request_body: None,
+            },
             timeouts: Timeouts {
                 connect: Duration::from_secs(60),
                 request_head: Duration::from_secs(60),
@@ -288,6 +319,9 @@ impl Config {
         self.cache.max_object = self.cache.max_object.min(self.cache.size);
         folders.settle_cache(&mut self.cache.dir);
         if let AccessLog::File(path) = &mut self.log.access {
+            folders.expand_home(path);
+        }
+        if let Some(path) = &mut self.admission.users_file {
             folders.expand_home(path);
         }
         if let Control::Path(path) = &mut self.control {

@@ -4,7 +4,9 @@
 //! It does not say what a default is (that is `Config::default`, which a row prints with `get`), nor how the text
 //! of one value is read (`value`), nor where given values come from (`load`).
 
-use crate::config::{Config, class, destination, pack, policy, rule, trace, value};
+use crate::config::{
+    Config, access, admission, class, destination, file, pack, policy, rule, token, trace, value,
+};
 
 /// One option: how it is named, given, explained, read and printed.
 #[derive(Debug)]
@@ -17,9 +19,9 @@ pub(super) struct OptionRow {
     pub(super) value_name: &'static str,
     /// Whether it takes any number of values: an array in a file, commas elsewhere.
     pub(super) list: bool,
-    /// Whether its values may also be tables of a file.
-    pub(super) tables: bool,
-    /// Whether its values are kept from screens and logs.
+    /// Reads a table of a file as the text of one value, where its values may be such: or all that is wrong, by lines.
+    pub(super) tables: Option<ReadTable>,
+    /// Whether its values are kept from screens and logs, and may stand elsewhere (`secret`).
     pub(super) secret: bool,
     /// One sentence, with units.
     pub(super) help: &'static str,
@@ -28,6 +30,9 @@ pub(super) struct OptionRow {
     /// The values in canonical form, which `set` reads back as the same.
     pub(super) get: fn(&Config) -> Vec<String>,
 }
+
+/// What makes a text of a table.
+pub(super) type ReadTable = fn(&file::Table) -> Result<String, Vec<(usize, String)>>;
 
 impl OptionRow {
     /// The environment variable: `BENTPIPE_CACHE_SIZE` for `cache.size`.
@@ -55,7 +60,7 @@ const VALUE: OptionRow = OptionRow {
     flag: None,
     value_name: "VALUE",
     list: false,
-    tables: false,
+    tables: None,
     secret: false,
     help: "",
     set: |_, _| Ok(()),
@@ -109,7 +114,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         key: "cache.rule",
         flag: Some("cache-rule"),
         value_name: "NAME:RULE",
-        tables: true,
+        tables: Some(rule::table::text),
         help: "What is decided in place of origins about their responses, as in docs: host=docs.example.org; \
                type=text/html; min-fresh=1h; the first rule that matches counts; in a file also [[cache.rule]] \
                (docs/cache-rules.md).",
@@ -257,10 +262,52 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..VALUE
     },
     OptionRow {
+        key: "log.query",
+        value_name: "keep/hash/drop",
+        help: "What the access log says of the query of a URL: all of it, a short hash by which the same ones are known \
+               until bentpipe stops, or nothing.",
+        set: |config, given| put(&mut config.log.query, given, admission::parse_query_log),
+        get: |config| vec![admission::print_query_log(&config.log.query)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "admission.deny",
+        flag: Some("deny"),
+        value_name: "CONDITIONS",
+        tables: Some(access::table::text),
+        help: "What nobody may ask for: conditions client, host, port, method, time and user that must all hold, as in \
+               games: host=*.games.example; time=Mon-Fri 08:00-17:00; in a file also [[admission.deny]] \
+               (docs/admission.md).",
+        set: |config, given| put_all(&mut config.admission.deny, given, access::parse),
+        get: |config| each(&config.admission.deny, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "admission.allow",
+        flag: Some("allow"),
+        value_name: "CONDITIONS",
+        tables: Some(access::table::text),
+        help: "What may be asked for that no rule of admission.deny forbids, by the same conditions: \
+               client=203.0.113.0/24; in a file also [[admission.allow]].",
+        set: |config, given| put_all(&mut config.admission.allow, given, access::parse),
+        get: |config| each(&config.admission.allow, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "admission.default",
+        value_name: "CLIENTS",
+        help: "Who may ask for what no rule speaks of: private (clients in private networks and on this machine), any, \
+               nobody, or auto: any where only this machine can ask, otherwise private.",
+        set: |config, given| put(&mut config.admission.others, given, access::parse_others),
+        get: |config| vec![access::print_others(&config.admission.others)],
+        ..VALUE
+    },
+    OptionRow {
         key: "admission.users",
         value_name: "NAME:PASSWORD",
         secret: true,
-        help: "Accounts such as ann:secret, one of which every request must then present; others get 407.",
+        help: "Accounts such as ann:secret, one of which every request must then present; others get 407; also \
+               @file:PATH, a file with one in each line, or @env:NAME.",
         set: |config, given| {
             put_all(&mut config.admission.users, given, value::parse_user)?;
             value::distinct(&config.admission.users).map_err(Rejected::all)
@@ -269,11 +316,50 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..LIST
     },
     OptionRow {
+        key: "admission.users_file",
+        value_name: "FILE",
+        help: "Accounts by a file of htpasswd, NAME:HASH in each line, with hashes of bcrypt (htpasswd -B) or argon2; \
+               read again when it changes; off is none.",
+        set: |config, given| put(&mut config.admission.users_file, given, admission::parse_users_file),
+        get: |config| vec![admission::print_users_file(&config.admission.users_file)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "admission.tokens",
+        value_name: "NAME=TOKEN",
+        secret: true,
+        help: "Bearer tokens of at least 16 characters that stand for accounts, as robot=TOKEN or robot=sha256:HEX; also \
+               @file:PATH, a file with one in each line, or @env:NAME.",
+        set: |config, given| {
+            put_all(&mut config.admission.tokens, given, token::parse)?;
+            token::distinct(&config.admission.tokens).map_err(Rejected::all)
+        },
+        get: |config| each(&config.admission.tokens, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "admission.no_auth",
+        value_name: "NETWORK",
+        help: "Networks whose clients present no account although others must.",
+        set: |config, given| put_all(&mut config.admission.no_auth, given, destination::parse_client),
+        get: |config| each(&config.admission.no_auth, destination::print_network),
+        ..LIST
+    },
+    OptionRow {
         key: "admission.requests_per_second",
         value_name: "NUMBER",
-        help: "Requests a second that each client address may make; off is no limit.",
+        help: "Requests a second that each client address (of IPv6 each /64) may make; off is no limit.",
         set: |config, given| put(&mut config.admission.requests_per_second, given, value::parse_request_rate),
         get: |config| vec![value::print_request_rate(&config.admission.requests_per_second)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "admission.burst",
+        value_name: "NUMBER",
+        help: "Requests that a client may make at once before admission.requests_per_second holds; auto is as many as in \
+               a second.",
+        set: |config, given| put(&mut config.admission.burst, given, admission::parse_burst),
+        get: |config| vec![admission::print_burst(&config.admission.burst)],
         ..VALUE
     },
     OptionRow {
@@ -282,6 +368,40 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         help: "Client connections open at the same moment; more wait to be accepted.",
         set: |config, given| put(&mut config.limits.connections, given, value::parse_connections),
         get: |config| vec![config.limits.connections.to_string()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "limits.connections_per_client",
+        value_name: "NUMBER",
+        help: "Connections that each client address (of IPv6 each /64) may have open at the same moment; more get 429; \
+               auto is half of limits.connections, or all of them up to 64.",
+        set: |config, given| put(&mut config.limits.connections_per_client, given, admission::parse_share),
+        get: |config| vec![admission::print_share(&config.limits.connections_per_client)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "limits.requests_per_client",
+        value_name: "NUMBER",
+        help: "Requests of each client address (of IPv6 each /64) that may be under way at the same moment; more get \
+               429; auto is as for limits.connections_per_client.",
+        set: |config, given| put(&mut config.limits.requests_per_client, given, admission::parse_share),
+        get: |config| vec![admission::print_share(&config.limits.requests_per_client)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "limits.uri",
+        value_name: "BYTES",
+        help: "Longest request target, in bytes, from 256 to 64k; longer ones get 414.",
+        set: |config, given| put(&mut config.limits.uri, given, admission::parse_uri_size),
+        get: |config| vec![config.limits.uri.to_string()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "limits.request_fields",
+        value_name: "NUMBER",
+        help: "Most field lines of a request, from 50 to 10000; more get 431.",
+        set: |config, given| put(&mut config.limits.request_fields, given, admission::parse_field_count),
+        get: |config| vec![config.limits.request_fields.to_string()],
         ..VALUE
     },
     OptionRow {

@@ -99,8 +99,12 @@ fn shown(row: &OptionRow, loaded: &Loaded) -> Vec<String> {
     if row.secret { values.iter().map(|value| masked(value)).collect() } else { values }
 }
 
+/// The name that stands before a secret may be seen, and nothing behind it.
 fn masked(value: &str) -> String {
-    value.split_once(':').map_or_else(|| "***".to_owned(), |(name, _)| format!("{name}:***"))
+    match value.find([':', '=']) {
+        Some(end) => value.get(..=end).unwrap_or_default().to_owned() + "***",
+        None => "***".to_owned(),
+    }
 }
 
 fn toml_value(row: &OptionRow, values: &[String]) -> String {
@@ -126,6 +130,9 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod samples;
+
+#[cfg(test)]
 mod tests {
     use std::fs;
     use std::net::{IpAddr, SocketAddr};
@@ -133,7 +140,6 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use ipnet::IpNet;
     use linkio::{BitRate, ByteCount, Class, LinkSpec};
     use proptest::collection::vec;
     use proptest::option;
@@ -141,12 +147,12 @@ mod tests {
     use rfc9111::{Directive, IgnoredQuery, Keep, Pattern, Reload, Rule};
     use tempfile::TempDir;
 
+    use super::samples::{admission, network};
     use super::*;
     use crate::config::load::without_surroundings;
     use crate::config::{
-        AccessFormat, AccessLog, Admission, AllowedDestination, CacheConfig, ClassRule, ClientWeight,
-        Condition, Config, Control, Destinations, Flags, HostPattern, Limits, LinkConfig, LogConfig, Sharer,
-        Timeouts, User, pack,
+        AccessFormat, AccessLog, AllowedDestination, CacheConfig, ClassRule, ClientWeight, Condition, Config,
+        Control, Destinations, Flags, HostPattern, Limits, LinkConfig, LogConfig, Sharer, Timeouts, pack,
     };
 
     fn read_back(text: &str) -> Config {
@@ -199,6 +205,7 @@ mod tests {
             "--allow-destination=[::1]:8000-8999",
             "--cache-dir=/srv/\"web\"",
             "--set=admission.users=alice:sesame",
+            "--set=admission.tokens=robot=open-sesame-open-sesame",
             "--set=limits.connections=100",
             "--link=512k/128k,rtt=600ms",
         ])));
@@ -266,14 +273,6 @@ mod tests {
         })
     }
 
-    fn network() -> impl Strategy<Value = IpNet> {
-        (any::<IpAddr>(), 0..=128_u8).prop_map(|(address, prefix)| {
-            let address = address.to_canonical();
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            IpNet::new(address, prefix.min(most)).unwrap().trunc()
-        })
-    }
-
     fn weight() -> impl Strategy<Value = NonZeroU32> {
         (1..=100_u32).prop_map(|weight| NonZeroU32::new(weight).unwrap())
     }
@@ -315,21 +314,19 @@ mod tests {
             prop_oneof![Just(AccessLog::Off), Just(AccessLog::Stdout), path().prop_map(AccessLog::File)];
         let format = prop_oneof![Just(AccessFormat::Squid), Just(AccessFormat::Json)];
         (access, format, "(warn|debug)(,[a-z_]{1,8}=(info|off)){0,2}")
-            .prop_map(|(access, format, level)| LogConfig { access, format, level })
-    }
-
-    fn admission() -> impl Strategy<Value = Admission> {
-        let users = proptest::collection::btree_map("[^:\\p{C}]{1,8}", "\\PC{1,8}", 0..3).prop_map(|users| {
-            users.into_iter().map(|(name, password)| User { name, password }).collect::<Vec<_>>()
-        });
-        (users, any::<Option<NonZeroU32>>())
-            .prop_map(|(users, requests_per_second)| Admission { users, requests_per_second })
+            .prop_map(|(access, format, level)| LogConfig { access, format, level, ..Config::default().log })
     }
 
     fn limits() -> impl Strategy<Value = Limits> {
         let request_head = (8192..=16_000_000_u64).prop_map(ByteCount);
         (1..=1_000_000_usize, request_head, option::of(size())).prop_map(
-            |(connections, request_head, request_body)| Limits { connections, request_head, request_body },
+            |(connections, request_head, request_body)| Limits {
+                connections,
+                request_head,
+                request_body,
+                connections_per_client: Some(connections),
+                ..Config::default().limits
+            },
         )
     }
 
@@ -385,6 +382,7 @@ mod tests {
         fn what_is_shown_is_a_file_that_says_the_same(mut config in any_config()) {
             // Secrets are masked, so they are what is not said.
             config.admission.users.clear();
+            config.admission.tokens.clear();
             let sources = loaded(&[]).sources;
             let shown = show(&Loaded { config: config.clone(), sources, files: Vec::new(), doubts: Vec::new() });
             prop_assert_eq!(shown.lines().count(), OPTIONS.len());

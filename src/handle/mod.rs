@@ -73,7 +73,7 @@ impl Handler {
         client: Client,
         exchange: &Exchange,
     ) -> Answer {
-        let admitted = self.admission.admit(request, client, exchange)?;
+        let admitted = self.admission.admit(request, client, exchange, self.clock.now()).await?;
         if admitted.is_tunnel() {
             return self.tunnel(admitted, exchange).await;
         }

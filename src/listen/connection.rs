@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +16,15 @@ use tokio::net::TcpStream;
 
 use super::activity::{Activity, Timed};
 use super::client_io::ClientIo;
+use crate::admit::access::Caller;
 use crate::admit::client::Client;
+use crate::admit::occupancy::Seat;
 use crate::body::Sealed;
 use crate::body::request::Progress;
 use crate::config::Config;
 use crate::drain::{Drain, Work};
 use crate::handle::Handler;
+use crate::respond::Refusal;
 use crate::respond::interim::Interim;
 
 /// Serves client connections.
@@ -44,6 +46,7 @@ impl Server {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(config.timeouts.request_head)
+            .max_headers(config.limits.request_fields)
             .max_buf_size(head.saturating_mul(2).max(MIN_BUFFER));
         let pseudonym = handler.admission.pseudonym().into();
         Self { handler, pseudonym, http, drain, idle: config.timeouts.idle }
@@ -59,11 +62,19 @@ impl Server {
         self.drain.work()
     }
 
+    /// Whether a client that comes `from` there may stay, and is counted as long as the seat is held.
+    ///
+    /// # Errors
+    /// What it is told in place of all answers.
+    pub(crate) fn admit(&self, from: Caller) -> Result<Seat, Refusal> {
+        self.handler.admission.admit_connection(from)
+    }
+
     /// Serves one connection to its end.
-    pub(crate) async fn serve(&self, stream: TcpStream, address: IpAddr, work: Work) {
+    pub(crate) async fn serve(&self, stream: TcpStream, from: Caller, work: Work) {
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle));
-        let service = service_fn(|request| self.call(request, address, &activity));
+        let service = service_fn(|request| self.call(request, from, &activity));
         let mut connection = std::pin::pin!(self.http.serve_connection(io, service).with_upgrades());
         let served = tokio::select! {
             served = connection.as_mut() => served,
@@ -73,14 +84,14 @@ impl Server {
             }
         };
         if let Err(error) = served {
-            tracing::debug!(%error, client = %address, "a client's connection ended");
+            tracing::debug!(%error, client = %from.address, "a client's connection ended");
         }
     }
 
     fn call(
         &self,
         mut request: Request<Incoming>,
-        address: IpAddr,
+        Caller { address, by_loopback }: Caller,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
         // Begun before the first await, so that the socket knows of the request before it is polled again.
@@ -88,7 +99,7 @@ impl Server {
         let interim = Interim::to(request.version(), &self.pseudonym);
         let in_flight = activity.begin(progress.clone(), interim.clone());
         let in_asterisk_form = activity.take_bare_options() && is_for_the_origin(&request);
-        let client = Client { address, in_asterisk_form, interim };
+        let client = Client { address, by_loopback, identity: None, in_asterisk_form, interim };
         let handler = self.handler.clone();
         let activity = activity.clone();
         let is_connect = request.method() == Method::CONNECT;

@@ -5,19 +5,23 @@ pub(crate) mod activity;
 mod between;
 pub(crate) mod client_io;
 pub(crate) mod connection;
+mod turned_away;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::admit::access::Caller;
 use connection::Server;
 
 /// Accepts connections for `server` until it is time to go, at most `limit` open at once: more wait in the system's
-/// queue, where they cost nothing.
+/// queue, where they cost nothing. Whom nothing would be allowed, or who has too many, is told so and closed at once.
 pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, limit: Arc<Semaphore>) {
+    let farewells = Arc::new(Semaphore::new(turned_away::AT_ONCE));
     loop {
         let next = async {
             let permit = limit.clone().acquire_owned().await;
@@ -31,18 +35,31 @@ pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, limit: Ar
         match accepted {
             Ok((stream, peer)) => {
                 let server = server.clone();
-                let address = peer.ip().to_canonical();
+                let from = from(&stream, peer);
+                let seat = match server.admit(from) {
+                    Ok(seat) => seat,
+                    Err(refusal) => {
+                        turned_away::say(stream, refusal, &farewells);
+                        continue;
+                    }
+                };
                 // Taken here, so that nobody who was accepted is forgotten.
                 let work = server.work();
                 tokio::spawn(async move {
                     prepare(&stream);
-                    server.serve(stream, address, work).await;
-                    drop(permit);
+                    server.serve(stream, from, work).await;
+                    drop((permit, seat));
                 });
             }
             Err(error) => rest(&error).await,
         }
     }
+}
+
+/// Where a client comes from, and whether it has reached us by an address that only this machine reaches.
+fn from(stream: &TcpStream, peer: SocketAddr) -> Caller {
+    let by_loopback = stream.local_addr().is_ok_and(|local| local.ip().to_canonical().is_loopback());
+    Caller { address: peer.ip().to_canonical(), by_loopback }
 }
 
 fn prepare(stream: &TcpStream) {

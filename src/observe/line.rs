@@ -6,12 +6,13 @@ use std::time::UNIX_EPOCH;
 
 use serde_json::json;
 
+use super::url::Urls;
 use crate::exchange::{CacheStatus, Details, Forwarded, Record};
 
 /// Appends the line of Squid's native format for `record`, with its line feed:
 /// `time elapsed client code/status bytes method URL user hierarchy/peer type`. Time is that of the line, in seconds
 /// since 1970 with three decimals; elapsed is milliseconds; bytes are those of the response, head included, or of a tunnel.
-pub(crate) fn native(line: &mut String, record: &Record) {
+pub(crate) fn native(line: &mut String, record: &Record, urls: &Urls) {
     let details = record.details();
     let duration = record.duration();
     let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default() + duration;
@@ -29,7 +30,7 @@ pub(crate) fn native(line: &mut String, record: &Record) {
         if cut_short { "_ABORTED" } else { "" },
         record.client_bytes(),
         record.method,
-        NoSpace(&record.target.to_string()),
+        NoSpace(&urls.written(&record.target)),
     );
     let user = details.user.as_deref().unwrap_or("-");
     let media_type = media_type(&details).unwrap_or("-");
@@ -92,7 +93,7 @@ impl fmt::Display for NoSpace<'_> {
 
 /// Appends `record` as one JSON object, with its line feed. Bytes of the link are payload bytes of this exchange,
 /// in each direction.
-pub(crate) fn json(line: &mut String, record: &Record) {
+pub(crate) fn json(line: &mut String, record: &Record, urls: &Urls) {
     let details = record.details();
     let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let object = json!({
@@ -101,7 +102,7 @@ pub(crate) fn json(line: &mut String, record: &Record) {
         "client": record.client,
         "user": details.user.as_deref(),
         "method": record.method.as_str(),
-        "url": record.target.to_string(),
+        "url": urls.written(&record.target),
         "status": details.status.map(|status| status.as_u16()),
         "cache_status": details.rule.as_deref().map_or_else(|| details.cache.to_string(), |rule| details.cache.by_rule(rule)),
         "error": details.error,

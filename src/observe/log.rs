@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::line;
+use super::url::Urls;
 use crate::config::{AccessFormat, AccessLog as Destination, LogConfig};
 use crate::exchange::{Reader, Record};
 
@@ -34,6 +35,7 @@ impl Reopen {
 /// Writes a line for every exchange.
 pub(crate) struct AccessLog {
     format: AccessFormat,
+    urls: Urls,
     reopen: Reopen,
     /// None once closed, which ends the thread.
     lines: Option<SyncSender<String>>,
@@ -61,6 +63,7 @@ impl AccessLog {
         let thread = std::thread::Builder::new().name("access-log".into()).spawn(writing)?;
         Ok(Some(Self {
             format: config.format,
+            urls: Urls::new(config.query),
             reopen,
             lines: Some(lines),
             lost: AtomicU64::new(0),
@@ -90,8 +93,8 @@ impl Reader for AccessLog {
     fn read(&self, record: &Record) {
         let mut text = String::with_capacity(256);
         match self.format {
-            AccessFormat::Squid => line::native(&mut text, record),
-            AccessFormat::Json => line::json(&mut text, record),
+            AccessFormat::Squid => line::native(&mut text, record, &self.urls),
+            AccessFormat::Json => line::json(&mut text, record, &self.urls),
         }
         let taken = self.lines.as_ref().is_some_and(|lines| lines.try_send(text).is_ok());
         if !taken {

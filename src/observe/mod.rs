@@ -3,3 +3,4 @@
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod tally;
+mod url;

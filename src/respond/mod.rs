@@ -1,8 +1,11 @@
 //! Finishing a response: the fields that a proxy and a cache owe the client. What the content is, and what the status
 //! should be, was decided before.
 
+pub(crate) mod challenge;
+mod denied;
 pub(crate) mod interim;
 pub(crate) mod refusal;
+pub(crate) mod whole;
 
 use std::time::SystemTime;
 

@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, PROXY_AUTHENTICATE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
+use super::challenge::Challenge;
+use super::denied;
 use crate::body::Body;
 
 /// Why a request gets an answer of bentpipe's own.
@@ -29,14 +31,28 @@ pub(crate) enum Refusal {
     ForbiddenPort {
         port: u16,
     },
-    AuthenticationRequired,
+    /// The rules of admission do not allow it; says which.
+    NotAdmitted {
+        by: String,
+    },
+    AuthenticationRequired(Challenge),
     /// The client announced content and stopped sending it.
     RequestTimeout,
     ContentTooLarge,
     FieldsTooLarge,
+    /// The request target is longer than `limits.uri`.
+    TargetTooLong,
     TooManyRequests {
         wait: Duration,
     },
+    /// Wrong credentials came too often of late.
+    TooManyFailures {
+        wait: Duration,
+    },
+    /// The client has as many requests under way as it may.
+    TooManyAtOnce,
+    /// The client has as many connections open as it may.
+    TooManyConnections,
     /// Asks for something this proxy does not do; says what.
     NotImplemented(&'static str),
     NameNotFound {
@@ -138,12 +154,12 @@ impl Refusal {
             Self::Options => {
                 headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS, TRACE, CONNECT"));
             }
-            Self::AuthenticationRequired => {
-                let challenge = "Basic realm=\"bentpipe\", charset=\"UTF-8\"";
-                headers.insert(PROXY_AUTHENTICATE, HeaderValue::from_static(challenge));
-            }
-            Self::TooManyRequests { wait } => {
+            Self::AuthenticationRequired(challenge) => challenge.put(headers),
+            Self::TooManyRequests { wait } | Self::TooManyFailures { wait } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
+            }
+            Self::TooManyAtOnce | Self::TooManyConnections => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(1));
             }
             _ => {}
         }
@@ -159,10 +175,6 @@ impl Refusal {
             Self::Loop => {
                 told(S::LOOP_DETECTED, "proxy_loop_detected", "This request has passed here before.")
             }
-            Self::AuthenticationRequired => {
-                let text = "This proxy wants a name and a password that it knows.";
-                told(S::PROXY_AUTHENTICATION_REQUIRED, "http_request_denied", text)
-            }
             Self::RequestTimeout => {
                 let text =
                     "The content announced did not arrive: nothing came for as long as timeouts.idle allows.";
@@ -173,13 +185,13 @@ impl Refusal {
                 told(S::PAYLOAD_TOO_LARGE, "http_request_error", text)
             }
             Self::FieldsTooLarge => {
-                let text =
-                    "The request's fields are larger than this proxy's option limits.request_head allows.";
+                let text = "The request's fields are larger than this proxy's option limits.request_head allows, or \
+                            more than limits.request_fields.";
                 told(S::REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error", text)
             }
-            Self::TooManyRequests { .. } => {
-                let text = "More requests a second than admission.requests_per_second allows one client.";
-                told(S::TOO_MANY_REQUESTS, "http_request_denied", text)
+            Self::TargetTooLong => {
+                let text = "The request's target is longer than this proxy's option limits.uri allows.";
+                told(S::URI_TOO_LONG, "http_request_error", text)
             }
             Self::NotImplemented(what) => told(S::NOT_IMPLEMENTED, "http_request_error", *what),
             Self::OnlyIfCached => {
@@ -187,7 +199,10 @@ impl Refusal {
                             (RFC 9111 section 5.2.1.7).";
                 told(S::GATEWAY_TIMEOUT, "destination_unavailable", text)
             }
-            forbidden_or_failed => forbidden_or_failed.told_of_destination(),
+            other => match denied::told(other) {
+                Some((status, text)) => told(status, "http_request_denied", text),
+                None => other.told_of_destination(),
+            },
         }
     }
 
@@ -339,7 +354,11 @@ mod tests {
     fn statuses_mean_what_happened() {
         check(Refusal::BadRequest("No Host."), 400, "http_request_error");
         check(Refusal::ForbiddenAddress { host: "10.0.0.1".into() }, 403, "destination_ip_prohibited");
-        check(Refusal::AuthenticationRequired, 407, "http_request_denied");
+        let challenge = Challenge { basic: true, bearer: false, wrong_token: false };
+        check(Refusal::AuthenticationRequired(challenge), 407, "http_request_denied");
+        check(Refusal::NotAdmitted { by: "the rule".into() }, 403, "http_request_denied");
+        check(Refusal::TargetTooLong, 414, "http_request_error");
+        check(Refusal::TooManyAtOnce, 429, "http_request_denied");
         check(Refusal::RequestTimeout, 408, "http_request_error");
         check(Refusal::ContentTooLarge, 413, "http_request_error");
         check(Refusal::FieldsTooLarge, 431, "http_request_error");

@@ -84,8 +84,12 @@ fn canonical(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Addresses that are not a public server's: those of the IANA special-purpose registries that lead to this machine or
-/// this network, and multicast. Documentation networks lead nowhere by themselves and are left alone.
+/// Addresses that are not a public server's: those of the IANA special-purpose address registries (RFC 6890) that lead to
+/// this machine, to this network or into a mechanism of the network, and multicast.
+///
+/// Left open on purpose: what the registries call globally reachable (AS112, AMT), and the networks for documentation
+/// (192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 2001:db8::/32, 3fff::/20). No route leads there, so that nothing is
+/// protected by refusing them, and examples and tests need addresses that are judged like those of public servers.
 fn is_special(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => is_special_v4(v4),
@@ -100,10 +104,11 @@ fn is_special_v4(ip: Ipv4Addr) -> bool {
         (100, 64..=127, _) => true, // carrier-grade NAT (RFC 6598)
         (169, 254, _) => true,      // link-local, cloud metadata
         (172, 16..=31, _) => true,  // private
-        (192, 0, 0) => true,        // protocol assignments
-        (192, 168, _) => true,      // private
-        (198, 18..=19, _) => true,  // benchmarking
-        (224..=255, ..) => true,    // multicast, reserved, broadcast
+        (192, 0, 0) => true, // protocol assignments, among them the anycast addresses of this network's PCP and TURN
+        (192, 88, 99) => true, // relays of 6to4, deprecated (RFC 7526)
+        (192, 168, _) => true, // private
+        (198, 18..=19, _) => true, // benchmarking
+        (224..=255, ..) => true, // multicast, reserved, broadcast
         _ => false,
     }
 }
@@ -115,9 +120,18 @@ fn is_special_v6(ip: Ipv6Addr) -> bool {
         || first & 0xffc0 == 0xfec0                 // site-local, long deprecated, still routed by some
         || first & 0xfe00 == 0xfc00                 // unique local
         || first & 0xff00 == 0xff00                 // multicast
-        || (first, second) == (0x2001, 0)           // Teredo
+        || (first == 0x2001 && second < 0x200)      // protocol assignments: Teredo, benchmarking, ORCHID, PCP, TURN
+        || first == 0x5f00                          // segment routing (RFC 9602)
+        || isatap(ip).is_some_and(is_special_v4)
         || (first, second) == (0x64, 0xff9b)        // local-use NAT64 (RFC 8215)
         || first == 0x100 // discard
+}
+
+/// The IPv4 address to which an ISATAP interface would tunnel, whatever the prefix (RFC 5214 §6.1).
+fn isatap(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [.., kind, marker, high, low] = ip.segments();
+    let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
+    (marker == 0x5efe && kind & !0x200 == 0).then(|| Ipv4Addr::new(a, b, c, d))
 }
 
 #[cfg(test)]
@@ -161,10 +175,35 @@ mod tests {
             "[::2]:80",
             "[::127.0.0.1]:80",
             "[ff02::1]:80",
+            "192.0.0.9:80",
+            "192.88.99.1:80",
+            "198.19.255.1:80",
+            "240.0.0.1:80",
+            "[64:ff9b::a9fe:a9fe]:80",
+            "[64:ff9b:1::1]:80",
+            "[100::1]:80",
+            "[2001::1]:80",
+            "[2001:1::1]:80",
+            "[2001:2::1]:80",
+            "[2001:10::1]:80",
+            "[2002:a9fe:a9fe::]:80",
+            "[2606:4700::5efe:10.0.0.1]:80",
+            "[2606:4700::200:5efe:127.0.0.1]:80",
+            "[5f00::1]:80",
+            "[fec0::1]:80",
+            "[febf::1]:80",
         ] {
             check(&[], address, Purpose::Request, Err(Forbidden::Address));
         }
         for address in ["93.184.216.34:80", "[2606:4700::1111]:8080", "172.32.0.1:80", "100.128.0.1:80"] {
+            check(&[], address, Purpose::Request, Ok(()));
+        }
+        for address in
+            ["192.0.2.1:80", "198.51.100.1:80", "203.0.113.1:80", "[2001:db8::1]:80", "[3fff::1]:80"]
+        {
+            check(&[], address, Purpose::Request, Ok(()));
+        }
+        for address in ["192.175.48.1:80", "[2001:200::1]:80", "[2606:4700::5efe:1.1.1.1]:80"] {
             check(&[], address, Purpose::Request, Ok(()));
         }
     }

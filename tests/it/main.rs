@@ -1,10 +1,12 @@
 //! The one integration binary: a module for each feature.
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+mod admission;
 mod cache_commands;
 mod commands;
 mod conformance;
 mod control;
+mod exhaustion;
 mod forwarding;
 mod house;
 mod informational;
@@ -18,6 +20,7 @@ mod refreshing;
 #[cfg(test)]
 mod rules;
 mod scenarios;
+mod secrets;
 mod sharing;
 mod simulate;
 mod tunnels;

@@ -1,0 +1,265 @@
+//! Who may ask for what, and when: the rules of `admission.deny` and `admission.allow`, and what holds where no rule
+//! speaks. Pure: the time is handed in. Which addresses may be dialled is judged where they are dialled.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use http::Method;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::neighbourhood;
+use crate::config::{AccessRule, Admission, Clients, Hours, Others};
+use crate::respond::Refusal;
+
+/// The rules of one configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    deny: Vec<AccessRule>,
+    allow: Vec<AccessRule>,
+    others: Others,
+}
+
+/// Where a client comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) address: IpAddr,
+    /// Whether the address it has reached is one that only this machine reaches.
+    pub(crate) by_loopback: bool,
+}
+
+/// What is asked for, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) from: Caller,
+    /// As the request has it: in any case, perhaps with a dot behind it or in brackets.
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    pub(crate) method: &'a Method,
+    /// The account; none where none was wanted.
+    pub(crate) user: Option<&'a str>,
+    pub(crate) now: SystemTime,
+}
+
+impl Access {
+    pub(crate) fn new(admission: &Admission) -> Self {
+        let Admission { deny, allow, others, .. } = admission.clone();
+        Self { deny, allow, others }
+    }
+
+    /// Judges a request: what a rule of `deny` forbids is forbidden, of the rest what a rule of `allow` speaks of is
+    /// allowed, and for the rest it depends on where the client is.
+    ///
+    /// # Errors
+    /// 403 that names the rule.
+    pub(crate) fn check(&self, asked: &Asked<'_>) -> Result<(), Refusal> {
+        if self.deny.is_empty() && self.lets_in_others(asked.from) {
+            return Ok(());
+        }
+        let host = canonical(asked.host);
+        let asked = Asked { host: &host, ..*asked };
+        if let Some(rule) = self.deny.iter().find(|rule| speaks_of(rule, &asked)) {
+            return Err(forbidden_by(rule));
+        }
+        if self.lets_in_others(asked.from) || self.allow.iter().any(|rule| speaks_of(rule, &asked)) {
+            return Ok(());
+        }
+        Err(self.not_allowed(asked.from))
+    }
+
+    /// Judges a connection on which nothing was asked yet: whether there is anything its client may ask for.
+    ///
+    /// # Errors
+    /// 403 that names the rule.
+    pub(crate) fn check_connection(&self, from: Caller) -> Result<(), Refusal> {
+        let meant = |rule: &&AccessRule| is_among(&rule.clients, from.address);
+        if let Some(rule) = self.deny.iter().filter(meant).find(|rule| is_of_clients_alone(rule)) {
+            return Err(forbidden_by(rule));
+        }
+        if self.lets_in_others(from) || self.allow.iter().any(|rule| meant(&rule)) {
+            return Ok(());
+        }
+        Err(self.not_allowed(from))
+    }
+
+    fn lets_in_others(&self, from: Caller) -> bool {
+        match self.others {
+            Others::Any => true,
+            Others::Nobody => false,
+            Others::Auto if from.by_loopback => true,
+            Others::Auto | Others::Private => neighbourhood::is_private(from.address),
+        }
+    }
+
+    fn not_allowed(&self, from: Caller) -> Refusal {
+        let by = match self.others {
+            Others::Nobody => {
+                "its option admission.default is nobody, and no rule of admission.allow says otherwise"
+                    .to_owned()
+            }
+            _ => format!(
+                "its option admission.default lets in clients of private networks, {} is in none of them, and no rule \
+                 of admission.allow says otherwise",
+                from.address
+            ),
+        };
+        Refusal::NotAdmitted { by }
+    }
+}
+
+fn forbidden_by(rule: &AccessRule) -> Refusal {
+    let named = rule.name.clone().unwrap_or_else(|| rule.to_string());
+    Refusal::NotAdmitted { by: format!("the rule \"{named}\" of its option admission.deny forbids it") }
+}
+
+/// One spelling for every host: in lower case, without a dot behind it, an IPv6 address without brackets.
+fn canonical(host: &str) -> String {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    let address = bare.parse::<IpAddr>().map(|address| address.to_canonical().to_string());
+    address.unwrap_or_else(|_| bare.to_ascii_lowercase())
+}
+
+fn speaks_of(rule: &AccessRule, asked: &Asked<'_>) -> bool {
+    let among = |users: &[String]| asked.user.is_some_and(|user| users.iter().any(|name| name == user));
+    is_among(&rule.clients, asked.from.address)
+        && (rule.hosts.is_empty() || rule.hosts.iter().any(|host| host.matches(asked.host.as_bytes())))
+        && (rule.ports.is_empty() || rule.ports.iter().any(|ports| ports.contains(&asked.port)))
+        && (rule.methods.is_empty() || rule.methods.contains(asked.method))
+        && (rule.users.is_empty() || among(&rule.users))
+        && (rule.times.is_empty() || rule.times.iter().any(|hours| is_within(hours, asked.now)))
+}
+
+fn is_of_clients_alone(rule: &AccessRule) -> bool {
+    let AccessRule { name: _, clients: _, hosts, ports, methods, times, users } = rule;
+    hosts.is_empty() && ports.is_empty() && methods.is_empty() && times.is_empty() && users.is_empty()
+}
+
+fn is_among(clients: &[Clients], address: IpAddr) -> bool {
+    let holds = |clients: &Clients| match clients {
+        Clients::Network(net) => net.contains(&address.to_canonical()),
+        Clients::Private => neighbourhood::is_private(address),
+        Clients::Any => true,
+    };
+    clients.is_empty() || clients.iter().any(holds)
+}
+
+/// Whether `hours` hold now. A clock beyond the years that can be told is in no hours.
+fn is_within(hours: &Hours, now: SystemTime) -> bool {
+    let Ok(now) = Timestamp::try_from(now) else { return false };
+    let zone = if hours.utc { TimeZone::UTC } else { TimeZone::system() };
+    let there = now.to_zoned(zone);
+    let day = u8::try_from(there.weekday().to_monday_zero_offset()).unwrap_or(0);
+    let minute = |number: i8| u16::try_from(number).unwrap_or(0);
+    hours.hold(day, minute(there.hour()) * 60 + minute(there.minute()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn access(flags: &[&str]) -> Access {
+        Access::new(&crate::Config::from_flags(flags).expect("rules").admission)
+    }
+
+    /// Thursday, 2026-01-01 at 10:00 UTC.
+    const THURSDAY: Duration = Duration::from_secs(1_767_261_600);
+
+    /// What becomes of `CLIENT METHOD HOST PORT [USER]`: "yes", or what the page says of the rule.
+    #[track_caller]
+    fn check(flags: &[&str], request: &str, expected: &str) {
+        let words: Vec<_> = request.split(' ').collect();
+        let from = Caller { address: words[0].parse().expect("an address"), by_loopback: false };
+        let (method, port) = (words[1].parse().expect("a method"), words[3].parse().expect("a port"));
+        let now = UNIX_EPOCH + THURSDAY;
+        let user = words.get(4).copied();
+        let said = access(flags).check(&Asked { from, host: words[2], port, method: &method, user, now });
+        check_said(&said, expected, request);
+    }
+
+    #[track_caller]
+    fn check_said(said: &Result<(), Refusal>, expected: &str, request: &str) {
+        match said {
+            Ok(()) => assert_eq!("yes", expected, "{request}"),
+            Err(Refusal::NotAdmitted { by }) => assert!(by.contains(expected), "{request}: {by}"),
+            Err(other) => panic!("{request}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn where_no_rule_speaks_private_networks_may_ask() {
+        check(&[], "192.168.1.5 GET example.org 80", "yes");
+        check(&[], "::ffff:192.168.1.5 GET example.org 80", "yes");
+        check(&[], "203.0.113.7 GET example.org 80", "203.0.113.7 is in none of them");
+        check(&["--set", "admission.default=any"], "203.0.113.7 GET example.org 80", "yes");
+        check(
+            &["--set", "admission.default=nobody"],
+            "127.0.0.1 GET example.org 80",
+            "admission.default is nobody",
+        );
+        let by_loopback = Caller { address: IpAddr::from([203, 0, 113, 7]), by_loopback: true };
+        assert!(access(&[]).check_connection(by_loopback).is_ok());
+        assert!(access(&["--set", "admission.default=private"]).check_connection(by_loopback).is_err());
+    }
+
+    #[test]
+    fn deny_wins_then_allow_then_the_default() {
+        let flags = ["--deny", "client=203.0.113.9", "--allow", "client=203.0.113.0/24"];
+        check(&flags, "203.0.113.7 GET example.org 80", "yes");
+        check(
+            &flags,
+            "203.0.113.9 GET example.org 80",
+            "the rule \"client=203.0.113.9\" of its option admission.deny",
+        );
+        check(&flags, "198.51.100.1 GET example.org 80", "no rule of admission.allow");
+        check(&flags, "10.0.0.1 GET example.org 80", "yes");
+    }
+
+    #[test]
+    fn every_condition_of_a_rule_must_hold() {
+        let flags =
+            ["--deny", "games: host=*.games.example|games.example; client=10.0.0.0/8; method=GET; port=80"];
+        check(&flags, "10.0.0.1 GET play.games.example 80", "the rule \"games\"");
+        check(&flags, "10.0.0.1 GET Games.Example. 80", "the rule \"games\"");
+        check(&flags, "10.0.0.1 GET play.games.example 8080", "yes");
+        check(&flags, "10.0.0.1 POST play.games.example 80", "yes");
+        check(&flags, "192.168.0.1 GET play.games.example 80", "yes");
+        check(&flags, "10.0.0.1 GET example.org 80", "yes");
+        check(&["--deny", "host=2001:db8::1"], "10.0.0.1 GET [2001:DB8:0::1] 80", "the rule");
+        check(&["--deny", "host=192.0.2.1"], "10.0.0.1 GET [::ffff:192.0.2.1] 80", "the rule");
+    }
+
+    #[test]
+    fn users_have_rules_of_their_own() {
+        let flags = ["--set", "admission.default=nobody", "--allow", "user=ann|bob; port=443"];
+        check(&flags, "10.0.0.1 CONNECT example.org 443 ann", "yes");
+        check(&flags, "10.0.0.1 CONNECT example.org 443 eve", "admission.default is nobody");
+        check(&flags, "10.0.0.1 CONNECT example.org 443", "admission.default is nobody");
+    }
+
+    #[test]
+    fn hours_are_asked_of_the_time_handed_in() {
+        check(&["--deny", "time=Thu 09:00-11:00 UTC"], "10.0.0.1 GET a 80", "the rule");
+        check(&["--deny", "time=Thu 11:00-12:00 UTC"], "10.0.0.1 GET a 80", "yes");
+        check(&["--deny", "time=Fri UTC"], "10.0.0.1 GET a 80", "yes");
+    }
+
+    #[track_caller]
+    fn check_connection(flags: &[&str], address: &str, expected: &str) {
+        let from = Caller { address: address.parse().expect("an address"), by_loopback: false };
+        check_said(&access(flags).check_connection(from), expected, address);
+    }
+
+    #[test]
+    fn whoever_may_ask_for_nothing_is_known_before_asking() {
+        check_connection(&[], "10.0.0.1", "yes");
+        check_connection(&[], "203.0.113.7", "no rule of admission.allow");
+        check_connection(&["--allow", "user=ann"], "203.0.113.7", "yes");
+        check_connection(&["--allow", "client=203.0.113.0/24; port=443"], "203.0.113.7", "yes");
+        check_connection(&["--allow", "client=198.51.100.0/24"], "203.0.113.7", "no rule of admission.allow");
+        check_connection(&["--deny", "client=10.0.0.1"], "10.0.0.1", "the rule");
+        check_connection(&["--deny", "client=10.0.0.1; port=25"], "10.0.0.1", "yes");
+    }
+}

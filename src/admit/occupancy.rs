@@ -1,0 +1,95 @@
+//! How much of something each client has at the same moment: connections, exchanges. A seat is taken and given back by
+//! being dropped; who has none takes no memory.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::neighbourhood;
+
+/// Seats of which each client may have so many.
+#[derive(Clone, Debug)]
+pub(crate) struct Occupancy(Arc<Seats>);
+
+#[derive(Debug)]
+struct Seats {
+    most: usize,
+    taken: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A seat that a client has; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    of: Arc<Seats>,
+    client: IpAddr,
+}
+
+impl Occupancy {
+    /// Seats of which each client may have `most`.
+    pub(crate) fn new(most: usize) -> Self {
+        Self(Arc::new(Seats { most, taken: Mutex::default() }))
+    }
+
+    /// A seat for `client`; none if it has as many as it may.
+    pub(crate) fn take(&self, client: IpAddr) -> Option<Seat> {
+        let client = neighbourhood::of(client);
+        let mut taken = self.0.lock();
+        let count = taken.entry(client).or_insert(0);
+        if *count >= self.0.most {
+            return None;
+        }
+        *count += 1;
+        Some(Seat { of: self.0.clone(), client })
+    }
+}
+
+impl Seats {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.of.lock();
+        if let Some(count) = taken.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.client);
+            }
+        }
+        if taken.is_empty() && taken.capacity() > ROOMY {
+            taken.shrink_to_fit();
+        }
+    }
+}
+
+/// A map that was larger than this is given back when it is empty.
+const ROOMY: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_client_has_its_own_seats_and_leaves_nothing_behind() {
+        let occupancy = Occupancy::new(2);
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let (first, second) = (occupancy.take(one), occupancy.take(one));
+        assert!(first.is_some() && second.is_some() && occupancy.take(one).is_none());
+        assert!(occupancy.take(other).is_some());
+        drop(first);
+        assert!(occupancy.take(one).is_some());
+        drop(second);
+        assert!(occupancy.0.lock().is_empty());
+    }
+
+    #[test]
+    fn an_ipv6_network_shares_its_seats() {
+        let occupancy = Occupancy::new(1);
+        let [one, near, far] =
+            ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|a| a.parse().expect("an address"));
+        let _held = occupancy.take(one).expect("a seat");
+        assert!(occupancy.take(near).is_none() && occupancy.take(far).is_some());
+    }
+}

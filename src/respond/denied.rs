@@ -1,0 +1,36 @@
+//! What clients are told that are refused for what they are or how much they want: status and text of the page. Which
+//! of the refusals it is, is `admit`'s to say.
+
+use http::StatusCode;
+
+use super::Refusal;
+
+/// The status and the text of a refusal that is about who asks; none for any other.
+pub(super) fn told(refusal: &Refusal) -> Option<(StatusCode, String)> {
+    use StatusCode as S;
+    let (status, text) = match refusal {
+        Refusal::NotAdmitted { by } => (S::FORBIDDEN, format!("You may not use this proxy for this: {by}.")),
+        Refusal::AuthenticationRequired(challenge) => {
+            let wanted = if challenge.basic { "a name and a password" } else { "a token" };
+            (S::PROXY_AUTHENTICATION_REQUIRED, format!("This proxy wants {wanted} that it knows."))
+        }
+        Refusal::TooManyRequests { .. } => {
+            let text = "More requests a second than admission.requests_per_second allows one client.";
+            (S::TOO_MANY_REQUESTS, text.to_owned())
+        }
+        Refusal::TooManyFailures { .. } => {
+            let text = "Too many wrong passwords or tokens came of late; try again in a moment.";
+            (S::TOO_MANY_REQUESTS, text.to_owned())
+        }
+        Refusal::TooManyAtOnce => {
+            let text = "More requests at the same moment than limits.requests_per_client allows one client.";
+            (S::TOO_MANY_REQUESTS, text.to_owned())
+        }
+        Refusal::TooManyConnections => {
+            let text = "More connections than limits.connections_per_client allows one client.";
+            (S::TOO_MANY_REQUESTS, text.to_owned())
+        }
+        _ => return None,
+    };
+    Some((status, text))
+}
