@@ -26,8 +26,11 @@ use crate::observe::log::{AccessLog, Reopen};
 use crate::observe::tally::Tally;
 use crate::standing::Standings;
 use crate::upstream::Upstream;
-use crate::upstream::connect::{Connector, buffer};
+use crate::upstream::buffer;
+use crate::upstream::connect::{Connector, Ways};
 use crate::upstream::destination::Rules;
+use crate::upstream::names::Names;
+use crate::upstream::parent::Parents;
 
 /// A running proxy.
 pub struct Proxy {
@@ -65,11 +68,20 @@ impl Proxy {
         let drain = Drain::new();
 
         let rules = Rules::new(config.destinations.clone(), addresses.clone());
-        let connector =
-            Arc::new(Connector::new(link.clone(), rules, config.timeouts.connect, config.link.dns));
+        let pseudonym = pseudonym(&clock);
+        let names = Names::new(&config.dns);
+        let ways = Ways {
+            rules,
+            names: names.clone(),
+            linked_lookups: config.link.dns,
+            parents: Parents::new(config.parents.clone()),
+            timeout: config.timeouts.connect,
+            pseudonym: pseudonym.clone(),
+        };
+        let connector = Arc::new(Connector::new(link.clone(), ways));
         let standings = Standings::new(&config.link);
         let (keep_alive, idle) = (config.timeouts.keep_alive, config.timeouts.idle);
-        let admission = Admission::new(&config, pseudonym(&clock));
+        let admission = Admission::new(&config, pseudonym);
         let admission = admission.map_err(|reason| anyhow::anyhow!("admission.users_file: {reason}"))?;
         let handler = Arc::new(Handler {
             admission,
@@ -84,7 +96,7 @@ impl Proxy {
             drain: drain.clone(),
             refreshing: Refreshing::default(),
         });
-        let uplink = Uplink { link, standings, gauge: connector.gauge().clone(), tally };
+        let uplink = Uplink { link, standings, gauge: connector.gauge().clone(), names, tally };
         let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));
         let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;
         let server = Arc::new(Server::new(handler, drain.clone(), &config));
@@ -165,7 +177,7 @@ fn bind(addresses: &[SocketAddr], link: &LinkSpec) -> anyhow::Result<Vec<TcpList
 fn listener(address: SocketAddr, link: &LinkSpec) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    if let Some(bytes) = buffer(link.up, NEAR).and_then(|bytes| u32::try_from(bytes).ok()) {
+    if let Some(bytes) = buffer::size(link.up, NEAR).and_then(|bytes| u32::try_from(bytes).ok()) {
         // What clients send goes up the link. Connections inherit the size; one not granted changes only how far the
         // system runs ahead.
         let _ = socket.set_recv_buffer_size(bytes);

@@ -21,6 +21,7 @@ pub(crate) fn answer(admin: &Admin, method: &Method, path: &str, content: &[u8])
     match route {
         ("GET", "/v1/link") => link(admin),
         ("PUT", "/v1/link") => with(content, |given| set_link(admin, &given)),
+        ("GET", "/v1/dns") => dns(admin),
         ("GET", "/v1/cache") => (StatusCode::OK, cache(admin)),
         ("GET", "/v1/cache/survey") => (StatusCode::OK, admin.survey()),
         ("GET", "/v1/cache/responses") => (StatusCode::OK, json!({ "responses": admin.list() })),
@@ -65,6 +66,14 @@ fn link(admin: &Admin) -> Reply {
     match admin.uplink() {
         Some(uplink) => (StatusCode::OK, shown(uplink, &admin.trace())),
         None => failed(StatusCode::CONFLICT, "no proxy is running, so there is no link"),
+    }
+}
+
+/// How names were looked up.
+fn dns(admin: &Admin) -> Reply {
+    match admin.uplink() {
+        Some(uplink) => (StatusCode::OK, json!(uplink.names.counted())),
+        None => failed(StatusCode::CONFLICT, "no proxy is running, so no name is looked up"),
     }
 }
 

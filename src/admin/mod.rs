@@ -24,6 +24,7 @@ use crate::observe::tally::{Tallied, Tally};
 use crate::standing::Standings;
 use crate::upstream::destination;
 use crate::upstream::gauge::Gauge;
+use crate::upstream::names::Names;
 use clients::Clients;
 use explain::Explanation;
 use verification::{Verifications, Verify};
@@ -50,6 +51,7 @@ pub(crate) struct Uplink {
     pub(crate) link: SharedLink,
     pub(crate) standings: Arc<Standings>,
     pub(crate) gauge: Gauge,
+    pub(crate) names: Names,
     pub(crate) tally: Tally,
 }
 

@@ -118,7 +118,7 @@ fn parse_condition(part: &str) -> Result<Condition, String> {
     condition.map_err(|reason| at(&reason, part))
 }
 
-fn parse_host(text: &str) -> Result<HostPattern, String> {
+pub(super) fn parse_host(text: &str) -> Result<HostPattern, String> {
     let lower = text.to_ascii_lowercase();
     let bare = lower.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&lower);
     if let Ok(address) = bare.parse::<std::net::Ipv6Addr>() {
@@ -220,8 +220,7 @@ impl fmt::Display for Condition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}=", self.name())?;
         match self {
-            Condition::Host(HostPattern::Exactly(name)) => formatter.write_str(name),
-            Condition::Host(HostPattern::Below(name)) => write!(formatter, "*.{name}"),
+            Condition::Host(pattern) => pattern.fmt(formatter),
             Condition::Type(text) | Condition::User(text) => formatter.write_str(text),
             Condition::Client(net) => formatter.write_str(&destination::print_network(net)),
             Condition::Size(size) => size.fmt(formatter),

@@ -8,15 +8,18 @@ mod access;
 mod admission;
 mod class;
 mod destination;
+mod dns;
 mod error;
 mod file;
 mod flags;
 mod folders;
+mod host;
 mod load;
 mod merge;
 mod nearest;
 mod options;
 mod pack;
+mod parent;
 mod policy;
 pub(crate) mod rule;
 mod secret;
@@ -37,11 +40,15 @@ pub use access::{AccessRule, Clients, Hours, Others};
 pub use admission::{Admission, User};
 pub use class::{ClassRule, ClientWeight, Condition, HostPattern, Sharer};
 pub use destination::AllowedDestination;
+pub use dns::{Dns, HostEntry};
 pub use error::{ConfigError, ConfigErrors, Source};
 pub(crate) use flags::Flags;
 use folders::Folders;
+pub use host::HostMatch;
+pub(crate) use host::is_below;
 pub(crate) use load::{Loaded, load_here};
 pub use pack::Pack;
+pub use parent::{Credentials, Parent, ParentRule, ParentScheme, Parents};
 pub(crate) use show::{example, reference, show, show_json};
 pub use token::Token;
 pub use trace::{LinkTrace, TraceFile};
@@ -55,6 +62,10 @@ pub struct Config {
     pub cache: CacheConfig,
     /// The link every byte to and from an origin crosses.
     pub link: LinkConfig,
+    /// Proxies through which origins are reached.
+    pub parents: Parents,
+    /// How names become addresses.
+    pub dns: Dns,
     /// Which destinations clients may reach.
     pub destinations: Destinations,
     /// What is written about exchanges and about bentpipe itself.
@@ -272,6 +283,8 @@ impl Config {
                 min_free: None,
             },
             link: LinkConfig::default(),
+            parents: Parents::default(),
+            dns: Dns::default(),
             destinations: Destinations { allow: Vec::new(), connect_ports: vec![443, 563, 8443] },
             log: LogConfig {
                 access: AccessLog::Off,

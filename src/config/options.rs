@@ -5,7 +5,8 @@
 //! of one value is read (`value`), nor where given values come from (`load`).
 
 use crate::config::{
-    Config, access, admission, class, destination, file, pack, policy, rule, token, trace, value,
+    Config, access, admission, class, destination, dns, file, host, pack, parent, policy, rule, show, token,
+    trace, value,
 };
 
 /// One option: how it is named, given, explained, read and printed.
@@ -23,6 +24,8 @@ pub(super) struct OptionRow {
     pub(super) tables: Option<ReadTable>,
     /// Whether its values are kept from screens and logs, and may stand elsewhere (`secret`).
     pub(super) secret: bool,
+    /// A value of a secret option as it may be shown.
+    pub(super) mask: fn(&str) -> String,
     /// One sentence, with units.
     pub(super) help: &'static str,
     /// Reads values into the configuration; exactly one unless `list`.
@@ -62,6 +65,7 @@ const VALUE: OptionRow = OptionRow {
     list: false,
     tables: None,
     secret: false,
+    mask: show::masked,
     help: "",
     set: |_, _| Ok(()),
     get: |_| Vec::new(),
@@ -82,6 +86,46 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         },
         get: |config| each(&config.listen, ToString::to_string),
         ..LIST
+    },
+    OptionRow {
+        key: "parent",
+        flag: Some("parent"),
+        value_name: "URL",
+        secret: true,
+        mask: parent::masked,
+        help: "Proxy through which origins are reached: direct for none, http://HOST:PORT or socks5://HOST:PORT, with \
+               USER:PASSWORD@ before the host where it wants them (docs/upstream.md).",
+        set: |config, given| put(&mut config.parents.parent, given, parent::parse),
+        get: |config| vec![parent::print(&config.parents.parent)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "parent_rules",
+        value_name: "HOSTS=URL",
+        secret: true,
+        mask: parent::masked,
+        help: "Other proxies for some hosts, of which the first rule that matches counts: \
+               *.example=http://other.example:3128, 192.0.2.0/24=direct, local=direct.",
+        set: |config, given| put_all(&mut config.parents.rules, given, parent::parse_rule),
+        get: |config| each(&config.parents.rules, parent::print_rule),
+        ..LIST
+    },
+    OptionRow {
+        key: "no_parent",
+        value_name: "HOSTS",
+        help: "Hosts that are reached without a parent: names, *.example for all below one, networks for addresses \
+               that stand in the target itself, and local for names and addresses of local networks.",
+        set: |config, given| put_all(&mut config.parents.except, given, host::parse),
+        get: |config| each(&config.parents.except, host::print),
+        ..LIST
+    },
+    OptionRow {
+        key: "parent_fallback",
+        value_name: "none/direct",
+        help: "What is done when a parent cannot be reached: none is an error, direct reaches the origin without it.",
+        set: |config, given| put(&mut config.parents.fallback, given, parent::parse_fallback),
+        get: |config| vec![parent::print_fallback(&config.parents.fallback)],
+        ..VALUE
     },
     OptionRow {
         key: "cache.dir",
@@ -214,6 +258,40 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         help: "Whether name lookups cross the link, too, because the name server is at its far end: on or off.",
         set: |config, given| put(&mut config.link.dns, given, value::parse_switch),
         get: |config| vec![value::print_switch(&config.link.dns)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "dns.servers",
+        value_name: "ADDRESS[:PORT]",
+        help: "Name servers that are asked in place of those the system names: 192.0.2.53, [::1]:5353.",
+        set: |config, given| put_all(&mut config.dns.servers, given, dns::parse_server),
+        get: |config| each(&config.dns.servers, dns::print_server),
+        ..LIST
+    },
+    OptionRow {
+        key: "dns.hosts",
+        value_name: "NAME=ADDRESSES",
+        help: "Names whose addresses are said here and asked of no name server: intranet.example=10.0.0.5, or \
+               *.example=10.0.0.5;fd00::5 for all names below one (docs/upstream.md).",
+        set: |config, given| put_all(&mut config.dns.hosts, given, dns::parse_entry),
+        get: |config| each(&config.dns.hosts, dns::print_entry),
+        ..LIST
+    },
+    OptionRow {
+        key: "dns.stale",
+        value_name: "TIME",
+        help: "How long after its time the last answer about a name is still used when no name server gives another; \
+               0s is never (RFC 8767).",
+        set: |config, given| put(&mut config.dns.stale, given, value::parse_duration),
+        get: |config| vec![value::print_duration(&config.dns.stale)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "dns.timeout",
+        value_name: "TIME",
+        help: "Longest wait for an answer about a name, over all name servers and attempts.",
+        set: |config, given| put(&mut config.dns.timeout, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.dns.timeout)],
         ..VALUE
     },
     OptionRow {

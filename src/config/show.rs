@@ -96,11 +96,11 @@ fn comment(text: &str) -> String {
 /// The values of an option as they may be seen.
 fn shown(row: &OptionRow, loaded: &Loaded) -> Vec<String> {
     let values = (row.get)(&loaded.config);
-    if row.secret { values.iter().map(|value| masked(value)).collect() } else { values }
+    if row.secret { values.iter().map(|value| (row.mask)(value)).collect() } else { values }
 }
 
 /// The name that stands before a secret may be seen, and nothing behind it.
-fn masked(value: &str) -> String {
+pub(super) fn masked(value: &str) -> String {
     match value.find([':', '=']) {
         Some(end) => value.get(..=end).unwrap_or_default().to_owned() + "***",
         None => "***".to_owned(),
@@ -152,7 +152,8 @@ mod tests {
     use crate::config::load::without_surroundings;
     use crate::config::{
         AccessFormat, AccessLog, AllowedDestination, CacheConfig, ClassRule, ClientWeight, Condition, Config,
-        Control, Destinations, Flags, HostPattern, Limits, LinkConfig, LogConfig, Sharer, Timeouts, pack,
+        Control, Credentials, Destinations, Dns, Flags, HostEntry, HostMatch, HostPattern, Limits,
+        LinkConfig, LogConfig, Parent, ParentRule, ParentScheme, Parents, Sharer, Timeouts, pack,
     };
 
     fn read_back(text: &str) -> Config {
@@ -214,6 +215,11 @@ mod tests {
     #[test]
     fn json_says_the_same() {
         let json = show_json(&loaded(&["--set=admission.users=alice:sesame", "--cache-size=1.5M"]));
+        let parents =
+            show_json(&loaded(&["--parent=http://ann:sesame@p:1", "--set=parent_rules=*.a=direct"]));
+        let parents: Value = serde_json::from_str(&parents).unwrap();
+        assert_eq!(parents["parent"]["value"], "http://ann:***@p:1");
+        assert_eq!(parents["parent_rules"]["value"], json!(["*.a=direct"]));
         let json: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json.as_object().unwrap().len(), OPTIONS.len());
         assert_eq!(json["cache.size"], json!({ "value": "1.5M", "source": "--cache-size" }));
@@ -345,16 +351,66 @@ mod tests {
         )
     }
 
+    fn name() -> impl Strategy<Value = String> {
+        "[a-z][a-z0-9-]{0,8}(\\.[a-z]{2,5}){1,2}"
+    }
+
+    fn hosts() -> impl Strategy<Value = HostMatch> {
+        prop_oneof![
+            Just(HostMatch::Local),
+            network().prop_map(HostMatch::Network),
+            name().prop_map(|name| HostMatch::Name(HostPattern::Below(name))),
+        ]
+    }
+
+    fn parent() -> impl Strategy<Value = Option<Parent>> {
+        let credentials = option::of(("[^:\\p{C}]{1,8}", "\\PC{0,8}"));
+        let scheme = prop_oneof![Just(ParentScheme::Http), Just(ParentScheme::Socks5)];
+        option::of((scheme, credentials, name(), 1..=u16::MAX).prop_map(
+            |(scheme, credentials, host, port)| {
+                let credentials = credentials.map(|(user, password)| Credentials { user, password });
+                Parent { scheme, credentials, host, port }
+            },
+        ))
+    }
+
+    fn parents() -> impl Strategy<Value = Parents> {
+        let rule = (hosts(), parent()).prop_map(|(host, parent)| ParentRule { host, parent });
+        (parent(), vec(rule, 0..3), vec(hosts(), 0..3), any::<bool>())
+            .prop_map(|(parent, rules, except, fallback)| Parents { parent, rules, except, fallback })
+    }
+
+    fn dns() -> impl Strategy<Value = Dns> {
+        let entry = (name(), vec(any::<IpAddr>(), 1..3))
+            .prop_map(|(name, addresses)| HostEntry { host: HostPattern::Exactly(name), addresses });
+        let server = (any::<IpAddr>(), 1..=u16::MAX).prop_map(SocketAddr::from);
+        (vec(server, 0..3), vec(entry, 0..3), time(), time())
+            .prop_map(|(servers, hosts, stale, timeout)| Dns { servers, hosts, stale, timeout })
+    }
+
     fn any_config() -> impl Strategy<Value = Config> {
         let listen = vec(any::<(IpAddr, u16)>().prop_map(SocketAddr::from), 1..3);
         let destinations = (vec(destination(), 0..3), vec(1..=u16::MAX, 0..3))
             .prop_map(|(allow, connect_ports)| Destinations { allow, connect_ports });
         let control = prop_oneof![Just(Control::Auto), Just(Control::Off), path().prop_map(Control::Path)];
         let link = (link(), vec(rule(), 0..3), vec(client_weight(), 0..3));
-        (listen, cache(), link, destinations, log(), admission(), limits(), timeouts(), control).prop_map(
-            |(listen, cache, link, destinations, log, admission, limits, timeouts, control)| Config {
+        let ways = (parents(), dns(), destinations);
+        (listen, cache(), link, ways, log(), admission(), limits(), timeouts(), control).prop_map(
+            |(
                 listen,
                 cache,
+                link,
+                (parents, dns, destinations),
+                log,
+                admission,
+                limits,
+                timeouts,
+                control,
+            )| Config {
+                listen,
+                cache,
+                parents,
+                dns,
                 link: LinkConfig { rules: link.1, weights: link.2, ..link.0 },
                 destinations,
                 log,
@@ -383,6 +439,10 @@ mod tests {
             // Secrets are masked, so they are what is not said.
             config.admission.users.clear();
             config.admission.tokens.clear();
+            let parents = config.parents.rules.iter_mut().map(|rule| &mut rule.parent);
+            for parent in parents.chain([&mut config.parents.parent]).flatten() {
+                parent.credentials = None;
+            }
             let sources = loaded(&[]).sources;
             let shown = show(&Loaded { config: config.clone(), sources, files: Vec::new(), doubts: Vec::new() });
             prop_assert_eq!(shown.lines().count(), OPTIONS.len());

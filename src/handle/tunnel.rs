@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use http::header::CONTENT_LENGTH;
-use http::{Response, StatusCode};
+use http::header::{CONTENT_LENGTH, VIA};
+use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,13 +31,23 @@ impl Handler {
             admitted.on_upgrade.ok_or(Refusal::BadRequest("This connection cannot be handed over."))?;
         let standings = self.upstream.standings();
         let standing = standings.of(exchange);
-        let (io, peer) = self.upstream.connector().connect(&origin, Purpose::Tunnel, standing).await?;
+        let via = self.via(&admitted.headers, admitted.version);
+        let connector = self.upstream.connector();
+        let (io, peer) = connector.connect_for(&origin, Purpose::Tunnel, standing, &via).await?;
         exchange.note(|details| details.peer = Some(peer));
         Place::take(standings, exchange, &io.meter());
         let crossing = Crossing::begin(io.meter(), exchange.clone());
         let carrier = self.carrier(exchange, crossing);
         tokio::spawn(async move { carrier.carry(on_upgrade, async { Ok(io) }).await });
         Ok(Response::new(Body::Empty))
+    }
+
+    /// The Via of a request with `headers`, ourselves included, in one line.
+    fn via(&self, headers: &HeaderMap, version: Version) -> String {
+        let mut headers: HeaderMap = headers.get_all(VIA).iter().map(|value| (VIA, value.clone())).collect();
+        rfc9111::append_via(&mut headers, version, self.admission.pseudonym());
+        let texts: Vec<_> = headers.get_all(VIA).iter().filter_map(|value| value.to_str().ok()).collect();
+        texts.join(", ")
     }
 
     /// Passes on a 101 and hands both connections to each other.

@@ -2,6 +2,7 @@
 //! of it. What is answered from the store is not made here.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,8 +59,29 @@ pub(crate) enum Refusal {
     NameNotFound {
         host: String,
     },
+    /// The name exists and has no address.
+    NameWithoutAddress {
+        host: String,
+    },
+    /// No name server could say; the response code (RFC 1035 §4.1.1) of one that answered.
     NameFailure {
         host: String,
+        rcode: Option<&'static str>,
+    },
+    /// The parent proxy could not be reached, or broke off.
+    ParentUnreachable {
+        parent: String,
+        why: Arc<Refusal>,
+    },
+    /// The parent proxy did not open the way; what it said, and whether that is for good.
+    ParentRefused {
+        parent: String,
+        said: String,
+        denied: bool,
+    },
+    /// A parent proxy that is to speak SOCKS 5 and does not.
+    NotSocks {
+        origin: String,
     },
     ConnectionRefused {
         origin: String,
@@ -97,10 +119,20 @@ struct Told {
     /// The RFC 9209 §2.3 error type.
     error: Option<&'static str>,
     text: String,
+    /// Further parameters of Proxy-Status, as they are written.
+    parameters: String,
+}
+
+impl Told {
+    /// With a parameter whose value is `text` (RFC 9209 §2.1, §2.3).
+    fn with(mut self, parameter: &str, text: &str) -> Self {
+        self.parameters.push_str(&format!("; {parameter}={}", quoted(text)));
+        self
+    }
 }
 
 fn told(status: StatusCode, error: &'static str, text: impl Into<String>) -> Told {
-    Told { status, error: Some(error), text: text.into() }
+    Told { status, error: Some(error), text: text.into(), parameters: String::new() }
 }
 
 impl Refusal {
@@ -110,7 +142,10 @@ impl Refusal {
         matches!(
             self,
             Self::NameNotFound { .. }
+                | Self::NameWithoutAddress { .. }
                 | Self::NameFailure { .. }
+                | Self::ParentUnreachable { .. }
+                | Self::ParentRefused { denied: false, .. }
                 | Self::ConnectionRefused { .. }
                 | Self::ConnectionTimeout { .. }
                 | Self::Unroutable { .. }
@@ -148,7 +183,7 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(error) = told.error {
-            headers.insert(&PROXY_STATUS, proxy_status(error, &told.text));
+            headers.insert(&PROXY_STATUS, proxy_status(error, &told));
         }
         match self {
             Self::Options => {
@@ -169,7 +204,7 @@ impl Refusal {
     fn told(&self) -> Told {
         use StatusCode as S;
         match self {
-            Self::Options | Self::Trace(_) => Told { status: S::OK, error: None, text: String::new() },
+            Self::Options | Self::Trace(_) => Told { error: None, ..told(S::OK, "", "") },
             Self::BadRequest(reason) => told(S::BAD_REQUEST, "http_request_error", *reason),
             Self::NotAnOrigin => told(S::BAD_REQUEST, "http_request_error", NOT_AN_ORIGIN),
             Self::Loop => {
@@ -201,8 +236,47 @@ impl Refusal {
             }
             other => match denied::told(other) {
                 Some((status, text)) => told(status, "http_request_denied", text),
-                None => other.told_of_destination(),
+                None => other.told_of_helpers(),
             },
+        }
+    }
+
+    /// The refusals of whoever stands between us and the origin: name servers and parent proxies.
+    fn told_of_helpers(&self) -> Told {
+        use StatusCode as S;
+        match self {
+            Self::NameNotFound { host } => {
+                let text = format!("There is no host named {host}, or no address is known for it.");
+                told(S::BAD_GATEWAY, "dns_error", text).with("rcode", "NXDOMAIN")
+            }
+            Self::NameWithoutAddress { host } => {
+                let text = format!("The name {host} exists, but there is no address behind it.");
+                told(S::BAD_GATEWAY, "dns_error", text).with("rcode", "NOERROR")
+            }
+            Self::NameFailure { host, rcode: Some(rcode) } => {
+                let text =
+                    format!("The name {host} could not be looked up: the name server answered {rcode}.");
+                told(S::BAD_GATEWAY, "dns_error", text).with("rcode", rcode)
+            }
+            Self::NameFailure { host, rcode: None } => {
+                let text = format!("The name {host} could not be looked up: the name server gave no answer.");
+                told(S::GATEWAY_TIMEOUT, "dns_timeout", text)
+            }
+            Self::ParentUnreachable { parent, why } => {
+                let Told { text, .. } = why.told();
+                let text = format!("The parent proxy {parent} could not be reached. {text}");
+                Told { text, ..why.told() }.with("next-hop", parent)
+            }
+            Self::ParentRefused { parent, said, denied } => {
+                let text =
+                    format!("The parent proxy {parent} did not let this request through. It said: {said}.");
+                let error = if *denied { "http_request_denied" } else { "destination_unavailable" };
+                told(S::BAD_GATEWAY, error, text).with("next-hop", parent)
+            }
+            Self::NotSocks { origin } => {
+                told(S::BAD_GATEWAY, "proxy_configuration_error", format!("{origin} does not speak SOCKS 5."))
+            }
+            other => other.told_of_destination(),
         }
     }
 
@@ -228,14 +302,6 @@ impl Refusal {
                      destinations.connect_ports, or name it with --allow-destination ADDRESS:{port}."
                 );
                 told(S::FORBIDDEN, "http_request_denied", text)
-            }
-            Self::NameNotFound { host } => {
-                let text = format!("There is no host named {host}, or no address is known for it.");
-                told(S::BAD_GATEWAY, "dns_error", text)
-            }
-            Self::NameFailure { host } => {
-                let text = format!("The name {host} could not be looked up: the name server gave no answer.");
-                told(S::GATEWAY_TIMEOUT, "dns_timeout", text)
             }
             Self::ConnectionRefused { origin } => {
                 told(S::BAD_GATEWAY, "connection_refused", format!("{origin} refused the connection."))
@@ -298,17 +364,21 @@ pub(crate) fn unparsable(status: StatusCode) -> Bytes {
     head.into()
 }
 
-fn proxy_status(error: &str, details: &str) -> HeaderValue {
-    // An sf-string holds printable ASCII; quotes and backslashes are escaped (RFC 9651 §3.3.3).
-    let mut value = format!("bentpipe; error={error}; details=\"");
-    for character in details.chars().filter(|character| matches!(character, ' '..='~')) {
+fn proxy_status(error: &str, told: &Told) -> HeaderValue {
+    let value = format!("bentpipe; error={error}; details={}{}", quoted(&told.text), told.parameters);
+    HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("bentpipe"))
+}
+
+/// An sf-string holds printable ASCII; quotes and backslashes are escaped (RFC 9651 §3.3.3).
+fn quoted(text: &str) -> String {
+    let mut value = "\"".to_owned();
+    for character in text.chars().filter(|character| matches!(character, ' '..='~')) {
         if matches!(character, '"' | '\\') {
             value.push('\\');
         }
         value.push(character);
     }
-    value.push('"');
-    HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("bentpipe"))
+    value + "\""
 }
 
 fn page(told: &Told) -> Bytes {
@@ -364,11 +434,32 @@ mod tests {
         check(Refusal::FieldsTooLarge, 431, "http_request_error");
         check(Refusal::NotImplemented("ftp"), 501, "http_request_error");
         check(Refusal::ConnectionRefused { origin: "a:1".into() }, 502, "connection_refused");
+        check(Refusal::NameFailure { host: "a".into(), rcode: None }, 504, "dns_timeout");
+        check(Refusal::NameFailure { host: "a".into(), rcode: Some("SERVFAIL") }, 502, "dns_error");
+        let why = Refusal::ConnectionRefused { origin: "p:1".into() };
+        check(
+            Refusal::ParentUnreachable { parent: "p:1".into(), why: why.into() },
+            502,
+            "connection_refused",
+        );
         check(Refusal::TooManyInterim { origin: "a:1".into() }, 502, "http_protocol_error");
         check(Refusal::Unroutable { origin: "a:1".into() }, 503, "destination_ip_unroutable");
         check(Refusal::OnlyIfCached, 504, "destination_unavailable");
         check(Refusal::ConnectionTimeout { origin: "a:1".into() }, 504, "connection_timeout");
         check(Refusal::Loop, 508, "proxy_loop_detected");
+    }
+
+    #[test]
+    fn parameters_say_more() {
+        let said = |refusal: Refusal| {
+            let response = refusal.into_response();
+            response.headers()[&PROXY_STATUS].to_str().expect("ascii").to_owned()
+        };
+        assert!(said(Refusal::NameNotFound { host: "a".into() }).ends_with("; rcode=\"NXDOMAIN\""));
+        let refused =
+            Refusal::ParentRefused { parent: "p:1".into(), said: "407 \"Who?\"".into(), denied: true };
+        let said = said(refused);
+        assert!(said.ends_with("; next-hop=\"p:1\"") && said.contains("407 \\\"Who?"), "{said}");
     }
 
     #[test]

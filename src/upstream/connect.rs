@@ -1,29 +1,37 @@
-//! A connection to an origin: resolve the name, judge each address, dial, and wrap the socket in `LinkedIo`. This is
-//! the one place where the link is charged. It does not speak HTTP and keeps no connections.
+//! A connection to an origin, directly or through a parent proxy: resolve the name, judge each address, dial, and wrap the
+//! socket in `LinkedIo`. This is the one place where the link is charged. It does not speak HTTP and keeps no connections.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use linkio::{BitRate, Direction, LinkedIo, SharedLink, Standing};
+use linkio::{Direction, LinkedIo, SharedLink, Standing};
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::buffer;
 use super::destination::{Forbidden, Purpose, Rules};
+use super::dial::{self, Failures};
 use super::gauge::Gauge;
+use super::host::Host;
+use super::names::{Addresses, Missing, Names, Toll};
+use super::parent::{self, Asked, Parents};
+use crate::config::{Parent, ParentScheme};
 use crate::respond::Refusal;
 
-/// Where an origin answers: host and port (RFC 9110 §4.3.1; always the `http` scheme or a tunnel).
+/// Where an origin answers: host and port (RFC 9110 §4.3.1; always the `http` scheme or a tunnel). A parent proxy that is
+/// asked in place of origins is one, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     /// A registered name in lower case, or an address; IPv6 addresses without brackets.
     host: Box<str>,
     port: u16,
+    /// Whose connections are nobody else's: what clients name is judged, and what the operator names is not.
+    parent: Option<Arc<Parent>>,
 }
 
 impl Origin {
@@ -35,7 +43,26 @@ impl Origin {
             return None;
         }
         let port = target.port_u16().unwrap_or(default_port);
-        Some(Self { host: bare.to_ascii_lowercase().into(), port })
+        Some(Self { host: bare.to_ascii_lowercase().into(), port, parent: None })
+    }
+
+    /// The parent proxy itself, for requests in absolute-form.
+    pub(super) fn of_parent(parent: &Parent) -> Self {
+        Self { host: parent.host.as_str().into(), port: parent.port, parent: Some(Arc::new(parent.clone())) }
+    }
+
+    /// Whether it is a parent proxy.
+    pub(super) fn is_parent(&self) -> bool {
+        self.parent.is_some()
+    }
+
+    /// Host and port as in a URI, without the port where it is `default_port`.
+    pub(super) fn without_default_port(&self, default_port: u16) -> String {
+        let mut text = self.to_string();
+        if self.port == default_port {
+            text.truncate(text.rfind(':').unwrap_or(text.len()));
+        }
+        text
     }
 }
 
@@ -54,22 +81,38 @@ pub(crate) struct Connector {
     link: SharedLink,
     gauge: Gauge,
     rules: Rules,
-    timeout: Duration,
-    /// Name lookups wait on threads of their own that file reads need, too: a dead name server must not take them all.
-    lookups: Arc<Semaphore>,
-    /// Whether they cross the link.
+    names: Names,
+    /// Whether lookups cross the link.
     linked_lookups: bool,
+    parents: Parents,
+    failures: Arc<Failures>,
+    timeout: Duration,
+    /// Our own Via.
+    via: String,
 }
 
-/// Name lookups under way at once.
-const LOOKUPS: usize = 64;
+/// What a connector is made of.
+pub(crate) struct Ways {
+    pub(crate) rules: Rules,
+    pub(crate) names: Names,
+    /// The name server is at the far end of the link.
+    pub(crate) linked_lookups: bool,
+    pub(crate) parents: Parents,
+    /// Longest wait for an origin, the link's own time included.
+    pub(crate) timeout: Duration,
+    /// Our name in Via.
+    pub(crate) pseudonym: String,
+}
+
+/// A connection that stands, and the address at its other end.
+type Connected = (LinkedIo<TcpStream>, SocketAddr);
 
 impl Connector {
-    /// A connector that gives up on an origin after `timeout`, the link's own time included. With `linked_lookups` the
-    /// name server is at the far end of the link.
-    pub(crate) fn new(link: SharedLink, rules: Rules, timeout: Duration, linked_lookups: bool) -> Self {
-        let (gauge, lookups) = (Gauge::watch(link.clone()), Arc::new(Semaphore::new(LOOKUPS)));
-        Self { link, gauge, rules, timeout, lookups, linked_lookups }
+    /// A connector over `link`.
+    pub(crate) fn new(link: SharedLink, ways: Ways) -> Self {
+        let Ways { rules, names, linked_lookups, parents, timeout, pseudonym } = ways;
+        let (gauge, failures, via) = (Gauge::watch(link.clone()), Arc::default(), format!("1.1 {pseudonym}"));
+        Self { link, gauge, rules, names, linked_lookups, parents, failures, timeout, via }
     }
 
     /// The link that everything dialled here crosses.
@@ -82,89 +125,185 @@ impl Connector {
         &self.gauge
     }
 
-    /// A fresh connection to `origin`, standing so on the link, and the address it reached.
+    pub(super) fn parents(&self) -> &Parents {
+        &self.parents
+    }
+
+    /// The HTTP parent to which requests for `origin` go in absolute-form; none if they need a connection of the
+    /// origin's own.
+    pub(super) fn asked_in_absolute_form(&self, origin: &Origin) -> Result<Option<&Parent>, Refusal> {
+        let host = Host::read(&origin.host)?;
+        let parent = self.parents.of(&host).filter(|parent| parent.scheme == ParentScheme::Http);
+        if parent.is_some() {
+            self.judge_asked(&host, origin, Purpose::Request)?;
+        }
+        Ok(parent)
+    }
+
+    /// A fresh connection to `origin`, standing so on the link, and the address it reached: the origin's own, or that of
+    /// the parent proxy that leads to it.
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
         purpose: Purpose,
         standing: Standing,
-    ) -> Result<(LinkedIo<TcpStream>, SocketAddr), Refusal> {
-        let timeout = || Refusal::ConnectionTimeout { origin: origin.to_string() };
-        let work = async {
-            let addresses = self.resolve(origin, purpose, standing).await?;
-            let dial = self.dial(&addresses, origin);
-            let linked = self.link.connect(dial, standing).await?;
-            let peer = linked.get_ref().peer_addr().map_err(|error| failed(&error, origin))?;
-            let local = linked.get_ref().local_addr().map_err(|error| failed(&error, origin))?;
-            self.rules.check_connected(local, peer).map_err(|why| refused(why, origin))?;
-            Ok((linked, peer))
-        };
-        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| Err(timeout()))
+    ) -> Result<Connected, Refusal> {
+        self.connect_for(origin, purpose, standing, &self.via).await
     }
 
-    /// The addresses of `origin` that may be dialled, in the resolver's order.
-    async fn resolve(
+    /// As `connect`, on behalf of a message whose Via is `via`, ourselves included.
+    pub(crate) async fn connect_for(
         &self,
         origin: &Origin,
         purpose: Purpose,
         standing: Standing,
-    ) -> Result<Vec<SocketAddr>, Refusal> {
-        let host = || origin.host.to_string();
-        let resolved: Vec<SocketAddr> = if let Ok(ip) = origin.host.parse::<IpAddr>() {
-            vec![SocketAddr::new(ip, origin.port)]
-        } else {
-            let found = self.look_up(origin).await;
-            if self.linked_lookups {
-                let (query, answer) = lookup_sizes(&origin.host, found.as_deref().unwrap_or_default());
-                let mut passage = self.link.passage(standing);
+        via: &str,
+    ) -> Result<Connected, Refusal> {
+        let reached = tokio::time::timeout(self.timeout, self.reach(origin, purpose, standing, via));
+        reached.await.unwrap_or_else(|_| Err(timed_out(origin)))
+    }
+
+    async fn reach(
+        &self,
+        origin: &Origin,
+        purpose: Purpose,
+        standing: Standing,
+        via: &str,
+    ) -> Result<Connected, Refusal> {
+        if let Some(parent) = &origin.parent {
+            return self.to_parent(parent, standing, async |_| Ok(())).await;
+        }
+        let host = Host::read(&origin.host)?;
+        let Some(parent) = self.parents.of(&host) else {
+            return self.directly(origin, &host, purpose, standing).await;
+        };
+        self.judge_asked(&host, origin, purpose)?;
+        let asked = Asked { host: &host, port: origin.port, via };
+        let led = self.to_parent(parent, standing, async |io| parent::lead(io, parent, asked).await).await;
+        match led {
+            Err(Refusal::ParentUnreachable { why, .. }) if self.parents.falls_back() => {
+                tracing::info!(%parent, reason = why.error(), "a parent proxy is passed over");
+                self.directly(origin, &host, purpose, standing).await
+            }
+            led => led,
+        }
+    }
+
+    async fn directly(
+        &self,
+        origin: &Origin,
+        host: &Host,
+        purpose: Purpose,
+        standing: Standing,
+    ) -> Result<Connected, Refusal> {
+        let resolved = self.resolve(host, origin.port, standing).await?;
+        // Each time, and each address: what a name leads to may be another thing at every lookup.
+        let judged: Vec<_> =
+            resolved.iter().map(|address| (*address, self.rules.check(*address, purpose))).collect();
+        let allowed: Vec<_> =
+            judged.iter().filter(|(_, verdict)| verdict.is_ok()).map(|(address, _)| *address).collect();
+        if let (true, Some((_, Err(why)))) = (allowed.is_empty(), judged.first()) {
+            return Err(refused(*why, origin));
+        }
+        let (io, local, peer) = self.dial(&allowed, origin, standing).await?;
+        self.rules.check_connected(local, peer).map_err(|why| refused(why, origin))?;
+        Ok((io, peer))
+    }
+
+    /// A connection to `parent` that `lead` has made one to somewhere else. The operator has named it, so its address is
+    /// not judged, but for being our own.
+    async fn to_parent(
+        &self,
+        parent: &Parent,
+        standing: Standing,
+        lead: impl AsyncFnOnce(&mut LinkedIo<TcpStream>) -> Result<(), Refusal>,
+    ) -> Result<Connected, Refusal> {
+        let hop = Origin::of_parent(parent);
+        let dialled = async {
+            let addresses = self.resolve(&Host::read(&parent.host)?, parent.port, standing).await?;
+            let (io, local, peer) = self.dial(&addresses, &hop, standing).await?;
+            if self.rules.is_own(local, peer) { Err(Refusal::Loop) } else { Ok((io, peer)) }
+        };
+        let led = async {
+            let (mut io, peer) = dialled.await.map_err(|why| match why {
+                Refusal::Loop => why,
+                why => Refusal::ParentUnreachable { parent: parent.authority(), why: Arc::new(why) },
+            })?;
+            lead(&mut io).await?;
+            Ok((io, peer))
+        };
+        // Where there is another way, enough time is left for it.
+        let patience = if self.parents.falls_back() { self.timeout / 3 } else { self.timeout };
+        let late =
+            || Refusal::ParentUnreachable { parent: parent.authority(), why: Arc::new(timed_out(&hop)) };
+        let led = tokio::time::timeout(patience, led).await.unwrap_or_else(|_| Err(late()));
+        self.parents.note(parent, !matches!(led, Err(Refusal::ParentUnreachable { .. })));
+        led
+    }
+
+    /// Judges what a parent is to be asked for, as far as what it is called tells.
+    fn judge_asked(&self, host: &Host, origin: &Origin, purpose: Purpose) -> Result<(), Refusal> {
+        let verdict = match host {
+            Host::Address(address) => self.rules.check(SocketAddr::new(*address, origin.port), purpose),
+            Host::Name(name) => match self.names.special(name) {
+                Some(addresses) => {
+                    let check = |ip: &_| self.rules.check(SocketAddr::new(*ip, origin.port), purpose);
+                    addresses.iter().try_for_each(check)
+                }
+                None => self.rules.check_port(origin.port, purpose),
+            },
+        };
+        verdict.map_err(|why| refused(why, origin))
+    }
+
+    /// The addresses of `host`, at least one, in the order of the answer.
+    async fn resolve(&self, host: &Host, port: u16, standing: Standing) -> Result<Vec<SocketAddr>, Refusal> {
+        let name = match host {
+            Host::Address(address) => return Ok(vec![SocketAddr::new(*address, port)]),
+            Host::Name(name) => name,
+        };
+        let found = self.names.look_up(name, self.toll(name.text(), standing)).await;
+        let found = found.map_err(|missing| not_found(missing, name.text().to_owned()))?;
+        Ok(found.iter().map(|address| SocketAddr::new(*address, port)).collect())
+    }
+
+    /// What asking for `name` costs: where the name server is at the far end of the link, question and answer cross it.
+    fn toll(&self, name: &str, standing: Standing) -> impl FnOnce(Addresses) -> Toll + Send + use<> {
+        let (link, host) = (self.linked_lookups.then(|| self.link.clone()), name.to_owned());
+        move |found| {
+            Box::pin(async move {
+                let Some(link) = link else { return };
+                let (query, answer) = lookup_sizes(&host, &found);
+                let mut passage = link.passage(standing);
                 passage.cross(Direction::Up, query).await;
                 passage.cross(Direction::Down, answer).await;
-            }
-            found.map_err(|error| lookup_failed(&error, host()))?
+            })
+        }
+    }
+
+    /// The first of `addresses` that accepts, across the link, and its two ends.
+    async fn dial(
+        &self,
+        addresses: &[SocketAddr],
+        origin: &Origin,
+        standing: Standing,
+    ) -> Result<(LinkedIo<TcpStream>, SocketAddr, SocketAddr), Refusal> {
+        let addresses =
+            dial::order(addresses, dial::prefers_ipv6(addresses), |address| self.failures.has(address));
+        let delay = dial::delay(self.link.rtt(), self.gauge.summary().median_rtt);
+        let not_accepted = |address, error: &io::Error| {
+            tracing::debug!(%origin, %address, %error, "an address did not accept");
+            self.failures.note(address);
         };
-        let mut why = None;
-        let mut allowed = Vec::with_capacity(resolved.len());
-        for address in resolved {
-            match self.rules.check(address, purpose) {
-                Ok(()) => allowed.push(address),
-                Err(forbidden) => why = why.or(Some(forbidden)),
-            }
-        }
-        match why {
-            Some(forbidden) if allowed.is_empty() => Err(refused(forbidden, origin)),
-            None if allowed.is_empty() => Err(Refusal::NameNotFound { host: host() }),
-            _ => Ok(allowed),
-        }
-    }
-
-    /// Asks the system's resolver, on a thread that keeps its turn until it has an answer, whoever still waits for it.
-    async fn look_up(&self, origin: &Origin) -> io::Result<Vec<SocketAddr>> {
-        let turn = self.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let (host, port) = (origin.host.clone(), origin.port);
-        let found = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            (&*host, port).to_socket_addrs().map(Iterator::collect)
-        });
-        found.await.map_err(io::Error::other)?
-    }
-
-    /// The first of `addresses` that accepts; each gets an equal part of the time there is.
-    async fn dial(&self, addresses: &[SocketAddr], origin: &Origin) -> Result<TcpStream, Refusal> {
-        let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-        let mut last = Refusal::NameNotFound { host: origin.host.to_string() };
-        for address in addresses {
-            match tokio::time::timeout(share, self.dial_one(*address)).await {
-                Ok(Ok(stream)) => {
-                    // Without it small requests wait for the acknowledgement of earlier ones, a round trip each.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => last = failed(&error, origin),
-                Err(_) => last = Refusal::ConnectionTimeout { origin: origin.to_string() },
-            }
-            tracing::debug!(%origin, %address, ?last, "an address did not accept");
-        }
-        Err(last)
+        let race = dial::race(&addresses, delay, |address| self.dial_one(address), not_accepted);
+        let linked = self.link.connect(race, standing).await.map_err(|error| failed(&error, origin))?;
+        let stream = linked.get_ref();
+        // Without it small requests wait for the acknowledgement of earlier ones, a round trip each.
+        let _ = stream.set_nodelay(true);
+        let ends = stream.local_addr().and_then(|local| Ok((local, stream.peer_addr()?)));
+        let (local, peer) = ends.map_err(|error| failed(&error, origin))?;
+        self.failures.clear(peer);
+        Ok((linked, local, peer))
     }
 
     /// Dials `address`, and gives the connection buffers of a size that suits the link.
@@ -174,36 +313,19 @@ impl Connector {
         let rtt = begun.elapsed();
         self.gauge.dialled(address, rtt);
         // What a guarded link carries is found out while connections are open already.
-        let unknown = self.link.is_guarded().then_some(UNKNOWN);
+        let unknown = self.link.is_guarded().then_some(buffer::UNKNOWN);
         let (down, up) = self.link.rates();
         let (down, up) = (down.or(unknown), up.or(unknown));
         // A size that the system does not grant changes nothing but how far it runs ahead.
-        if let Some(bytes) = buffer(down, rtt) {
+        if let Some(bytes) = buffer::size(down, rtt) {
             let _ = sockopt::set_socket_recv_buffer_size(&stream, bytes);
         }
-        if let Some(bytes) = buffer(up, rtt) {
+        if let Some(bytes) = buffer::size(up, rtt) {
             let _ = sockopt::set_socket_send_buffer_size(&stream, bytes);
         }
         Ok(stream)
     }
 }
-
-/// Bytes the system may hold of one connection at `rate`, whose peer is `rtt` away by the real network: one and a half
-/// of what is on its way anyway. More would only be taken ahead of the link, from an origin or from a client that
-/// uploads, and a large buffer makes a peer send in bursts. `None` leaves it to the system.
-pub(crate) fn buffer(rate: Option<BitRate>, rtt: Duration) -> Option<usize> {
-    let rtt = u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX);
-    let bytes = rate?.bytes_in_millis(rtt.saturating_mul(3) / 2).max(LEAST_BUFFER);
-    usize::try_from(bytes).ok().filter(|bytes| *bytes <= MOST_BUFFER)
-}
-
-/// What a guarded link may carry of which nothing is known yet.
-const UNKNOWN: BitRate = BitRate::from_bits_per_second(10_000_000);
-
-/// Below it a connection is slow whatever the link.
-const LEAST_BUFFER: u64 = 32 * 1024;
-/// Systems go no higher by themselves.
-const MOST_BUFFER: usize = 4 * 1024 * 1024;
 
 fn refused(forbidden: Forbidden, origin: &Origin) -> Refusal {
     match forbidden {
@@ -213,9 +335,9 @@ fn refused(forbidden: Forbidden, origin: &Origin) -> Refusal {
     }
 }
 
-/// Bytes of the DNS messages of a lookup of `host`, for both kinds of addresses: the system's resolver does not say what
-/// it sent, so this is the least they are (RFC 1035 §4.1, with the OPT record of RFC 6891).
-fn lookup_sizes(host: &str, found: &[SocketAddr]) -> (u64, u64) {
+/// Bytes of the DNS messages of a lookup of `host`, for both kinds of addresses: hickory does not say what it sent, so
+/// this is the least they are (RFC 1035 §4.1, with the OPT record of RFC 6891).
+fn lookup_sizes(host: &str, found: &[IpAddr]) -> (u64, u64) {
     const HEADER_AND_OPT: u64 = 12 + 11;
     let question = host.len() as u64 + 2 + 4;
     let queries = 2 * (HEADER_AND_OPT + question);
@@ -223,13 +345,16 @@ fn lookup_sizes(host: &str, found: &[SocketAddr]) -> (u64, u64) {
     (queries, queries + records.sum::<u64>())
 }
 
-/// "Name does not exist" and "no answer" come as the same kind of error from the system's resolver; its words differ.
-fn lookup_failed(error: &io::Error, host: String) -> Refusal {
-    if error.to_string().contains("Temporary failure") {
-        Refusal::NameFailure { host }
-    } else {
-        Refusal::NameNotFound { host }
+fn not_found(missing: Missing, host: String) -> Refusal {
+    match missing {
+        Missing::NoName => Refusal::NameNotFound { host },
+        Missing::NoAddress => Refusal::NameWithoutAddress { host },
+        Missing::Failed(rcode) => Refusal::NameFailure { host, rcode },
     }
+}
+
+fn timed_out(origin: &Origin) -> Refusal {
+    Refusal::ConnectionTimeout { origin: origin.to_string() }
 }
 
 fn failed(error: &io::Error, origin: &Origin) -> Refusal {
@@ -254,19 +379,8 @@ mod tests {
     }
 
     #[test]
-    fn buffers_follow_what_is_on_its_way() {
-        let buffer =
-            |rate: &str, rtt| buffer(Some(rate.parse().expect("a rate")), Duration::from_millis(rtt));
-        assert_eq!(buffer("56k", 600), Some(32_768));
-        assert_eq!(buffer("2M", 600), Some(225_000));
-        assert_eq!(buffer("10M", 0), Some(32_768));
-        assert_eq!(buffer("100M", 600), None);
-        assert_eq!(super::buffer(None, Duration::ZERO), None);
-    }
-
-    #[test]
     fn a_lookup_is_two_queries_and_their_answers() {
-        let found = ["192.0.2.1:80", "[2001:db8::1]:80"].map(|text| text.parse().expect("an address"));
+        let found = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse().expect("an address"));
         assert_eq!(lookup_sizes("example.org", &[]), (80, 80));
         assert_eq!(lookup_sizes("example.org", &found), (80, 80 + 16 + 28));
     }

@@ -55,6 +55,18 @@ impl Rules {
         Ok(())
     }
 
+    /// Judges a name that a parent proxy is to resolve, so that there is no address to be judged.
+    pub(crate) fn check_port(&self, port: u16, purpose: Purpose) -> Result<(), Forbidden> {
+        let open = purpose != Purpose::Tunnel || self.destinations.connect_ports.contains(&port);
+        if open { Ok(()) } else { Err(Forbidden::Port) }
+    }
+
+    /// Whether a connection that stands leads to ourselves.
+    pub(crate) fn is_own(&self, local: SocketAddr, peer: SocketAddr) -> bool {
+        let unspecified = self.own.iter().any(|own| own.ip().is_unspecified() && own.port() == peer.port());
+        self.own.contains(&peer) || unspecified && local.ip() == peer.ip()
+    }
+
     /// Judges a connection that stands: one whose two ends are on this machine and whose port is ours ends here,
     /// whatever address led to it.
     pub(crate) fn check_connected(&self, local: SocketAddr, peer: SocketAddr) -> Result<(), Forbidden> {
@@ -227,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn a_name_for_a_parent_is_judged_by_its_port() {
+        let rules = rules(&["127.0.0.1:25"]);
+        assert_eq!(
+            rules.check_port(25, Purpose::Tunnel),
+            Err(Forbidden::Port),
+            "whose address nobody here knows"
+        );
+        assert_eq!(rules.check_port(443, Purpose::Tunnel), Ok(()));
+        assert_eq!(rules.check_port(25, Purpose::Request), Ok(()));
+    }
+
+    #[test]
     fn our_own_listener_is_refused() {
         check(&[], "203.0.113.9:3128", Purpose::Request, Err(Forbidden::OwnListener));
         check(&[], "203.0.113.9:80", Purpose::Request, Ok(()));
@@ -234,8 +258,13 @@ mod tests {
             Destinations { allow: vec![], connect_ports: vec![] },
             vec!["0.0.0.0:3128".parse().expect("an address")],
         );
-        let here = "203.0.113.9:3128".parse().expect("an address");
+        let here: SocketAddr = "203.0.113.9:3128".parse().expect("an address");
         let from = "203.0.113.9:50000".parse().expect("an address");
         assert_eq!(rules.check_connected(from, here), Err(Forbidden::OwnListener));
+        // A parent is allowed whatever its address is, but it cannot be ourselves.
+        let near = "203.0.113.9:50000".parse().expect("an address");
+        assert!(rules.is_own(near, here) && self::rules(&["203.0.113.9"]).is_own(from, here));
+        let elsewhere = "203.0.113.10:3128".parse().expect("an address");
+        assert!(!rules.is_own(from, elsewhere));
     }
 }

@@ -3,15 +3,21 @@
 //! interim responses go on (§15.2), and accounts what crossed the link. It does not look into the cache and does not
 //! alter the message.
 
+pub(crate) mod buffer;
 pub(crate) mod connect;
 pub(crate) mod crossing;
 pub(crate) mod destination;
+pub(crate) mod dial;
 pub(crate) mod estimate;
 mod expectation;
 pub(crate) mod gauge;
+pub(crate) mod host;
 mod informational;
+pub(crate) mod names;
 pub(crate) mod outage;
+pub(crate) mod parent;
 pub(crate) mod pool;
+mod route;
 pub(crate) mod tunnel;
 
 use std::sync::Arc;
@@ -92,9 +98,10 @@ impl Upstream {
         self.outages.note(&origin, refusal);
         let (upstream, standing) = (self.clone(), self.standings.of(exchange));
         tokio::spawn(async move {
-            if let Ok(connection) = upstream.pool.fresh(&origin, standing).await {
+            let hop = upstream.hop(&origin);
+            if let Ok(connection) = upstream.pool.fresh(&hop, standing).await {
                 upstream.outages.clear(&origin);
-                upstream.pool.add(&origin, connection);
+                upstream.pool.add(&hop, connection);
             }
         });
     }
@@ -113,11 +120,17 @@ impl Upstream {
     /// A `Refusal` that says what went wrong between here and the origin.
     pub(crate) async fn send(
         &self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Refusal> {
-        let sent = self.send_twice(request, origin, exchange).await;
+        let sent = match self.route(&mut request, origin, exchange).await {
+            Ok(hop) => self
+                .send_twice(request, &hop, exchange)
+                .await
+                .and_then(|response| route::from(&hop, response)),
+            Err(refusal) => Err(refusal),
+        };
         match &sent {
             Ok(_) => self.outages.clear(origin),
             // A connection that stood says nothing of the way to the origin: it may be this one target's fault.

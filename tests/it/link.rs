@@ -9,6 +9,7 @@ use testkit::reply::Reply;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::control::ask;
+use crate::name_server::NameServer;
 use crate::proxy::start;
 
 #[tokio::test]
@@ -49,15 +50,19 @@ async fn everything_crosses_once_and_nothing_else_does() {
 
 #[tokio::test]
 async fn lookups_cross_the_link_if_told_so() {
-    let origin = Origin::start().await.expect("an origin");
-    let proxy = start(&["--link", "20M", "--set", "link.dns=on"]).await;
-    origin.on("GET", "/a", Reply::new(200).body("hello"));
-    let url = origin.url("/a").replace("127.0.0.1", "localhost");
+    let (origin, server) = (Origin::start().await.expect("an origin"), NameServer::start().await);
+    let [servers, timeout] = server.flags();
+    let proxy = start(&["--link", "20M", "--set", "link.dns=on", &servers, &timeout]).await;
+    server.leads("a.example", &["127.0.0.1"], 60);
+    origin.always("GET", "/a", Reply::new(200).field("cache-control", "no-store").body("hello").then_close());
+    let url = origin.url("/a").replace("127.0.0.1", "a.example");
+    // The second one is known, and costs nothing.
+    assert_eq!(proxy.get(&url).await.text(), "hello");
     assert_eq!(proxy.get(&url).await.text(), "hello");
     let (state, traffic) = (ask(&proxy, "GET", "/v1/link", "").await, origin.total_traffic());
     let (down, up) = (state["down"].as_u64().expect("bytes"), state["up"].as_u64().expect("bytes"));
     // Two queries of header, OPT record and question.
-    assert_eq!(up - traffic.read, 2 * (12 + 11 + "localhost".len() as u64 + 6));
+    assert_eq!(up - traffic.read, 2 * (12 + 11 + "a.example".len() as u64 + 6));
     assert!(down - traffic.written > up - traffic.read, "the answers hold addresses, too");
 }
 

@@ -13,6 +13,9 @@ mod informational;
 mod leaving;
 mod link;
 mod measuring;
+mod name_server;
+mod names;
+mod parents;
 #[cfg(test)]
 mod partial;
 mod proxy;

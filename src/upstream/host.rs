@@ -1,0 +1,234 @@
+//! The host of a target, read once: an address in any spelling that some software would take for one, or a name that
+//! may be asked of a name server (RFC 1123 §2.1). What is neither is refused, and never handed to a resolver.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::respond::Refusal;
+
+/// Who is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    Address(IpAddr),
+    Name(Name),
+}
+
+/// A name that can be looked up, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Name {
+    text: Box<str>,
+    /// Whether a dot at its end said that it is complete, so that no search domain is tried.
+    complete: bool,
+}
+
+/// RFC 1035 §3.1: 255 bytes on the wire are so many characters.
+const LONGEST_NAME: usize = 253;
+const LONGEST_LABEL: usize = 63;
+
+impl Host {
+    /// Reads `host`, which has no brackets.
+    ///
+    /// # Errors
+    /// If no address and no name is written like this.
+    pub(crate) fn read(host: &str) -> Result<Self, Refusal> {
+        if let Ok(address) = host.parse() {
+            return Ok(Self::Address(address));
+        }
+        match numeric(host) {
+            Some(Ok(address)) => Ok(Self::Address(address.into())),
+            Some(Err(())) => Err(Refusal::BadRequest("The target's host looks like an address and is none.")),
+            None => Name::read(host).map(Self::Name).ok_or(Refusal::BadRequest(
+                "The target's host is no name that can be looked up (RFC 1123 section 2.1).",
+            )),
+        }
+    }
+}
+
+impl Name {
+    /// Reads a name. Underscores are let pass: names of hosts have none, and many are in use all the same.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let (bare, complete) = text.strip_suffix('.').map_or((text, false), |bare| (bare, true));
+        let is_label = |label: &str| {
+            let inner =
+                label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+            inner
+                && !label.is_empty()
+                && label.len() <= LONGEST_LABEL
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        let right = bare.len() <= LONGEST_NAME && bare.split('.').all(is_label);
+        right.then(|| Self { text: bare.to_ascii_lowercase().into(), complete })
+    }
+
+    /// Without the dot at its end.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it was said to be complete.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.text, if self.complete { "." } else { "" })
+    }
+}
+
+/// The IPv4 parser of the URL standard (<https://url.spec.whatwg.org/#concept-ipv4-parser>), which is what browsers and
+/// `inet_aton` agree on: `127.1`, `0x7f.1`, `017700000001` and `2130706433` are all this machine. None if nobody would
+/// take `host` for an address: its last label is no number.
+fn numeric(host: &str) -> Option<Result<Ipv4Addr, ()>> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let parts: Vec<&str> = host.split('.').collect();
+    let last = parts.last().copied().unwrap_or_default();
+    let all_digits = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    if !all_digits && number(last).is_none() {
+        return None;
+    }
+    Some(address(&parts).ok_or(()))
+}
+
+fn address(parts: &[&str]) -> Option<Ipv4Addr> {
+    let (last, first) = parts.split_last()?;
+    if first.len() > 3 {
+        return None;
+    }
+    let mut bits: u32 = 0;
+    for part in first {
+        let octet = u8::try_from(number(part)?).ok()?;
+        bits = (bits << 8) | u32::from(octet);
+    }
+    // The last part fills whatever the others have left.
+    let room = 8 * (4 - u32::try_from(first.len()).ok()?);
+    let last = number(last)?;
+    if last >> room != 0 {
+        return None;
+    }
+    let before = bits.checked_shl(room).unwrap_or(0);
+    Some(Ipv4Addr::from_bits(before | u32::try_from(last).ok()?))
+}
+
+/// A number in C's notation: octal after `0`, hexadecimal after `0x`. One that is too large for any address is as wrong
+/// as one that is none, but still a number.
+fn number(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if text.len() > 1 && text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    if digits.is_empty() {
+        return (radix == 16).then_some(0);
+    }
+    if !digits.chars().all(|digit| digit.is_digit(radix)) {
+        return None;
+    }
+    Some(u64::from_str_radix(digits, radix).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `expected` is the address, `name NAME`, or `refused`.
+    fn check(host: &str, expected: &str) {
+        let found = match Host::read(host) {
+            Ok(Host::Address(address)) => address.to_string(),
+            Ok(Host::Name(name)) => format!("name {name}"),
+            Err(_) => "refused".to_owned(),
+        };
+        assert_eq!(found, expected, "{host:?}");
+    }
+
+    #[test]
+    fn an_address_is_an_address_in_every_spelling() {
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "127.0.1",
+            "0x7f.1",
+            "0X7F.0.0.0x1",
+            "2130706433",
+            "017700000001",
+            "0177.0.0.01",
+            "0x7f000001",
+            "127.0.0.1.",
+        ] {
+            check(host, "127.0.0.1");
+        }
+        check("0", "0.0.0.0");
+        check("0x", "0.0.0.0");
+        check("1.2.3", "1.2.0.3");
+        check("4294967295", "255.255.255.255");
+        check("::1", "::1");
+        check("::ffff:127.0.0.1", "::ffff:127.0.0.1");
+    }
+
+    #[test]
+    fn what_looks_like_an_address_is_no_name() {
+        for host in [
+            "256",
+            "1.2.3.4.5",
+            "256.0.0.1",
+            "1.2.3.256",
+            "4294967296",
+            "1..2",
+            "a.1",
+            "1.08",
+            "0x7g.1",
+            "99999999999999999999",
+            ".1",
+        ] {
+            // "256" is 0.0.1.0: a whole address in one number.
+            check(host, if host == "256" { "0.0.1.0" } else { "refused" });
+        }
+    }
+
+    #[test]
+    fn names_have_labels_of_letters_digits_and_hyphens() {
+        check("Example.ORG", "name example.org");
+        check("example.org.", "name example.org.");
+        check("a_b.example", "name a_b.example");
+        check("1a.example", "name 1a.example");
+        check("example.0xg", "name example.0xg");
+        check(&"a".repeat(63), &format!("name {}", "a".repeat(63)));
+        for host in [
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "a-",
+            "a b",
+            "a%2e",
+            "fe80::1%25eth0",
+            "b\u{fc}cher",
+            &"a".repeat(64),
+            &"a.".repeat(128),
+        ] {
+            check(host, "refused");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_host_is_read_without_panic_and_no_name_is_a_number(host in "[0-9a-fxX.]{0,24}|\\PC{0,24}") {
+            if let Ok(Host::Name(name)) = Host::read(&host) {
+                prop_assert!(!name.text().rsplit('.').next().unwrap().bytes().all(|byte| byte.is_ascii_digit()));
+            }
+        }
+
+        #[test]
+        fn every_spelling_of_an_address_is_found(bits in any::<u32>()) {
+            let address = Ipv4Addr::from_bits(bits);
+            let [a, b, c, d] = address.octets();
+            for host in [format!("{bits}"), format!("{bits:#x}"), format!("0{bits:o}"), format!("{a:#x}.{b}.{c}.0{d:o}")] {
+                prop_assert_eq!(Host::read(&host).ok(), Some(Host::Address(address.into())));
+            }
+        }
+    }
+}
