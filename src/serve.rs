@@ -31,6 +31,7 @@ use crate::upstream::connect::{Connector, Ways};
 use crate::upstream::destination::Rules;
 use crate::upstream::names::Names;
 use crate::upstream::parent::Parents;
+use crate::upstream::tls::Tls;
 
 /// A running proxy.
 pub struct Proxy {
@@ -79,6 +80,7 @@ impl Proxy {
             pseudonym: pseudonym.clone(),
         };
         let connector = Arc::new(Connector::new(link.clone(), ways));
+        let tls = Tls::new(config.tls.roots.clone(), clock.clone()).await?;
         let standings = Standings::new(&config.link);
         let (keep_alive, idle) = (config.timeouts.keep_alive, config.timeouts.idle);
         let admission = Admission::new(&config, pseudonym);
@@ -86,7 +88,7 @@ impl Proxy {
         let handler = Arc::new(Handler {
             admission,
             store: store.clone(),
-            upstream: Arc::new(Upstream::new(connector.clone(), standings.clone(), keep_alive, idle)),
+            upstream: Arc::new(Upstream::new(connector.clone(), tls, standings.clone(), keep_alive, idle)),
             clock: clock.clone(),
             policy: config.cache.policy(),
             readers,

@@ -82,9 +82,6 @@ pub(crate) fn explain(
     found: &Found,
     situation: &Situation,
 ) -> Explanation {
-    if target.scheme() == Some(&Scheme::HTTPS) {
-        return tunnel(target);
-    }
     let presented = Presented { method: &Method::GET, target, headers };
     let Explained { steps, decision } = rfc9111::explain(&presented, &found.heads(), situation);
     let (chosen, decision, because) = match decision {
@@ -115,21 +112,6 @@ pub(crate) fn explain(
         if_unreachable: validated.map(|stored| fallback(&presented, stored.head(), situation)),
         stored: found.iter().enumerate().map(candidate).collect(),
         steps: steps.into_iter().map(Told::from).collect(),
-    }
-}
-
-/// What a client does with an https URL is open a tunnel, and what is asked for in it only the origin reads.
-fn tunnel(target: &Uri) -> Explanation {
-    Explanation {
-        url: target.to_string(),
-        decision: "open a tunnel to the origin".to_owned(),
-        because: "https travels in a CONNECT tunnel, encrypted from end to end: what is in it is not seen, and so never \
-                  cached."
-            .to_owned(),
-        section: "RFC 9110 §9.3.6".to_owned(),
-        if_unreachable: None,
-        stored: Vec::new(),
-        steps: Vec::new(),
     }
 }
 
@@ -185,19 +167,18 @@ impl fmt::Display for Explanation {
 impl Explanation {
     /// With what is asked besides the cache where the origin is: whether it may be dialled, and its class on the link.
     pub(crate) fn with_way(mut self, target: &Uri, destinations: &Rules, class: Option<Class>) -> Self {
-        let purpose =
-            if target.scheme() == Some(&Scheme::HTTPS) { Purpose::Tunnel } else { Purpose::Request };
+        let is_secure = target.scheme() == Some(&Scheme::HTTPS);
         let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
         let answer = match host.parse() {
             Ok(address) => {
-                let port = target.port_u16().unwrap_or(if purpose == Purpose::Tunnel { 443 } else { 80 });
-                match destinations.check(SocketAddr::new(address, port), purpose) {
+                let port = target.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+                match destinations.check(SocketAddr::new(address, port), Purpose::Request) {
                     Ok(()) => "yes",
                     Err(Forbidden::Address) => {
                         "no: its address is not a public server's (destinations.allow)"
                     }
                     Err(Forbidden::OwnListener) => "no: it is bentpipe itself",
-                    Err(Forbidden::Port) => "no: no tunnel may lead to its port (destinations.connect_ports)",
+                    Err(Forbidden::Port) => "no: its port is not open (destinations.connect_ports)",
                 }
             }
             Err(_) => "that is decided by the address its name has",
@@ -211,6 +192,10 @@ impl Explanation {
             });
         };
         told("May the origin be dialled?", answer);
+        if is_secure {
+            let answer = "where it is asked for by its https URL; in a CONNECT tunnel it is not seen, and so never cached";
+            told("Is the request seen?", answer);
+        }
         if let Some(class) = class {
             told("Which class has it on the link?", class.name());
         }

@@ -26,15 +26,8 @@ pub(super) fn of(method: &Method, uri: &Uri) -> Result<Uri, Refusal> {
         return Err(Refusal::NotAnOrigin);
     };
     check_authority(authority.as_str(), uri.host())?;
-    if *scheme == Scheme::HTTPS {
-        return Err(Refusal::NotImplemented(
-            "This proxy reaches https targets through CONNECT tunnels only.",
-        ));
-    }
-    if *scheme != Scheme::HTTP {
-        return Err(Refusal::NotImplemented(
-            "This proxy forwards http and, through CONNECT, https; no other scheme.",
-        ));
+    if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
+        return Err(Refusal::NotImplemented("This proxy forwards http and https; no other scheme."));
     }
     Ok(uri.clone())
 }
@@ -68,11 +61,12 @@ fn check_authority(authority: &str, host: Option<&str>) -> Result<(), Refusal> {
     Err(Refusal::BadRequest("The target's port is not a number from 1 to 65535."))
 }
 
-/// The Host field for a request to `target`: its authority, without a default port.
+/// The Host field for a request to `target`: its authority, without the default port of its scheme.
 pub(super) fn host_field(target: &Uri) -> Option<HeaderValue> {
     let host = target.host()?;
-    match target.port_u16() {
-        None | Some(80) => HeaderValue::from_str(host).ok(),
+    let default_port = if target.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    match target.port_u16().filter(|port| *port != default_port) {
+        None => HeaderValue::from_str(host).ok(),
         Some(port) => HeaderValue::try_from(format!("{host}:{port}")).ok(),
     }
 }
@@ -160,6 +154,7 @@ mod tests {
         check("GET", "http://example.org:99999/", "400");
         check("GET", "http://[::1]:0/", "400");
         check("GET", "http://example.org:/", "http://example.org:/");
+        check("GET", "https://example.org/a", "https://example.org/a");
         check("OPTIONS", "*", "200");
         check("GET", "*", "400");
         check("OPTIONS", "http://example.org/", "http://example.org/");
@@ -168,9 +163,21 @@ mod tests {
     #[test]
     fn other_schemes_and_user_names_are_refused() {
         check("GET", "ftp://example.org/a", "501");
-        check("GET", "https://example.org/a", "501");
         check("GET", "http://me:secret@example.org/", "400");
         check("CONNECT", "me@example.org:443", "400");
+    }
+
+    fn check_host(target: &'static str, expected: &str) {
+        assert_eq!(host_field(&Uri::from_static(target)).expect("a Host"), expected, "{target}");
+    }
+
+    #[test]
+    fn the_host_is_the_targets_without_its_schemes_default_port() {
+        check_host("http://a:80/", "a");
+        check_host("https://a:443/", "a");
+        check_host("http://a:443/", "a:443");
+        check_host("https://a:80/", "a:80");
+        check_host("https://[::1]:8443/", "[::1]:8443");
     }
 
     fn check_framing(fields: &[(&'static str, &'static str)], expected: u16) {

@@ -19,19 +19,28 @@ pub(crate) struct OriginBody {
     stall: Timer,
     /// Called once when all has arrived; dropped uncalled when the content broke off or was given up.
     on_end: Option<Box<dyn FnOnce() + Send + Sync>>,
+    /// Told of the bytes of each piece of content, until its end.
+    on_data: Option<Box<dyn Fn(u64) + Send + Sync>>,
 }
 
 impl OriginBody {
     /// Content that fails after `idle` without a byte, and calls `on_end` after its last one.
     pub(crate) fn new(incoming: Incoming, idle: Duration, on_end: Box<dyn FnOnce() + Send + Sync>) -> Self {
-        let mut body = Self { incoming, idle, stall: Timer::default(), on_end: Some(on_end) };
+        let mut body = Self { incoming, idle, stall: Timer::default(), on_end: Some(on_end), on_data: None };
         if body.incoming.is_end_stream() {
             body.finish();
         }
         body
     }
 
+    /// The same content; `on_data` is told of the bytes of each piece.
+    pub(crate) fn counted(mut self, on_data: Box<dyn Fn(u64) + Send + Sync>) -> Self {
+        self.on_data = self.on_end.is_some().then_some(on_data);
+        self
+    }
+
     fn finish(&mut self) {
+        self.on_data = None;
         if let Some(on_end) = self.on_end.take() {
             on_end();
         }
@@ -50,13 +59,16 @@ impl HttpBody for OriginBody {
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.stall.stop();
+                if let (Some(on_data), Some(data)) = (&this.on_data, frame.data_ref()) {
+                    on_data(data.len() as u64);
+                }
                 if this.incoming.is_end_stream() {
                     this.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.on_end = None;
+                (this.on_end, this.on_data) = (None, None);
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Ready(None) => {

@@ -2,7 +2,7 @@
 //! 100 (Continue) (RFC 9110 §10.1.1), counts against the size limit, and remembers whether it was sent whole.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub(crate) struct RequestBody {
     stall: Timer,
     gate: Option<Pin<Box<dyn Future<Output = bool> + Send + Sync>>>,
     progress: Progress,
+    /// Told of the bytes of each piece.
+    on_data: Option<Box<dyn Fn(u64) + Send + Sync>>,
 }
 
 /// How far the content of a request has come; readable while another task sends it.
@@ -34,8 +36,10 @@ pub(crate) struct Progress(Arc<Reached>);
 #[derive(Debug)]
 struct Reached {
     state: AtomicU8,
-    /// Of the connection that carries the request.
+    /// Of the connection that carries the request, where it carries no other.
     meter: OnceLock<Meter>,
+    /// Bytes of it that the connection has taken.
+    taken: AtomicU64,
 }
 
 const WAITING: u8 = 0;
@@ -46,7 +50,11 @@ const STALLED: u8 = 4;
 
 impl Progress {
     fn new(state: u8) -> Self {
-        Self(Arc::new(Reached { state: AtomicU8::new(state), meter: OnceLock::new() }))
+        Self(Arc::new(Reached {
+            state: AtomicU8::new(state),
+            meter: OnceLock::new(),
+            taken: AtomicU64::new(0),
+        }))
     }
 
     /// The progress of `request`'s content, noted in its extensions for whoever will read it.
@@ -62,15 +70,16 @@ impl Progress {
         Self::new(WHOLE)
     }
 
-    /// The request is carried by the connection of `meter`.
+    /// The request is carried by the connection of `meter`, which carries no other.
     pub(crate) fn carried(&self, meter: Meter) {
         // A request sent a second time has no content, whose progress nobody watches.
         let _ = self.0.meter.set(meter);
     }
 
-    /// Bytes that crossed the link towards the origin on the connection that carries it.
+    /// Bytes that crossed the link towards the origin on the connection that carries it; where it carries others, too,
+    /// what it took of this one, which it does as fast as the link does but for what it holds ready.
     pub(crate) fn crossed(&self) -> u64 {
-        self.0.meter.get().map_or(0, Meter::up)
+        self.0.meter.get().map_or_else(|| self.0.taken.load(Ordering::Relaxed), Meter::up)
     }
 
     /// Whether the origin's connection took all of it.
@@ -119,6 +128,7 @@ impl RequestBody {
             stall: Timer::default(),
             gate: None,
             progress: Progress::new(WHOLE),
+            on_data: None,
         }
     }
 
@@ -128,7 +138,13 @@ impl RequestBody {
             return Self::empty();
         }
         let progress = progress.unwrap_or_else(|| Progress::new(WAITING));
-        Self { incoming: Some(incoming), left: limit, idle, stall: Timer::default(), gate: None, progress }
+        let (incoming, stall) = (Some(incoming), Timer::default());
+        Self { incoming, left: limit, idle, stall, gate: None, progress, on_data: None }
+    }
+
+    /// Has `on_data` told of the bytes of each piece, and nobody else.
+    pub(crate) fn count_to(&mut self, on_data: Option<Box<dyn Fn(u64) + Send + Sync>>) {
+        self.on_data = on_data.filter(|_| self.incoming.is_some());
     }
 
     /// How far it has come, for whoever decides about retrying and reusing the connection.
@@ -163,6 +179,10 @@ impl RequestBody {
             return Err(BodyError::TooLarge);
         };
         self.left = left;
+        self.progress.0.taken.fetch_add(length, Ordering::Relaxed);
+        if let Some(on_data) = &self.on_data {
+            on_data(length);
+        }
         Ok(())
     }
 }

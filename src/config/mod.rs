@@ -68,6 +68,8 @@ pub struct Config {
     pub dns: Dns,
     /// Which destinations clients may reach.
     pub destinations: Destinations,
+    /// TLS.
+    pub tls: TlsConfig,
     /// What is written about exchanges and about bentpipe itself.
     pub log: LogConfig,
     /// Who may ask, and how often.
@@ -149,6 +151,13 @@ pub struct Destinations {
     pub allow: Vec<AllowedDestination>,
     /// The ports CONNECT may name (RFC 9110 section 9.3.6 asks for such a limit).
     pub connect_ports: Vec<u16>,
+}
+
+/// TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Files of certificates (PEM) that origins' certificates may descend from, beside those this machine trusts.
+    pub roots: Vec<PathBuf>,
 }
 
 /// What is written about exchanges and about bentpipe itself.
@@ -286,6 +295,7 @@ impl Config {
             parents: Parents::default(),
             dns: Dns::default(),
             destinations: Destinations { allow: Vec::new(), connect_ports: vec![443, 563, 8443] },
+            tls: TlsConfig::default(),
             log: LogConfig {
                 access: AccessLog::Off,
                 format: AccessFormat::Squid,
@@ -331,6 +341,9 @@ impl Config {
     fn settle(&mut self, folders: &Folders) {
         self.cache.max_object = self.cache.max_object.min(self.cache.size);
         folders.settle_cache(&mut self.cache.dir);
+        for path in &mut self.tls.roots {
+            folders.expand_home(path);
+        }
         if let AccessLog::File(path) = &mut self.log.access {
             folders.expand_home(path);
         }

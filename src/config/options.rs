@@ -313,6 +313,16 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..LIST
     },
     OptionRow {
+        key: "tls.roots",
+        flag: Some("tls-roots"),
+        value_name: "FILES",
+        help: "Files of certificates (PEM) from which those of https origins may descend, beside the ones this machine \
+               trusts: a school's or a company's own authority.",
+        set: |config, given| put_all(&mut config.tls.roots, given, value::parse_path),
+        get: |config| each(&config.tls.roots, |path| value::print_path(path)),
+        ..LIST
+    },
+    OptionRow {
         key: "log.access",
         flag: Some("access-log"),
         value_name: "FILE",

@@ -153,7 +153,7 @@ mod tests {
     use crate::config::{
         AccessFormat, AccessLog, AllowedDestination, CacheConfig, ClassRule, ClientWeight, Condition, Config,
         Control, Credentials, Destinations, Dns, Flags, HostEntry, HostMatch, HostPattern, Limits,
-        LinkConfig, LogConfig, Parent, ParentRule, ParentScheme, Parents, Sharer, Timeouts, pack,
+        LinkConfig, LogConfig, Parent, ParentRule, ParentScheme, Parents, Sharer, Timeouts, TlsConfig, pack,
     };
 
     fn read_back(text: &str) -> Config {
@@ -394,13 +394,14 @@ mod tests {
             .prop_map(|(allow, connect_ports)| Destinations { allow, connect_ports });
         let control = prop_oneof![Just(Control::Auto), Just(Control::Off), path().prop_map(Control::Path)];
         let link = (link(), vec(rule(), 0..3), vec(client_weight(), 0..3));
-        let ways = (parents(), dns(), destinations);
+        let tls = vec(path(), 0..3).prop_map(|roots| TlsConfig { roots });
+        let ways = (parents(), dns(), destinations, tls);
         (listen, cache(), link, ways, log(), admission(), limits(), timeouts(), control).prop_map(
             |(
                 listen,
                 cache,
                 link,
-                (parents, dns, destinations),
+                (parents, dns, destinations, tls),
                 log,
                 admission,
                 limits,
@@ -413,6 +414,7 @@ mod tests {
                 dns,
                 link: LinkConfig { rules: link.1, weights: link.2, ..link.0 },
                 destinations,
+                tls,
                 log,
                 admission,
                 limits,

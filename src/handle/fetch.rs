@@ -240,7 +240,7 @@ impl Handler {
 
 /// Where a request goes.
 pub(super) fn origin(admitted: &Admitted) -> Result<Origin, Refusal> {
-    Origin::of(&admitted.target, 80).ok_or(Refusal::BadRequest("The target names no host."))
+    Origin::of(&admitted.target).ok_or(Refusal::BadRequest("The target names no host."))
 }
 
 /// Whether the next response for the same target will not be stored for the same reason.

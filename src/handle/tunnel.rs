@@ -25,7 +25,7 @@ impl Handler {
     /// Opens a tunnel to the target and answers 200 once it stands.
     pub(super) async fn tunnel(&self, admitted: Admitted, exchange: &Exchange) -> Answer {
         exchange.note(|details| details.cache = CacheStatus::Tunnel);
-        let origin = Origin::of(&admitted.target, 443);
+        let origin = Origin::of(&admitted.target);
         let origin = origin.ok_or(Refusal::BadRequest("CONNECT wants a host and a port."))?;
         let on_upgrade =
             admitted.on_upgrade.ok_or(Refusal::BadRequest("This connection cannot be handed over."))?;

@@ -98,7 +98,8 @@ impl Activity {
 }
 
 fn is_bare_options(bytes: &[u8]) -> bool {
-    let Some(target) = bytes.strip_prefix(b"OPTIONS http://") else { return false };
+    let target = bytes.strip_prefix(b"OPTIONS http://").or_else(|| bytes.strip_prefix(b"OPTIONS https://"));
+    let Some(target) = target else { return false };
     let authority =
         target.iter().take_while(|byte| !matches!(byte, b' ' | b'/' | b'?' | b'#' | b'\r' | b'\n')).count();
     target.get(authority) == Some(&b' ')
@@ -150,6 +151,7 @@ mod tests {
     fn an_options_without_a_path_is_told_from_one_with_a_slash() {
         assert!(is_bare_options(b"OPTIONS http://example.org HTTP/1.1\r\n"));
         assert!(is_bare_options(b"OPTIONS http://[::1]:80 HTTP/1.1\r\n"));
+        assert!(is_bare_options(b"OPTIONS https://example.org HTTP/1.1\r\n"));
         assert!(!is_bare_options(b"OPTIONS http://example.org/ HTTP/1.1\r\n"));
         assert!(!is_bare_options(b"OPTIONS http://example.org?q HTTP/1.1\r\n"));
         assert!(!is_bare_options(b"GET http://example.org HTTP/1.1\r\n"));

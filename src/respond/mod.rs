@@ -5,6 +5,7 @@ pub(crate) mod challenge;
 mod denied;
 pub(crate) mod interim;
 pub(crate) mod refusal;
+mod tls_fault;
 pub(crate) mod whole;
 
 use std::time::SystemTime;
@@ -14,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
 pub(crate) use refusal::Refusal;
 use rfc9111::Freshness;
+pub(crate) use tls_fault::TlsFault;
 
 use crate::body::Body;
 use crate::exchange::CacheStatus;

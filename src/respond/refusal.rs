@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::challenge::Challenge;
 use super::denied;
+use super::tls_fault::TlsFault;
 use crate::body::Body;
 
 /// Why a request gets an answer of bentpipe's own.
@@ -104,6 +105,11 @@ pub(crate) enum Refusal {
     /// The origin sent one interim response after another, and no end of them.
     TooManyInterim {
         origin: String,
+    },
+    /// No safe connection to the origin came about.
+    Tls {
+        origin: String,
+        fault: TlsFault,
     },
     /// The client wants a stored response or none, and there is none that may be reused (RFC 9111 §5.2.1.7).
     OnlyIfCached,
@@ -326,6 +332,10 @@ impl Refusal {
                 let text = format!("What {origin} answered is not HTTP.");
                 told(S::BAD_GATEWAY, "http_protocol_error", text)
             }
+            Self::Tls { origin, fault } => Told {
+                parameters: fault.parameters(),
+                ..told(S::BAD_GATEWAY, fault.error(), fault.text(origin))
+            },
             Self::TooManyInterim { origin } => {
                 let text = format!("{origin} sent interim responses (1xx) without end, and no answer.");
                 told(S::BAD_GATEWAY, "http_protocol_error", text)

@@ -122,24 +122,47 @@ impl Asker {
     }
 }
 
-/// One exchange's place on the connection that carries it.
-pub(crate) struct Place<'a> {
+/// What carries an exchange across the link: a connection, or a share of one.
+pub(crate) trait Carrier {
+    /// Bytes it has carried so far, in both directions.
+    fn carried(&self) -> u64;
+
+    /// It stands so now, and otherwise once it has carried as many bytes as `later` says, in ascending order.
+    fn assign_in_steps(&self, now: Standing, later: impl IntoIterator<Item = (u64, Standing)>);
+}
+
+impl Carrier for Meter {
+    fn carried(&self) -> u64 {
+        self.down().saturating_add(self.up())
+    }
+
+    fn assign_in_steps(&self, now: Standing, later: impl IntoIterator<Item = (u64, Standing)>) {
+        Self::assign_in_steps(self, now, later);
+    }
+}
+
+/// One exchange's place on what carries it.
+pub(crate) struct Place<'a, C> {
     standings: &'a Standings,
     asker: Asker,
-    meter: Meter,
-    /// Bytes the connection had carried before, of which this exchange knows nothing.
+    carrier: C,
+    /// Bytes it had carried before, of which this exchange knows nothing.
     before: u64,
 }
 
-impl<'a> Place<'a> {
-    /// Puts `exchange` where it belongs on the connection of `meter`, now and as it grows. Where there are no rules it
-    /// stays as `Standings::of` said, and there is nothing to keep.
-    pub(crate) fn take(standings: &'a Standings, exchange: &Exchange, meter: &Meter) -> Option<Self> {
+impl<'a, C: Carrier + Clone> Place<'a, C> {
+    /// Puts `exchange` where it belongs on `carrier`, now and as it grows. Where there are no rules it stays as
+    /// `Standings::of` said, and there is nothing to keep.
+    pub(crate) fn take(standings: &'a Standings, exchange: &Exchange, carrier: &C) -> Option<Self> {
         if standings.rules.is_empty() {
             return None;
         }
-        let before = meter.down().saturating_add(meter.up());
-        let place = Self { standings, asker: Asker::of(exchange), meter: meter.clone(), before };
+        let place = Self {
+            standings,
+            asker: Asker::of(exchange),
+            carrier: carrier.clone(),
+            before: carrier.carried(),
+        };
         place.assign(None);
         Some(place)
     }
@@ -157,7 +180,7 @@ impl<'a> Place<'a> {
             next = after;
             Some((bytes.saturating_add(self.before), standing))
         });
-        self.meter.assign_in_steps(now, later);
+        self.carrier.assign_in_steps(now, later);
     }
 }
 

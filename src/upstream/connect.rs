@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Scheme;
 use linkio::{Direction, LinkedIo, SharedLink, Standing};
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
@@ -23,10 +24,12 @@ use super::parent::{self, Asked, Parents};
 use crate::config::{Parent, ParentScheme};
 use crate::respond::Refusal;
 
-/// Where an origin answers: host and port (RFC 9110 §4.3.1; always the `http` scheme or a tunnel). A parent proxy that is
-/// asked in place of origins is one, too.
+/// Where an origin answers: scheme, host and port (RFC 9110 §4.3.1). The far end of a tunnel has no scheme. A parent proxy
+/// that is asked in place of origins is one, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
+    /// Whether it is spoken to over TLS: the `https` scheme.
+    secure: bool,
     /// A registered name in lower case, or an address; IPv6 addresses without brackets.
     host: Box<str>,
     port: u16,
@@ -35,20 +38,25 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// The origin of `target`, `default_port` where it names none. None if it has no host.
-    pub(crate) fn of(target: &Uri, default_port: u16) -> Option<Self> {
+    /// The origin of `target`, a URI or the authority of a CONNECT; the scheme's default port where it names none. None
+    /// if it has no host.
+    pub(crate) fn of(target: &Uri) -> Option<Self> {
+        let secure = target.scheme() == Some(&Scheme::HTTPS);
+        // "There is no default port" (RFC 9110 §9.3.6): a CONNECT without one does not come this far.
+        let default_port = if secure || target.scheme().is_none() { 443 } else { 80 };
         let host = target.host()?;
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         if bare.is_empty() {
             return None;
         }
         let port = target.port_u16().unwrap_or(default_port);
-        Some(Self { host: bare.to_ascii_lowercase().into(), port, parent: None })
+        Some(Self { secure, host: bare.to_ascii_lowercase().into(), port, parent: None })
     }
 
     /// The parent proxy itself, for requests in absolute-form.
     pub(super) fn of_parent(parent: &Parent) -> Self {
-        Self { host: parent.host.as_str().into(), port: parent.port, parent: Some(Arc::new(parent.clone())) }
+        let parent = Arc::new(parent.clone());
+        Self { secure: false, host: parent.host.as_str().into(), port: parent.port, parent: Some(parent) }
     }
 
     /// Whether it is a parent proxy.
@@ -63,6 +71,16 @@ impl Origin {
             text.truncate(text.rfind(':').unwrap_or(text.len()));
         }
         text
+    }
+
+    /// Whether it is spoken to over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Its name or address; IPv6 addresses without brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 }
 
@@ -120,6 +138,11 @@ impl Connector {
         &self.link
     }
 
+    /// How long an origin may take to accept a connection, and to make it safe.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// What is known of the real uplink.
     pub(crate) fn gauge(&self) -> &Gauge {
         &self.gauge
@@ -132,6 +155,10 @@ impl Connector {
     /// The HTTP parent to which requests for `origin` go in absolute-form; none if they need a connection of the
     /// origin's own.
     pub(super) fn asked_in_absolute_form(&self, origin: &Origin) -> Result<Option<&Parent>, Refusal> {
+        if origin.is_secure() {
+            // A parent that could read it would be the end of its safety: it goes through a tunnel.
+            return Ok(None);
+        }
         let host = Host::read(&origin.host)?;
         let parent = self.parents.of(&host).filter(|parent| parent.scheme == ParentScheme::Http);
         if parent.is_some() {
@@ -375,7 +402,7 @@ mod tests {
 
     fn check(target: &str, expected: &str) {
         let uri: Uri = target.parse().expect("a URI");
-        assert_eq!(Origin::of(&uri, 80).expect("an origin").to_string(), expected);
+        assert_eq!(Origin::of(&uri).expect("an origin").to_string(), expected);
     }
 
     #[test]
@@ -386,9 +413,13 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_host_and_port() {
+    fn an_origin_is_scheme_host_and_port() {
+        let of = |target: &'static str| Origin::of(&Uri::from_static(target)).expect("an origin");
+        assert_ne!(of("http://a:443/"), of("https://a/"));
         check("http://Example.ORG/x", "example.org:80");
         check("http://example.org:8080", "example.org:8080");
         check("http://[2001:DB8::1]:81/", "[2001:db8::1]:81");
+        check("https://example.org/", "example.org:443");
+        check("example.org:8443", "example.org:8443");
     }
 }

@@ -1,52 +1,130 @@
-//! What crosses the link on a connection, while it serves one exchange: accounted to the exchange, and watched for
-//! signs of life. The link itself counts; this only reads its meters.
+//! What crosses the link for one exchange: accounted to it, and watched for signs of life. The link itself counts
+//! connections, and this only reads its meters; of a connection that exchanges share, `shared` knows whose is what.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use linkio::Meter;
+use http::HeaderMap;
+use linkio::{Meter, Standing};
 use tokio::time::Instant;
 
+use super::connection::{Connection, Sender, length};
+use super::shared::Stream;
 use crate::exchange::Exchange;
+use crate::standing::Carrier;
 
-/// Accounts to an exchange what crosses the link on a connection from now until the last clone is dropped.
+/// Accounts to an exchange what crosses the link for it from now until the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Crossing(Arc<Crossed>);
 
 struct Crossed {
-    meter: Meter,
+    share: Share,
     exchange: Exchange,
-    down: u64,
-    up: u64,
+    /// What the connection had carried for others.
+    before: (u64, u64),
+}
+
+/// What an exchange has of the connection that carries it.
+#[derive(Clone)]
+pub(super) enum Share {
+    All(Meter),
+    Stream(Arc<Stream>),
+}
+
+impl Share {
+    /// Its share of `connection`.
+    pub(super) fn of(connection: &Connection) -> Self {
+        match &connection.sender {
+            Sender::Alone(_, meter) => Self::All(meter.clone()),
+            Sender::Among(_, stream) => Self::Stream(stream.clone()),
+        }
+    }
+
+    /// The place among others, if it has only that.
+    pub(super) fn stream(&self) -> Option<&Arc<Stream>> {
+        match self {
+            Self::All(_) => None,
+            Self::Stream(stream) => Some(stream),
+        }
+    }
+
+    /// Bytes that came down on the whole connection.
+    pub(super) fn connection_down(&self) -> u64 {
+        match self {
+            Self::All(meter) => meter.down(),
+            Self::Stream(stream) => stream.connection_down(),
+        }
+    }
+
+    /// A head with these fields came for the exchange.
+    pub(super) fn count_head(&self, headers: &HeaderMap) {
+        if let Self::Stream(stream) = self {
+            stream.count_heads(length(headers), 0);
+        }
+    }
+
+    fn crossed(&self) -> (u64, u64) {
+        match self {
+            Self::All(meter) => (meter.down(), meter.up()),
+            Self::Stream(stream) => stream.carried(),
+        }
+    }
+
+    /// Ends when nothing crossed for the exchange in either direction for the whole of `idle`, whatever did for others.
+    pub(super) async fn stalled(&self, idle: Duration) {
+        let (mut before, mut since) = (self.crossed(), Instant::now());
+        while since.elapsed() < idle {
+            tokio::time::sleep((idle / 8).max(Duration::from_millis(10))).await;
+            let now = self.crossed();
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+    }
+}
+
+impl Carrier for Share {
+    fn carried(&self) -> u64 {
+        match self {
+            Self::All(meter) => Carrier::carried(meter),
+            Self::Stream(stream) => Carrier::carried(&**stream),
+        }
+    }
+
+    fn assign_in_steps(&self, now: Standing, later: impl IntoIterator<Item = (u64, Standing)>) {
+        match self {
+            Self::All(meter) => Carrier::assign_in_steps(meter, now, later),
+            Self::Stream(stream) => Carrier::assign_in_steps(&**stream, now, later),
+        }
+    }
 }
 
 impl Crossing {
     /// Begins to account what `meter` shows to `exchange`.
     pub(crate) fn begin(meter: Meter, exchange: Exchange) -> Self {
-        Self(Arc::new(Crossed { down: meter.down(), up: meter.up(), meter, exchange }))
+        let before = (meter.down(), meter.up());
+        Self(Arc::new(Crossed { share: Share::All(meter), exchange, before }))
     }
 
-    /// Whether the origin has sent nothing since.
-    pub(super) fn nothing_came(&self) -> bool {
-        self.0.meter.down() == self.0.down
+    /// Begins to account to `exchange` its `share` of a connection. The first exchange on it pays for its handshakes, too,
+    /// which the connection, if it was not `reused`, has carried already.
+    pub(super) fn of(share: Share, reused: bool, exchange: Exchange) -> Self {
+        let before = if reused { share.crossed() } else { (0, 0) };
+        Self(Arc::new(Crossed { share, exchange, before }))
+    }
+
+    /// Bytes that came for the exchange so far.
+    pub(super) fn down(&self) -> u64 {
+        self.0.share.crossed().0
     }
 }
 
 impl Drop for Crossed {
     fn drop(&mut self) {
-        self.exchange.crossed(self.meter.down() - self.down, self.meter.up() - self.up);
-    }
-}
-
-/// Ends when nothing crossed in either direction for the whole of `idle`.
-pub(super) async fn stalled(meter: &Meter, idle: Duration) {
-    let crossed = || (meter.down(), meter.up());
-    let (mut before, mut since) = (crossed(), Instant::now());
-    while since.elapsed() < idle {
-        tokio::time::sleep((idle / 8).max(Duration::from_millis(10))).await;
-        let now = crossed();
-        if now != before {
-            (before, since) = (now, Instant::now());
-        }
+        let (down, up) = match &self.share {
+            Share::All(meter) => (meter.down() - self.before.0, meter.up() - self.before.1),
+            Share::Stream(stream) => stream.charge(),
+        };
+        self.exchange.crossed(down, up);
     }
 }

@@ -4,7 +4,9 @@
 //! alter the message.
 
 pub(crate) mod buffer;
+mod certificate;
 pub(crate) mod connect;
+mod connection;
 pub(crate) mod crossing;
 pub(crate) mod destination;
 pub(crate) mod dial;
@@ -17,13 +19,17 @@ pub(crate) mod names;
 pub(crate) mod outage;
 pub(crate) mod parent;
 pub(crate) mod pool;
+mod roots;
 mod route;
+mod shared;
+mod slots;
+pub(crate) mod tls;
 pub(crate) mod tunnel;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -35,11 +41,13 @@ use crate::respond::Refusal;
 use crate::respond::interim::Interim;
 use crate::standing::{Place, Standings};
 use connect::{Connector, Origin};
-use crossing::Crossing;
+use connection::{Connection, MAX_RESPONSE_FIELDS};
+use crossing::{Crossing, Share};
 use expectation::Expectation;
 use informational::Listening;
 use outage::Outages;
-use pool::{Connection, Pool};
+use pool::Pool;
+use tls::Tls;
 
 /// The way to the origins.
 pub(crate) struct Upstream {
@@ -65,16 +73,17 @@ impl Failed {
 }
 
 impl Upstream {
-    /// An upstream that dials with `connector`, keeps idle connections for `keep_alive`, and gives up on an origin
-    /// that makes no progress for `idle`.
+    /// An upstream that dials with `connector`, speaks TLS as `tls` does, keeps idle connections for `keep_alive`, and
+    /// gives up on an origin that makes no progress for `idle`.
     /// Who goes first on the link is `standings`' to say.
     pub(crate) fn new(
         connector: Arc<Connector>,
+        tls: Tls,
         standings: Arc<Standings>,
         keep_alive: Duration,
         idle: Duration,
     ) -> Self {
-        let pool = Pool::new(connector.clone(), keep_alive);
+        let pool = Pool::new(connector.clone(), tls, keep_alive);
         Self { pool, connector, outages: Outages::default(), standings, idle }
     }
 
@@ -99,9 +108,8 @@ impl Upstream {
         let (upstream, standing) = (self.clone(), self.standings.of(exchange));
         tokio::spawn(async move {
             let hop = upstream.hop(&origin);
-            if let Ok(connection) = upstream.pool.fresh(&hop, standing).await {
+            if upstream.pool.dial_spare(&hop, standing).await.is_ok() {
                 upstream.outages.clear(&origin);
-                upstream.pool.add(&hop, connection);
             }
         });
     }
@@ -113,8 +121,8 @@ impl Upstream {
 
     /// Sends `request` (in origin-form or asterisk-form, with its Host) to `origin` and returns the response once
     /// its head is here. Interim responses before it go to the client that an `Interim` among the request's extensions
-    /// leads to. A request that failed on a connection used before, without a byte of a response, is sent again once if
-    /// it is safe to.
+    /// leads to. A request that failed on a connection used before, without a byte of a response, is sent again if it is
+    /// safe to; one that was not processed, whatever it is; neither more than three times in all.
     ///
     /// # Errors
     /// A `Refusal` that says what went wrong between here and the origin.
@@ -125,10 +133,10 @@ impl Upstream {
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Refusal> {
         let sent = match self.route(&mut request, origin, exchange).await {
-            Ok(hop) => self
-                .send_twice(request, &hop, exchange)
-                .await
-                .and_then(|response| route::from(&hop, response)),
+            Ok(hop) => {
+                let sent = self.send_again_where_safe(request, &hop, exchange).await;
+                sent.and_then(|response| route::from(&hop, response))
+            }
             Err(refusal) => Err(refusal),
         };
         match &sent {
@@ -140,22 +148,27 @@ impl Upstream {
         sent
     }
 
-    async fn send_twice(
+    async fn send_again_where_safe(
         &self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Refusal> {
         let standing = self.standings.of(exchange);
-        let connection = self.pool.acquire(origin, standing).await?;
-        match self.attempt(connection, request, origin, exchange).await {
-            Ok(response) => Ok(response),
-            Err(Failed { again: Some(request), .. }) => {
-                let connection = self.pool.fresh(origin, standing).await?;
-                self.attempt(connection, *request, origin, exchange).await.map_err(|failed| failed.refusal)
+        let mut connection = if request.headers().contains_key(UPGRADE) {
+            self.pool.acquire_alone(origin, standing).await?
+        } else {
+            self.pool.acquire(origin, standing).await?
+        };
+        for _ in 1..TRIES {
+            match self.attempt(connection, request, origin, exchange).await {
+                Ok(response) => return Ok(response),
+                Err(Failed { again: Some(again), .. }) => request = *again,
+                Err(Failed { refusal, again: None }) => return Err(refusal),
             }
-            Err(Failed { refusal, again: None }) => Err(refusal),
+            connection = self.pool.another(origin, standing, request.headers().contains_key(UPGRADE)).await?;
         }
+        self.attempt(connection, request, origin, exchange).await.map_err(|failed| failed.refusal)
     }
 
     async fn attempt(
@@ -165,20 +178,25 @@ impl Upstream {
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Failed> {
-        let place = Place::take(&self.standings, exchange, &connection.meter);
-        let crossing = Crossing::begin(connection.meter.clone(), exchange.clone());
+        let share = Share::of(&connection);
+        let place = Place::take(&self.standings, exchange, &share);
+        let crossing = Crossing::of(share.clone(), connection.reused, exchange.clone());
         exchange.note(|details| details.peer = Some(connection.peer));
         let progress = request.body().progress();
-        progress.carried(connection.meter.clone());
-        let spare = connection.reused.then(|| spare(&request)).flatten();
+        let spare = connection.is_doubtful().then(|| spare(&request)).flatten();
+        let original = connection.prepare(&mut request, &progress);
         let expectation = Expectation::of(&mut request, self.connector.link().rtt());
         let listening = Listening::to(&mut request, expectation.as_ref(), exchange);
         // A moment longer than a client may stall, so that whoever stalls is told.
         let patience = self.idle + Duration::from_millis(500);
-        let meter = connection.meter.clone();
+        let (begun, connection_begun) = (crossing.down(), share.connection_down());
         let sent = tokio::select! {
-            sent = listening.hear(connection.sender.try_send_request(request)) => sent,
-            () = crossing::stalled(&meter, patience) => {
+            sent = listening.hear(connection.sender.send(request)) => sent,
+            () = share.stalled(patience) => {
+                if share.connection_down() == connection_begun {
+                    // Nothing came for anybody: others need not wait as long to find it dead.
+                    connection.retire();
+                }
                 return Err(Failed::for_good(Refusal::ResponseTimeout { origin: origin.to_string() }));
             }
         };
@@ -189,10 +207,14 @@ impl Upstream {
                 response.extensions_mut().insert(crossing);
                 return Ok(response.map(|incoming| OriginBody::new(incoming, self.idle, Box::new(|| ()))));
             }
+            Ok(response) if response.headers().len() > MAX_RESPONSE_FIELDS => {
+                return Err(Failed::for_good(Refusal::ProtocolError { origin: origin.to_string() }));
+            }
             Ok(response) => {
                 if let Some(place) = place {
                     place.learn(response.headers().get(CONTENT_TYPE));
                 }
+                share.count_head(response.headers());
                 let gate = expectation.map(Expectation::answered);
                 let end = End {
                     pool: self.pool.clone(),
@@ -202,34 +224,46 @@ impl Upstream {
                     gate,
                     progress,
                 };
-                return Ok(response.map(|incoming| end.when_arrived(incoming, self.idle)));
+                return Ok(response.map(|incoming| end.when_arrived(incoming, self.idle, &share)));
             }
             Err(error) => error,
         };
-        let unsent = error.take_message().map(Box::new);
-        let silent = crossing.nothing_came();
-        let refusal = if progress.is_too_large() {
-            Refusal::ContentTooLarge
-        } else if progress.is_stalled() {
-            Refusal::RequestTimeout
-        } else if progress.is_broken() {
-            Refusal::BadRequest("The request's content broke off, or is not framed as its fields say.")
-        } else {
-            lost(error.error(), origin)
-        };
-        let again = unsent.or(spare.filter(|_| silent));
-        Err(Failed { refusal, again })
+        let unsent = error.take_message().map(|mut unsent| {
+            if let Some(original) = original {
+                original.restore(&mut unsent);
+            }
+            Box::new(unsent)
+        });
+        let (error, silent) = (error.error(), crossing.down() == begun);
+        if !connection::is_of_the_stream(error) {
+            connection.retire();
+        }
+        let again = unsent.or(spare.filter(|spare| connection.may_repeat(spare.method(), error, silent)));
+        Err(Failed { refusal: why(&progress, error, origin), again })
     }
 }
 
-/// A copy of a request that may be sent twice: "a proxy MUST NOT automatically retry non-idempotent requests"
-/// (RFC 9110 §9.2.2), and content is gone once it was sent.
+/// What came of a request to which no response came.
+fn why(progress: &Progress, error: &hyper::Error, origin: &Origin) -> Refusal {
+    if progress.is_too_large() {
+        Refusal::ContentTooLarge
+    } else if progress.is_stalled() {
+        Refusal::RequestTimeout
+    } else if progress.is_broken() {
+        Refusal::BadRequest("The request's content broke off, or is not framed as its fields say.")
+    } else {
+        lost(error, origin)
+    }
+}
+
+/// How often a request is sent at most.
+const TRIES: usize = 3;
+
+/// A copy of a request that could be sent twice: content is gone once it was sent.
 fn spare(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
-    let method = request.method();
-    let idempotent = method.is_idempotent() || method.is_safe();
-    (idempotent && request.body().is_end_stream()).then(|| {
-        let (target, headers) = (request.uri().clone(), request.headers().clone());
-        let mut spare = outgoing(method.clone(), target, headers, RequestBody::empty());
+    request.body().is_end_stream().then(|| {
+        let (method, target) = (request.method().clone(), request.uri().clone());
+        let mut spare = outgoing(method, target, request.headers().clone(), RequestBody::empty());
         if let Some(interim) = request.extensions().get::<Interim>() {
             spare.extensions_mut().insert(interim.clone());
         }
@@ -258,7 +292,7 @@ pub(crate) fn outgoing(
 
 fn lost(error: &hyper::Error, origin: &Origin) -> Refusal {
     let origin = origin.to_string();
-    if error.is_parse() {
+    if error.is_parse() || connection::is_protocol_error(error) {
         Refusal::ProtocolError { origin }
     } else if error.is_timeout() {
         Refusal::ResponseTimeout { origin }
@@ -278,8 +312,12 @@ struct End {
 }
 
 impl End {
-    fn when_arrived(self, incoming: Incoming, idle: Duration) -> OriginBody {
-        OriginBody::new(incoming, idle, Box::new(move || self.arrived()))
+    fn when_arrived(self, incoming: Incoming, idle: Duration, share: &Share) -> OriginBody {
+        let body = OriginBody::new(incoming, idle, Box::new(move || self.arrived()));
+        match share.stream().cloned() {
+            Some(stream) => body.counted(Box::new(move |bytes| stream.count(bytes, 0))),
+            None => body,
+        }
     }
 
     fn arrived(self) {

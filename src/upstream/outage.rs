@@ -93,7 +93,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_remembered_until_it_ends_or_is_old() {
-        let origin = Origin::of(&http::Uri::from_static("http://a/"), 80).expect("an origin");
+        let origin = Origin::of(&http::Uri::from_static("http://a/")).expect("an origin");
         let (outages, refusal) = (Outages::default(), Refusal::ConnectionTimeout { origin: "a:80".into() });
         let before = Instant::now();
         assert!(!outages.spares(&origin));

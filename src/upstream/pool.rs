@@ -1,71 +1,35 @@
-//! Connections to origins that are kept for the next request. A handshake costs a round trip of a long link, so a
-//! request that finds none idle dials one and takes whichever comes first: its own, or one that another request is
-//! done with. It does not know what is sent.
+//! Connections to origins that are kept for the next request, or shared by many (HTTP/2). A handshake costs round trips of
+//! a long link, so a request that finds none dials one and takes whichever comes first: its own, or one that another
+//! request is done with. It does not know what is sent.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use linkio::{Meter, Standing};
+use linkio::Standing;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::connect::{Connector, Origin};
+use super::connection::{self, Connection, Dialled};
 use super::destination::Purpose;
-use crate::body::RequestBody;
+use super::shared::Shared;
+use super::slots::{MAX_IDLE, MAX_IDLE_TOTAL, Slots};
+use super::tls::{Offer, Tls, speaks_http2};
 use crate::respond::Refusal;
 
-/// One connection to an origin, in the hands of one request.
-pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<RequestBody>,
-    pub(crate) meter: Meter,
-    pub(crate) peer: SocketAddr,
-    /// Whether it has carried a request before.
-    pub(crate) reused: bool,
-}
-
-/// Idle connections by origin, and the requests that wait for one.
+/// Connections by origin, idle or shared, and the requests that wait for one.
 pub(crate) struct Pool {
     connector: Arc<Connector>,
+    tls: Tls,
     keep_alive: Duration,
     slots: Mutex<Slots>,
 }
 
-#[derive(Default)]
-struct Slots {
-    by_origin: HashMap<Origin, Slot>,
-    /// Idle connections of all origins together.
-    idle: usize,
-    next_waiter: u64,
-}
-
-#[derive(Default)]
-struct Slot {
-    /// The one used last is on top.
-    idle: Vec<(Connection, Instant)>,
-    waiting: VecDeque<Waiter>,
-    /// Dials under way; never fewer than there are waiters.
-    dialling: usize,
-}
-
-struct Waiter {
-    id: u64,
-    standing: Standing,
-    wants: oneshot::Sender<Result<Connection, Refusal>>,
-}
-
-/// Idle connections kept per origin, and in all; more are closed as they come back.
-const MAX_IDLE: usize = 32;
-const MAX_IDLE_TOTAL: usize = 512;
-
 impl Pool {
-    /// A pool that dials with `connector` and keeps an idle connection for `keep_alive`. Runs a task that closes what
-    /// was kept long enough; it ends with the pool.
-    pub(crate) fn new(connector: Arc<Connector>, keep_alive: Duration) -> Arc<Self> {
-        let pool = Arc::new(Self { connector, keep_alive, slots: Mutex::default() });
+    /// A pool that dials with `connector`, speaks TLS as `tls` does, and keeps an idle connection for `keep_alive`. Runs a
+    /// task that closes what was kept long enough; it ends with the pool.
+    pub(crate) fn new(connector: Arc<Connector>, tls: Tls, keep_alive: Duration) -> Arc<Self> {
+        let pool = Arc::new(Self { connector, tls, keep_alive, slots: Mutex::default() });
         let swept = Arc::downgrade(&pool);
         tokio::spawn(async move {
             let mut rounds = tokio::time::interval((keep_alive / 2).max(Duration::from_millis(500)));
@@ -78,84 +42,187 @@ impl Pool {
         pool
     }
 
-    /// An idle connection to `origin`, or else the first that becomes available.
+    /// A place on a shared connection to `origin`, an idle connection, or else the first that becomes available.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         origin: &Origin,
         standing: Standing,
     ) -> Result<Connection, Refusal> {
         loop {
-            let mut connection = match self.take_idle(origin) {
+            let available = self.take_shared(origin, standing).or_else(|| self.take_idle(origin));
+            let mut connection = match available {
                 Some(connection) => connection,
                 None => self.wait(origin, standing).await?,
             };
             // A connection used before has had its whole response; what remains is its task's own next step. If it
             // ended instead, there is another. One just dialled is used whatever becomes of it.
-            if connection.sender.ready().await.is_ok() || !connection.reused {
-                connection.meter.assign(standing);
+            if connection.is_ready().await || !connection.reused {
+                connection.assign(standing);
                 return Ok(connection);
             }
         }
     }
 
+    /// A connection for a request that asks to switch to another protocol, which it may take over.
+    pub(crate) async fn acquire_alone(
+        self: &Arc<Self>,
+        origin: &Origin,
+        standing: Standing,
+    ) -> Result<Connection, Refusal> {
+        if !origin.is_secure() {
+            return self.acquire(origin, standing).await;
+        }
+        while let Some(mut connection) = self.take_idle(origin) {
+            if connection.is_ready().await {
+                connection.assign(standing);
+                return Ok(connection);
+            }
+        }
+        self.dial_alone(origin, standing).await
+    }
+
+    async fn dial_alone(&self, origin: &Origin, standing: Standing) -> Result<Connection, Refusal> {
+        match self.dial(origin, standing, Offer::Http1).await? {
+            Dialled::Alone(connection) => Ok(connection),
+            // It was not offered.
+            Dialled::Shared(_) => Err(Refusal::ProtocolError { origin: origin.to_string() }),
+        }
+    }
+
     /// Queues for a connection, and dials one. Every waiter has a dial under way for it, its own or another's, so that
     /// each is served or told why not within the time that two dials may take.
+    ///
+    /// Nobody knows of a secure origin whether it speaks HTTP/2 until the first handshake is over; one connection may then
+    /// do for all, and handshakes are dear. So there all wait for the first.
     async fn wait(self: &Arc<Self>, origin: &Origin, standing: Standing) -> Result<Connection, Refusal> {
         let (wants, got) = oneshot::channel();
-        let id = self.lock().enqueue(origin, standing, wants);
-        self.spawn_dial(origin.clone(), standing, id);
+        let dials = self.lock().enqueue(origin, standing, wants);
+        if let Some(id) = dials {
+            self.spawn_dial(origin.clone(), standing, id);
+        }
         got.await.unwrap_or_else(|_| Err(terminated(origin)))
     }
 
     fn spawn_dial(self: &Arc<Self>, origin: Origin, standing: Standing, id: u64) {
         let pool = self.clone();
         tokio::spawn(async move {
-            match pool.fresh(&origin, standing).await {
-                Ok(connection) => pool.give(&origin, connection, true),
+            match pool.dial(&origin, standing, Offer::Any).await {
+                Ok(dialled) => pool.take_dialled(&origin, dialled),
                 Err(refusal) => pool.fail(&origin, id, refusal),
             }
         });
     }
 
-    /// A connection dialled for this request alone.
-    pub(crate) async fn fresh(&self, origin: &Origin, standing: Standing) -> Result<Connection, Refusal> {
-        let (io, peer) = self.connector.connect(origin, Purpose::Request, standing).await?;
-        let meter = io.meter();
-        let handshake = http1::Builder::new()
-            .max_buf_size(MAX_RESPONSE_HEAD)
-            .max_headers(MAX_RESPONSE_FIELDS)
-            // "A proxy MUST remove any such whitespace from a response message" (RFC 9112 §5.1) and "replace each
-            // received obs-fold" (§5.2): hyper does both once it accepts them.
-            .allow_spaces_after_header_name_in_responses(true)
-            .allow_obsolete_multiline_headers_in_responses(true)
-            .handshake(TokioIo::new(io));
-        let (sender, connection) = handshake.await.map_err(|_| terminated(origin))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "a connection to an origin ended");
+    /// A connection dialled for this request alone, unless others can have it, too.
+    pub(crate) async fn fresh(
+        self: &Arc<Self>,
+        origin: &Origin,
+        standing: Standing,
+    ) -> Result<Connection, Refusal> {
+        match self.dial(origin, standing, Offer::Any).await? {
+            Dialled::Alone(connection) => Ok(connection),
+            Dialled::Shared(shared) => {
+                let mine = Connection::among(&shared, standing, true);
+                self.give_shared(origin, shared);
+                mine.ok_or_else(|| terminated(origin))
             }
-        });
-        Ok(Connection { sender, meter, peer, reused: false })
+        }
     }
 
-    /// Takes a connection that was dialled for nobody in particular.
-    pub(crate) fn add(&self, origin: &Origin, connection: Connection) {
-        self.give(origin, connection, false);
+    /// Another connection for a request that failed on one: a place on a shared one that is sound, or one just dialled;
+    /// `alone`, if it asks to switch to another protocol.
+    pub(crate) async fn another(
+        self: &Arc<Self>,
+        origin: &Origin,
+        standing: Standing,
+        alone: bool,
+    ) -> Result<Connection, Refusal> {
+        if alone {
+            return self.dial_alone(origin, standing).await;
+        }
+        match self.take_shared(origin, standing) {
+            Some(connection) => Ok(connection),
+            None => self.fresh(origin, standing).await,
+        }
+    }
+
+    /// Dials a connection for nobody in particular.
+    pub(crate) async fn dial_spare(
+        self: &Arc<Self>,
+        origin: &Origin,
+        standing: Standing,
+    ) -> Result<(), Refusal> {
+        match self.dial(origin, standing, Offer::Any).await? {
+            Dialled::Alone(connection) => self.give(origin, connection),
+            Dialled::Shared(shared) => self.give_shared(origin, shared),
+        }
+        Ok(())
+    }
+
+    async fn dial(&self, origin: &Origin, standing: Standing, offer: Offer) -> Result<Dialled, Refusal> {
+        let (io, peer) = self.connector.connect(origin, Purpose::Request, standing).await?;
+        let meter = io.meter();
+        if !origin.is_secure() {
+            let plain = connection::http1(io, meter, peer).await;
+            return plain.map(Dialled::Alone).map_err(|_| terminated(origin));
+        }
+        let handshake = tokio::time::timeout(self.connector.timeout(), self.tls.secure(io, origin, offer));
+        let timeout = |_| Refusal::ConnectionTimeout { origin: origin.to_string() };
+        let io = handshake.await.map_err(timeout)??;
+        let dialled = if speaks_http2(&io) {
+            connection::http2(io, meter, peer, self.connector.link()).await.map(Dialled::Shared)
+        } else {
+            connection::http1(io, meter, peer).await.map(Dialled::Alone)
+        };
+        dialled.map_err(|_| terminated(origin))
     }
 
     /// Takes a connection back whose response has arrived whole: the longest waiting request gets it.
     pub(crate) fn give_back(&self, origin: &Origin, mut connection: Connection) {
         connection.reused = true;
-        if !connection.sender.is_closed() {
-            self.give(origin, connection, false);
+        if connection.is_alone() && !connection.is_closed() {
+            self.give(origin, connection);
         }
     }
 
-    fn give(&self, origin: &Origin, mut connection: Connection, dialled: bool) {
+    /// Takes what was dialled for those that wait.
+    fn take_dialled(self: &Arc<Self>, origin: &Origin, dialled: Dialled) {
+        if let Some(slot) = self.lock().by_origin.get_mut(origin) {
+            slot.dialling -= 1;
+        }
+        match dialled {
+            Dialled::Alone(connection) => {
+                if origin.is_secure() {
+                    self.lock().note_without_http2(origin);
+                }
+                self.give(origin, connection);
+            }
+            Dialled::Shared(shared) => self.give_shared(origin, shared),
+        }
+        self.dial_for_the_rest(origin);
+    }
+
+    /// Those that waited for what the first dial would bring, and went away empty, get dials of their own; or, where the
+    /// next may do for all of them, one.
+    fn dial_for_the_rest(self: &Arc<Self>, origin: &Origin) {
+        loop {
+            let mut slots = self.lock();
+            let together = slots.may_share(origin);
+            let Some(slot) = slots.by_origin.get_mut(origin) else { return };
+            let Some((id, standing)) = slot.without_dial() else { return slots.forget_if_empty(origin) };
+            if together && slot.dialling > 0 {
+                return;
+            }
+            slot.dialling += 1;
+            drop(slots);
+            self.spawn_dial(origin.clone(), standing, id);
+        }
+    }
+
+    fn give(&self, origin: &Origin, mut connection: Connection) {
         let mut slots = self.lock();
         let has_room = slots.idle < MAX_IDLE_TOTAL;
         let slot = slots.by_origin.entry(origin.clone()).or_default();
-        slot.dialling -= usize::from(dialled);
         while let Some(waiter) = slot.waiting.pop_front() {
             match waiter.wants.send(Ok(connection)) {
                 Ok(()) => return,
@@ -169,14 +236,38 @@ impl Pool {
         }
     }
 
-    /// A dial failed: the request that started it is told why. If that one was served meanwhile with a connection that
-    /// another waits for, the other gets a dial in exchange.
+    /// Takes an HTTP/2 connection: all that wait get a place on it, as far as the origin allows.
+    fn give_shared(&self, origin: &Origin, shared: Shared) {
+        let mut slots = self.lock();
+        slots.without_http2.remove(origin);
+        let slot = slots.by_origin.entry(origin.clone()).or_default();
+        slot.shared.retain(Shared::is_open);
+        slot.shared.push(shared);
+        while let Some(waiter) = slot.waiting.pop_front() {
+            if waiter.wants.is_closed() {
+                continue;
+            }
+            let Some(connection) = slot.place(waiter.standing) else {
+                slot.waiting.push_front(waiter);
+                return;
+            };
+            let _ = waiter.wants.send(Ok(connection));
+        }
+    }
+
+    /// A dial failed: the request that started it is told why, and with it those that wait for the same dial. If that one
+    /// was served meanwhile with a connection that another waits for, the other gets a dial in exchange.
     fn fail(self: &Arc<Self>, origin: &Origin, id: u64, refusal: Refusal) {
         let mut slots = self.lock();
+        let together = slots.may_share(origin);
         let Some(slot) = slots.by_origin.get_mut(origin) else { return };
         slot.dialling -= 1;
         slot.waiting.retain(|waiter| !waiter.wants.is_closed());
-        if let Some(at) = slot.waiting.iter().position(|waiter| waiter.id == id) {
+        if together && slot.dialling == 0 {
+            for waiter in slot.waiting.drain(..) {
+                let _ = waiter.wants.send(Err(refusal.clone()));
+            }
+        } else if let Some(at) = slot.waiting.iter().position(|waiter| waiter.id == id) {
             if let Some(waiter) = slot.waiting.remove(at) {
                 let _ = waiter.wants.send(Err(refusal));
             }
@@ -189,13 +280,23 @@ impl Pool {
         slots.forget_if_empty(origin);
     }
 
+    fn take_shared(&self, origin: &Origin, standing: Standing) -> Option<Connection> {
+        if !origin.is_secure() {
+            return None;
+        }
+        let mut slots = self.lock();
+        let slot = slots.by_origin.get_mut(origin)?;
+        slot.shared.retain(Shared::is_open);
+        slot.place(standing)
+    }
+
     fn take_idle(&self, origin: &Origin) -> Option<Connection> {
         let mut slots = self.lock();
         let slot = slots.by_origin.get_mut(origin)?;
         let before = slot.idle.len();
         let mut taken = None;
         while let Some((connection, since)) = slot.idle.pop() {
-            if !connection.sender.is_closed() && since.elapsed() < self.keep_alive {
+            if !connection.is_closed() && since.elapsed() < self.keep_alive {
                 taken = Some(connection);
                 break;
             }
@@ -209,59 +310,6 @@ impl Pool {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-impl Slot {
-    /// A waiter beyond those that the dials under way will serve.
-    fn without_dial(&self) -> Option<(u64, Standing)> {
-        let waiter = self.waiting.get(self.dialling)?;
-        Some((waiter.id, waiter.standing))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.idle.is_empty() && self.waiting.is_empty() && self.dialling == 0
-    }
-}
-
-impl Slots {
-    fn enqueue(
-        &mut self,
-        origin: &Origin,
-        standing: Standing,
-        wants: oneshot::Sender<Result<Connection, Refusal>>,
-    ) -> u64 {
-        let id = self.next_waiter;
-        self.next_waiter += 1;
-        let slot = self.by_origin.entry(origin.clone()).or_default();
-        slot.waiting.push_back(Waiter { id, standing, wants });
-        slot.dialling += 1;
-        id
-    }
-
-    /// Drops what is closed or idle for too long, and origins nobody asks for.
-    fn sweep(&mut self, keep_alive: Duration) {
-        let now = Instant::now();
-        self.by_origin.retain(|_, slot| {
-            slot.idle.retain(|(connection, since)| {
-                !connection.sender.is_closed() && now.duration_since(*since) < keep_alive
-            });
-            !slot.is_empty()
-        });
-        self.idle = self.by_origin.values().map(|slot| slot.idle.len()).sum();
-    }
-
-    fn forget_if_empty(&mut self, origin: &Origin) {
-        if self.by_origin.get(origin).is_some_and(Slot::is_empty) {
-            self.by_origin.remove(origin);
-        }
-    }
-}
-
-/// Fields of an origin's response head that are read before it is refused.
-const MAX_RESPONSE_FIELDS: usize = 300;
-
-/// Bytes of an origin's response head that are read before it is refused as not HTTP. hyper also keeps up to so many of
-/// an upload ahead of the link, which would still cross if the client left.
-const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 
 fn terminated(origin: &Origin) -> Refusal {
     Refusal::ConnectionTerminated { origin: origin.to_string() }

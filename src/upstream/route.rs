@@ -56,7 +56,7 @@ impl Upstream {
     async fn stands(&self, hop: &Origin, exchange: &Exchange) -> bool {
         match self.pool.acquire(hop, self.standings.of(exchange)).await {
             Ok(connection) => {
-                self.pool.add(hop, connection);
+                self.pool.give_back(hop, connection);
                 true
             }
             Err(refusal) => {

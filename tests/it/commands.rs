@@ -181,12 +181,12 @@ async fn what_is_stored_is_shown_explained_and_purged() {
 }
 
 #[test]
-fn https_is_explained_as_a_tunnel() {
+fn https_is_explained_as_http_is_where_it_is_seen() {
     let home = Home::new();
     let _served = home.serve("cache", &[]);
     let explained = home.run(&["explain", "https://example.org/"]);
-    assert!(explained.contains("https travels in a CONNECT tunnel"), "{explained}");
-    assert!(explained.contains("not seen, and so never cached"), "{explained}");
+    assert!(explained.contains("forward to the origin"), "{explained}");
+    assert!(explained.contains("in a CONNECT tunnel it is not seen, and so never cached"), "{explained}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod control;
 mod exhaustion;
 mod forwarding;
 mod house;
+mod https;
 mod informational;
 mod leaving;
 mod link;

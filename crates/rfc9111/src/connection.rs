@@ -99,8 +99,9 @@ pub fn append_via(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
     let version = match version {
         Version::HTTP_09 => "0.9",
         Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2.0",
-        Version::HTTP_3 => "3.0",
+        // "HTTP/2" has no minor version (RFC 9113 §3.1, RFC 9110 §7.6.3).
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
         _ => "1.1",
     };
     if let Ok(value) = HeaderValue::try_from(format!("{version} {pseudonym}")) {
@@ -176,7 +177,7 @@ mod tests {
         let mut forwarded = headers("via: 1.0 fred");
         append_via(&mut forwarded, Version::HTTP_11, "bentpipe");
         append_via(&mut forwarded, Version::HTTP_2, "other");
-        assert_eq!(text(&forwarded), "via: 1.0 fred\nvia: 1.1 bentpipe\nvia: 2.0 other\n");
+        assert_eq!(text(&forwarded), "via: 1.0 fred\nvia: 1.1 bentpipe\nvia: 2 other\n");
         append_via(&mut forwarded, Version::HTTP_11, "b\nd");
         assert_eq!(forwarded.len(), 3);
     }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use crate::message::{Contents, Ending, Fields, Framing, Head};
-use crate::wire::{Count, Wire};
+use crate::stream::{Socket, Stream};
+use crate::wire::Wire;
 
 /// A request to be sent. Host comes first, then the fields in the order they were added.
 #[derive(Clone, Debug)]
@@ -120,7 +121,7 @@ impl Client {
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { wire: Wire::new(stream, Arc::new(Count::default())) })
+        Ok(Self { wire: Wire::new(Stream::Plain(Socket { stream, count: Arc::default() })) })
     }
 
     /// Sends a request and receives its final response.

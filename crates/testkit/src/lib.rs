@@ -3,10 +3,12 @@
 //!
 //! It deliberately knows nothing of bentpipe: a proxy is an address, and time is two closures. It speaks
 //! HTTP/1.1 with its own small parser (RFC 9112), because a tested library must not check itself and because
-//! an origin has to be able to break the rules.
+//! an origin has to be able to break the rules. TLS and HTTP/2 are rustls' and h2's all the same: what is tested with
+//! them is what a proxy does with connections and streams.
 
 pub mod client;
 pub mod clock;
+mod http2;
 pub mod load;
 pub mod message;
 pub mod origin;
@@ -15,6 +17,8 @@ pub mod scenario;
 #[cfg(test)]
 mod selftest;
 pub mod site;
+mod stream;
+pub mod tls;
 mod wire;
 
 pub use client::{Client, Request, Response};
@@ -24,3 +28,4 @@ pub use origin::{Origin, Received, Traffic};
 pub use reply::{Gate, Reply};
 pub use scenario::{Fault, Scenario};
 pub use site::Site;
+pub use tls::{Handshake, Tls};

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -15,9 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::http2;
 use crate::message::{Ending, Fields, Framing, Head};
 use crate::reply::{After, Reply};
-use crate::wire::{Count, Wire};
+use crate::stream::{Count, Socket, Stream};
+use crate::tls::{self, Handshake};
+use crate::wire::Wire;
 
 type Handler = dyn Fn(&Received) -> Option<Reply> + Send + Sync;
 type Now = dyn Fn() -> SystemTime + Send + Sync;
@@ -57,11 +60,11 @@ pub struct Traffic {
 /// A running origin.
 pub struct Origin {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     accepting: AbortHandle,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     script: Mutex<HashMap<(String, String), VecDeque<Scripted>>>,
     received: Mutex<Vec<Received>>,
     arrived: watch::Sender<usize>,
@@ -69,6 +72,12 @@ struct Shared {
     unscripted: Mutex<Vec<String>>,
     handler: Box<Handler>,
     now: Box<Now>,
+    pub(crate) tls: Option<tls::Running>,
+    pub(crate) handshakes: Mutex<Vec<Handshake>>,
+    /// Streams that a client may have open on an HTTP/2 connection.
+    pub(crate) most_streams: Option<u32>,
+    /// Streams of HTTP/2 that clients have reset.
+    pub(crate) resets: AtomicUsize,
 }
 
 struct Scripted {
@@ -104,7 +113,17 @@ impl Origin {
     }
 
     async fn build(now: Box<Now>, handler: Box<Handler>) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::build_at(([127, 0, 0, 1], 0).into(), now, handler, None, None).await
+    }
+
+    pub(crate) async fn build_at(
+        address: SocketAddr,
+        now: Box<Now>,
+        handler: Box<Handler>,
+        tls: Option<tls::Running>,
+        most_streams: Option<u32>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             script: Mutex::default(),
@@ -114,6 +133,10 @@ impl Origin {
             unscripted: Mutex::default(),
             handler,
             now,
+            tls,
+            handshakes: Mutex::default(),
+            most_streams,
+            resets: AtomicUsize::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
         Ok(Self { address, shared, accepting })
@@ -128,7 +151,8 @@ impl Origin {
     /// The absolute URI of `path` here.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 
     /// Adds one answer to the sequence of `method` and `path`; each is given once, in order.
@@ -221,7 +245,7 @@ impl fmt::Debug for Origin {
 }
 
 impl Shared {
-    fn reply_to(&self, request: &Received) -> Reply {
+    pub(crate) fn reply_to(&self, request: &Received) -> Reply {
         let key = (request.method.clone(), path_of(&request.target).to_owned());
         if let Some(replies) = lock(&self.script).get_mut(&key) {
             match replies.front() {
@@ -238,7 +262,12 @@ impl Shared {
         })
     }
 
-    fn note(&self, request: Received) {
+    /// The time of its answers.
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.now)()
+    }
+
+    pub(crate) fn note(&self, request: Received) {
         lock(&self.received).push(request);
         self.arrived.send_modify(|count| *count += 1);
     }
@@ -259,16 +288,30 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: TcpStream, count: Arc<Count>, number: usize, shared: &Shared) -> io::Result<()> {
+async fn serve(stream: TcpStream, count: Arc<Count>, number: usize, shared: &Arc<Shared>) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut wire = Wire::new(stream, count);
+    let socket = Socket { stream, count };
+    let Some(tls) = &shared.tls else { return serve_http1(Stream::Plain(socket), number, shared).await };
+    let (stream, handshake) = tls.accept(socket).await?;
+    let speaks_http2 = handshake.protocol.as_deref() == Some("h2");
+    lock(&shared.handshakes).push(handshake);
+    let stream = Stream::Tls(Box::new(stream));
+    if speaks_http2 {
+        http2::serve(stream, number, shared).await
+    } else {
+        serve_http1(stream, number, shared).await
+    }
+}
+
+async fn serve_http1(stream: Stream, number: usize, shared: &Shared) -> io::Result<()> {
+    let mut wire = Wire::new(stream);
     while let Some(head) = wire.head().await? {
         let closing = head.fields.lists("connection", "close") || head.start_line.ends_with("HTTP/1.0");
         let (method, reply) = exchange(&mut wire, head, number, shared).await?;
         match reply.send(&mut wire, &method, (shared.now)()).await? {
             After::Keep if !closing => {}
             After::Keep | After::Close => return wire.shutdown().await,
-            After::Reset => return wire.stream().set_zero_linger(),
+            After::Reset => return wire.stream().reset_at_end(),
         }
     }
     Ok(())
@@ -314,12 +357,12 @@ fn path_of(target: &str) -> &str {
     rest.find('/').map_or("/", |slash| &rest[slash..])
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(clippy::disallowed_methods, reason = "an origin outside scenarios has the machine's time")]
-fn machine_time() -> SystemTime {
+pub(crate) fn machine_time() -> SystemTime {
     SystemTime::now()
 }
 

@@ -27,7 +27,7 @@ impl Gate {
         self.0.send_replace(true);
     }
 
-    async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         // The sender lives in `self`, so waiting can only end by the gate opening.
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
@@ -36,30 +36,31 @@ impl Gate {
 /// An answer. Fields stand in the order they were added; Content-Length and Date are added where due.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    form: Form,
-    before: Vec<Before>,
-    status: u16,
-    fields: Fields,
-    body: Vec<u8>,
-    framing: Sending,
-    dated: bool,
-    pace: Option<(usize, Duration)>,
-    held: Option<(usize, Gate)>,
-    cut: Option<usize>,
+    pub(crate) form: Form,
+    pub(crate) before: Vec<Before>,
+    pub(crate) status: u16,
+    pub(crate) fields: Fields,
+    pub(crate) body: Vec<u8>,
+    pub(crate) framing: Sending,
+    pub(crate) dated: bool,
+    pub(crate) pace: Option<(usize, Duration)>,
+    pub(crate) held: Option<(usize, Gate)>,
+    pub(crate) cut: Option<usize>,
     ending: After,
     pub(crate) early: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Form {
+pub(crate) enum Form {
     Http,
     Raw(Vec<u8>),
     Silent,
+    Refused,
     Echo,
 }
 
 #[derive(Clone, Debug)]
-enum Sending {
+pub(crate) enum Sending {
     Length(Option<u64>),
     Chunked { size: usize, trailers: Fields },
     UntilClose,
@@ -67,7 +68,7 @@ enum Sending {
 
 /// What comes before an answer.
 #[derive(Clone, Debug)]
-enum Before {
+pub(crate) enum Before {
     Interim(u16, Fields),
     Wait(Gate),
 }
@@ -116,6 +117,13 @@ impl Reply {
     #[must_use]
     pub fn reset() -> Self {
         Self { form: Form::Silent, ..Self::new(0).then_reset() }
+    }
+
+    /// No answer: over HTTP/2 the stream is refused, which says that nothing was done (RFC 9113 §8.7); over HTTP/1.1,
+    /// which cannot say it, the connection is closed.
+    #[must_use]
+    pub fn refuse() -> Self {
+        Self { form: Form::Refused, ..Self::new(0) }
     }
 
     /// 101 (Switching Protocols) to `protocol`, then every byte comes back until the client ends its direction.
@@ -250,6 +258,7 @@ impl Reply {
         }
         match &self.form {
             Form::Silent => {}
+            Form::Refused => return Ok(After::Close),
             Form::Raw(bytes) => wire.write(bytes).await?,
             Form::Echo => {
                 wire.write(&self.head(now)).await?;
@@ -318,7 +327,12 @@ impl Reply {
         framed
     }
 
-    fn is_bodiless(&self) -> bool {
+    /// What becomes of the connection afterwards.
+    pub(crate) fn after(&self) -> After {
+        self.ending
+    }
+
+    pub(crate) fn is_bodiless(&self) -> bool {
         self.status < 200 || self.status == 204 || self.status == 304
     }
 }

@@ -1,38 +1,27 @@
-//! A connection read and written as HTTP/1.1 by hand: lines, heads and framed contents, with every byte
-//! counted where it meets the socket (RFC 9112 §2.2, §7.1).
+//! A connection read and written as HTTP/1.1 by hand: lines, heads and framed contents (RFC 9112 §2.2, §7.1).
 //!
 //! It never judges a message: whatever arrives is handed on as it is, and a broken ending is a value.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::message::{Contents, Ending, Fields, Framing, Head};
-
-/// Bytes that crossed one socket, counted as they are read and written.
-#[derive(Debug, Default)]
-pub(crate) struct Count {
-    pub(crate) read: AtomicU64,
-    pub(crate) written: AtomicU64,
-}
+use crate::stream::Stream;
 
 /// One connection with what was read ahead of it.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     ahead: Vec<u8>,
-    count: Arc<Count>,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, count: Arc<Count>) -> Self {
-        Self { stream, ahead: Vec::new(), count }
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, ahead: Vec::new() }
     }
 
-    pub(crate) fn stream(&self) -> &TcpStream {
+    pub(crate) fn stream(&self) -> &Stream {
         &self.stream
     }
 
@@ -104,13 +93,9 @@ impl Wire {
     ///
     /// # Errors
     /// Those of the socket.
-    pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let written = self.stream.write(bytes).await?;
-            self.count.written.fetch_add(written as u64, Ordering::Relaxed);
-            bytes = &bytes[written..];
-        }
-        Ok(())
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 
     /// Ends the sending direction.
@@ -163,9 +148,7 @@ impl Wire {
 
     async fn fill(&mut self) -> io::Result<usize> {
         self.ahead.reserve(16 * 1024);
-        let read = self.stream.read_buf(&mut self.ahead).await?;
-        self.count.read.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
+        self.stream.read_buf(&mut self.ahead).await
     }
 }
 
