@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin, Uplink};
 use crate::admit::Admission;
+use crate::ca;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::Drain;
@@ -52,6 +53,8 @@ impl Proxy {
     /// An address that cannot be listened on, a cache folder that cannot be used, a log that cannot be opened: each
     /// named with its option.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        // Before anything is opened: without it there is nothing to answer the listed hosts with.
+        let _authority = ca::open(&config)?;
         let listeners = bind(&config.listen, &config.link.spec)?;
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
         let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };

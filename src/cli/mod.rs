@@ -1,6 +1,7 @@
 //! Commands and global flags. Each command is one file beside this one; `serve` is here, being what bentpipe does
 //! when it is told nothing.
 
+mod ca;
 mod cache;
 mod config;
 mod link;
@@ -44,6 +45,9 @@ enum Command {
     Cache(cache::CacheCommand),
     /// Say what would be done for a URL now, and why
     Explain(cache::Explain),
+    /// Make and publish the certificate authority with which HTTPS is opened
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -61,6 +65,7 @@ pub fn run() -> ExitCode {
         Some(Command::Link(command)) => with_config(&flags, |loaded| link::run(command, &loaded)),
         Some(Command::Cache(command)) => with_config(&flags, |loaded| cache::run(command, &loaded)),
         Some(Command::Explain(command)) => with_config(&flags, |loaded| cache::explain(&command, &loaded)),
+        Some(Command::Ca(command)) => with_config(&flags, |loaded| ca::run(command, &loaded)),
         Some(Command::Config(command)) => config::run(command, &flags),
     }
 }
@@ -90,16 +95,25 @@ fn command() -> clap::Command {
     // A subcommand that has an argument of its own is not given the one from above.
     let simulating: Vec<_> =
         command.get_arguments().filter(|arg| arg.is_global_set()).map(simulating).collect();
+    let certifying: Vec<_> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).map(certifying).collect();
     ["link", "cache", "explain"]
         .into_iter()
         .fold(command, |command, name| command.mut_subcommand(name, |asking| asking.args(flags.clone())))
         .mut_subcommand("link", |link| link.mut_subcommand("simulate", |command| command.args(simulating)))
+        .mut_subcommand("ca", |command| command.args(certifying))
 }
 
 /// A global flag as the help of `link simulate` shows it: it asks no proxy, but a link it needs.
 fn simulating(arg: &clap::Arg) -> clap::Arg {
     let matters = arg.get_long().is_some_and(|flag| ["link", "link-trace", "config", "set"].contains(&flag));
     arg.clone().hide(!matters)
+}
+
+/// A global flag as the help of `ca` shows it: where the authority is, and for which hosts it is to be.
+fn certifying(arg: &clap::Arg) -> clap::Arg {
+    let matters = ["ca-dir", "intercept", "config", "set"];
+    arg.clone().hide(!arg.get_long().is_some_and(|flag| matters.contains(&flag)))
 }
 
 /// Loads the configuration and runs a command with it. A wrong configuration exits with 2, a failure with 1.

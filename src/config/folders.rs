@@ -1,4 +1,4 @@
-//! The places of the machine that values may leave open: home, cache folder, configuration folder.
+//! The places of the machine that values may leave open: home, cache folder, data folder, configuration folder.
 //!
 //! Follows the XDG Base Directory Specification: a variable that is empty or not absolute does not count. It
 //! creates no folder and looks at no disk.
@@ -6,10 +6,11 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// How `cache.dir` asks for the platform's own place.
+/// How `cache.dir` and `ca.dir` ask for the platform's own place.
 pub(super) const AUTO: &str = "auto";
 
 const SYSTEM_CACHE: &str = "/var/cache";
+const SYSTEM_DATA: &str = "/var/lib";
 const SYSTEM_FILE: &str = "/etc/bentpipe/bentpipe.toml";
 
 /// What the environment says about places.
@@ -18,17 +19,19 @@ pub(super) struct Folders {
     home: Option<PathBuf>,
     cache: Option<PathBuf>,
     config: Option<PathBuf>,
+    data: Option<PathBuf>,
 }
 
 impl Folders {
-    /// Reads `HOME`, `XDG_CACHE_HOME` and `XDG_CONFIG_HOME`.
+    /// Reads `HOME`, `XDG_CACHE_HOME`, `XDG_CONFIG_HOME` and `XDG_DATA_HOME`.
     pub(super) fn new(env: impl Fn(&str) -> Option<String>) -> Folders {
         let absolute = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = absolute("HOME");
         let below_home = |name| home.as_ref().map(|home| home.join(name));
         let cache = absolute("XDG_CACHE_HOME").or_else(|| below_home(".cache"));
         let config = absolute("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
-        Folders { home, cache, config }
+        let data = absolute("XDG_DATA_HOME").or_else(|| below_home(".local/share"));
+        Folders { home, cache, config, data }
     }
 
     /// The files that are read when none is named: the system's first, then the user's, which wins.
@@ -41,6 +44,15 @@ impl Folders {
     pub(super) fn settle_cache(&self, dir: &mut PathBuf) {
         if dir.as_os_str() == AUTO {
             *dir = self.cache.as_deref().unwrap_or(Path::new(SYSTEM_CACHE)).join("bentpipe");
+        } else {
+            self.expand_home(dir);
+        }
+    }
+
+    /// As [`settle_cache`](Self::settle_cache), for the certificate authority, which must outlive any cache.
+    pub(super) fn settle_ca(&self, dir: &mut PathBuf) {
+        if dir.as_os_str() == AUTO {
+            *dir = self.data.as_deref().unwrap_or(Path::new(SYSTEM_DATA)).join("bentpipe/ca");
         } else {
             self.expand_home(dir);
         }
@@ -93,6 +105,20 @@ mod tests {
         check_cache(&[("HOME", "/home/a"), ("XDG_CACHE_HOME", "")], "auto", "/home/a/.cache/bentpipe");
         check_cache(&[("HOME", "/home/a"), ("XDG_CACHE_HOME", "rel")], "auto", "/home/a/.cache/bentpipe");
         check_cache(&[], "auto", "/var/cache/bentpipe");
+    }
+
+    fn check_ca(variables: &'static [(&str, &str)], written: &str, expected: &str) {
+        let mut dir = PathBuf::from(written);
+        folders(variables).settle_ca(&mut dir);
+        assert_eq!(dir, PathBuf::from(expected), "{written} with {variables:?}");
+    }
+
+    #[test]
+    fn the_authority_goes_where_the_platform_keeps_data() {
+        check_ca(&[("HOME", "/home/a"), ("XDG_DATA_HOME", "/data")], "auto", "/data/bentpipe/ca");
+        check_ca(&[("HOME", "/home/a")], "auto", "/home/a/.local/share/bentpipe/ca");
+        check_ca(&[], "auto", "/var/lib/bentpipe/ca");
+        check_ca(&[("HOME", "/home/a")], "~/ca", "/home/a/ca");
     }
 
     #[test]

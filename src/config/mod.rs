@@ -8,12 +8,14 @@ mod access;
 mod admission;
 mod class;
 mod destination;
+mod direct;
 mod dns;
 mod error;
 mod file;
 mod flags;
 mod folders;
 mod host;
+mod intercept;
 mod load;
 mod merge;
 mod nearest;
@@ -40,12 +42,15 @@ pub use access::{AccessRule, Clients, Hours, Others};
 pub use admission::{Admission, User};
 pub use class::{ClassRule, ClientWeight, Condition, HostPattern, Sharer};
 pub use destination::AllowedDestination;
+pub use direct::DirectRule;
 pub use dns::{Dns, HostEntry};
 pub use error::{ConfigError, ConfigErrors, Source};
 pub(crate) use flags::Flags;
 use folders::Folders;
 pub use host::HostMatch;
 pub(crate) use host::is_below;
+pub(crate) use intercept::Host;
+pub use intercept::{HostRule, Intercept};
 pub(crate) use load::{Loaded, load_here};
 pub use pack::Pack;
 pub use parent::{Credentials, Parent, ParentRule, ParentScheme, Parents};
@@ -80,6 +85,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Where a running bentpipe takes commands.
     pub control: Control,
+    /// The folder of the certificate authority, which need not be there.
+    pub ca_dir: PathBuf,
+    /// Whose HTTPS is opened on its way.
+    pub intercept: Intercept,
+    /// What browsers that ask `/proxy.pac` reach without bentpipe, beside what is local anyway.
+    pub pac_direct: Vec<DirectRule>,
 }
 
 /// The store.
@@ -333,6 +344,9 @@ impl Config {
                 keep_alive: Duration::from_secs(60),
             },
             control: Control::Auto,
+            ca_dir: PathBuf::from(folders::AUTO),
+            intercept: Intercept::default(),
+            pac_direct: Vec::new(),
         }
     }
 
@@ -341,6 +355,7 @@ impl Config {
     fn settle(&mut self, folders: &Folders) {
         self.cache.max_object = self.cache.max_object.min(self.cache.size);
         folders.settle_cache(&mut self.cache.dir);
+        folders.settle_ca(&mut self.ca_dir);
         for path in &mut self.tls.roots {
             folders.expand_home(path);
         }

@@ -5,8 +5,8 @@
 //! of one value is read (`value`), nor where given values come from (`load`).
 
 use crate::config::{
-    Config, access, admission, class, destination, dns, file, host, pack, parent, policy, rule, show, token,
-    trace, value,
+    Config, access, admission, class, destination, direct, dns, file, host, intercept, pack, parent, policy,
+    rule, show, token, trace, value,
 };
 
 /// One option: how it is named, given, explained, read and printed.
@@ -582,6 +582,44 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         set: |config, given| put(&mut config.control, given, value::parse_control),
         get: |config| vec![value::print_control(&config.control)],
         ..VALUE
+    },
+    OptionRow {
+        key: "ca.dir",
+        flag: Some("ca-dir"),
+        value_name: "FOLDER",
+        help: "Folder of the certificate authority that `bentpipe ca init` makes; auto is bentpipe/ca in $XDG_DATA_HOME \
+               or ~/.local/share, and /var/lib/bentpipe/ca without a home.",
+        set: |config, given| put(&mut config.ca_dir, given, value::parse_path),
+        get: |config| vec![value::print_path(&config.ca_dir)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "tls.intercept.hosts",
+        flag: Some("intercept"),
+        value_name: "HOSTS",
+        help: "Hosts whose HTTPS is opened here, so that it is cached like http: example.org, *.example.org (those below \
+               it) or all; devices must trust the certificate of `bentpipe ca init` (docs/https.md).",
+        set: |config, given| put_all(&mut config.intercept.hosts, given, intercept::parse),
+        get: |config| each(&config.intercept.hosts, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "tls.intercept.never",
+        flag: Some("intercept-never"),
+        value_name: "HOSTS",
+        help: "Hosts whose HTTPS is never opened, whatever tls.intercept.hosts says: bank.example, *.bank.example.",
+        set: |config, given| put_all(&mut config.intercept.never, given, intercept::parse),
+        get: |config| each(&config.intercept.never, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "pac.direct",
+        value_name: "HOSTS",
+        help: "What browsers that ask /proxy.pac reach without bentpipe, beside local names and private networks: \
+               *.school.example, 203.0.113.0/24.",
+        set: |config, given| put_all(&mut config.pac_direct, given, direct::parse),
+        get: |config| each(&config.pac_direct, ToString::to_string),
+        ..LIST
     },
 ];
 

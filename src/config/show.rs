@@ -420,6 +420,7 @@ mod tests {
                 limits,
                 timeouts,
                 control,
+                ..Config::default()
             },
         )
     }

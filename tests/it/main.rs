@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
 mod admission;
+mod ca;
 mod cache_commands;
 mod commands;
 mod conformance;
