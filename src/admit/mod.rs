@@ -7,6 +7,7 @@ mod allowance;
 pub(crate) mod client;
 mod credentials;
 mod failures;
+mod host;
 mod htpasswd;
 mod neighbourhood;
 pub(crate) mod occupancy;
@@ -97,7 +98,7 @@ impl Admission {
             uri: usize::try_from(limits.uri.0).unwrap_or(usize::MAX),
             request_fields: limits.request_fields,
             request_head: usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX),
-            idle: config.timeouts.idle,
+            idle: config.timeouts.client,
             request_body: config.limits.request_body.map_or(u64::MAX, |limit| limit.0),
             pseudonym,
             rules: config.cache.rules_in_force(),
@@ -129,6 +130,7 @@ impl Admission {
         self.take_allowance(&client)?;
         self.identify(request.headers(), &mut client, exchange).await?;
         target::check_fields(request.version(), request.headers())?;
+        target::check_content(request.method(), request.headers())?;
         let target = target::of(request.method(), request.uri())?;
         self.check_access(request.method(), &target, &client, now)?;
         let looped = rfc9111::via_names(request.headers(), &self.pseudonym);
@@ -297,7 +299,10 @@ impl Admitted {
     /// HTTP/1.0 request" (RFC 9110 §7.8).
     pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
         let asked = self.headers.get_all(CONNECTION).iter().any(|options| lists(options, "upgrade"));
-        self.headers.get(UPGRADE).filter(|_| asked && self.version == Version::HTTP_11)
+        let protocol = self.headers.get(UPGRADE).filter(|_| asked && self.version == Version::HTTP_11);
+        // Requests over HTTP/2 without TLS would go to the origin behind the first as if in a tunnel: unseen, uncached,
+        // and not admitted one by one.
+        protocol.filter(|protocol| !lists(protocol, "h2c"))
     }
 
     /// Whether one fetch may answer it and others for the same target. Which of them goes first must not matter, so

@@ -3,11 +3,11 @@
 //! reached is judged at the dial.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
-use super::MAX_FORWARDS;
+use super::{MAX_FORWARDS, host};
 use crate::respond::Refusal;
 
 /// Reads the target of a request to a proxy.
@@ -50,15 +50,15 @@ fn check_authority(authority: &str, host: Option<&str>) -> Result<(), Refusal> {
     if authority.contains('@') {
         return Err(Refusal::BadRequest("A target with a user name in it is not accepted."));
     }
-    let Some(host) = host.filter(|host| !host.is_empty()) else {
+    if host.is_none_or(str::is_empty) {
         return Err(Refusal::BadRequest("The target names no host."));
-    };
-    // A port that cannot be read must not become the default one.
-    let port = authority.strip_prefix(host).and_then(|rest| rest.strip_prefix(':')).unwrap_or_default();
-    if port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0) {
+    }
+    if host::is_valid(authority.as_bytes()) {
         return Ok(());
     }
-    Err(Refusal::BadRequest("The target's port is not a number from 1 to 65535."))
+    Err(Refusal::BadRequest(
+        "The target's host is no name or address, or its port is not a number from 1 to 65535.",
+    ))
 }
 
 /// The Host field for a request to `target`: its authority, without the default port of its scheme.
@@ -80,9 +80,9 @@ pub(super) fn check_fields(version: Version, headers: &HeaderMap) -> Result<(), 
     if first.is_none() && version == Version::HTTP_11 {
         return Err(Refusal::BadRequest("An HTTP/1.1 request needs a Host field."));
     }
-    if hosts.next().is_some()
-        || first.is_some_and(|host| host.as_bytes().iter().any(|byte| b" ,/@".contains(byte)))
-    {
+    // "…or a Host header field with an invalid field value" (the same sentence). An empty one is valid (RFC 9110 §7.2).
+    let is_valid = |host: &HeaderValue| host.is_empty() || host::is_valid(host.as_bytes());
+    if hosts.next().is_some() || !first.is_none_or(is_valid) {
         return Err(Refusal::BadRequest("A request has one Host field with one host in it."));
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -93,6 +93,19 @@ pub(super) fn check_fields(version: Version, headers: &HeaderMap) -> Result<(), 
     // 501 (Not Implemented)" (RFC 9112 §6.1).
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
         return Err(Refusal::NotImplemented("The only transfer coding understood here is chunked."));
+    }
+    Ok(())
+}
+
+/// "A client MUST NOT send content in a TRACE request", and "a CONNECT request message does not have content. The
+/// interpretation of data sent after the header section of the CONNECT request message is specific to the version of
+/// HTTP" (RFC 9110 §9.3.8, §9.3.6): what one recipient takes for content, another takes for the tunnel's first bytes.
+pub(super) fn check_content(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_bare = method == Method::CONNECT || method == Method::TRACE;
+    let announces = headers.contains_key(TRANSFER_ENCODING)
+        || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    if is_bare && announces {
+        return Err(Refusal::BadRequest("A CONNECT or TRACE request has no content."));
     }
     Ok(())
 }
@@ -196,6 +209,8 @@ mod tests {
         check_framing(&[], 400);
         check_framing(&[("host", "a"), ("host", "b")], 400);
         check_framing(&[("host", "a, b")], 400);
+        check_framing(&[("host", "[::1]x")], 400);
+        check_framing(&[("host", "")], 200);
         check_framing(&[("host", "a"), ("transfer-encoding", "chunked")], 200);
         check_framing(&[("host", "a"), ("transfer-encoding", "gzip, chunked")], 501);
     }

@@ -6,6 +6,7 @@ pub(crate) mod origin;
 pub(crate) mod parts;
 pub(crate) mod request;
 pub(crate) mod sealed;
+mod trailers;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,6 +18,14 @@ pub(crate) use mended::Mended;
 pub(crate) use origin::OriginBody;
 pub(crate) use request::RequestBody;
 pub(crate) use sealed::{Sealed, seal};
+
+/// A piece of a peer's content as it may go on: data as it is, trailers as far as they may be there.
+fn passable(frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+    match frame.into_trailers() {
+        Ok(fields) => trailers::checked(fields).map(Frame::trailers),
+        Err(data) => Ok(data),
+    }
+}
 
 /// The content of a response on its way to the client.
 pub(crate) enum Body {
@@ -44,6 +53,8 @@ pub(crate) enum BodyError {
     TooLarge,
     #[error("the origin answered without asking for the content")]
     NotWanted,
+    #[error("what came behind the last chunk is no trailers")]
+    Trailers,
 }
 
 impl HttpBody for Body {

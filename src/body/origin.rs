@@ -59,13 +59,17 @@ impl HttpBody for OriginBody {
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.stall.stop();
-                if let (Some(on_data), Some(data)) = (&this.on_data, frame.data_ref()) {
+                let frame = super::passable(frame);
+                if let (Some(on_data), Ok(Some(data))) = (&this.on_data, frame.as_ref().map(Frame::data_ref))
+                {
                     on_data(data.len() as u64);
                 }
-                if this.incoming.is_end_stream() {
+                if frame.is_err() {
+                    (this.on_end, this.on_data) = (None, None);
+                } else if this.incoming.is_end_stream() {
                     this.finish();
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(frame))
             }
             Poll::Ready(Some(Err(error))) => {
                 (this.on_end, this.on_data) = (None, None);

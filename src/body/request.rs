@@ -187,6 +187,12 @@ impl RequestBody {
     }
 }
 
+impl RequestBody {
+    fn passable(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        super::passable(frame).inspect_err(|_| self.progress.set(BROKEN))
+    }
+}
+
 impl GateState {
     async fn opened(&self) -> bool {
         loop {
@@ -239,7 +245,7 @@ impl HttpBody for RequestBody {
         this.stall.stop();
         let ended = frame.is_none() || incoming.is_end_stream();
         let counted = match frame {
-            Some(Ok(frame)) => Some(this.count(&frame).map(|()| frame)),
+            Some(Ok(frame)) => Some(this.count(&frame).and_then(|()| this.passable(frame))),
             Some(Err(error)) => {
                 this.progress.set(BROKEN);
                 Some(Err(BodyError::from(error)))

@@ -248,6 +248,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For a client to finish sending a request head it began.
     pub request_head: Duration,
+    /// For a client to send the next byte of its content, or to take the next one of a response; no longer than `idle`.
+    pub client: Duration,
     /// For the next byte, in either direction, of a request or response under way.
     pub idle: Duration,
     /// For the next byte of a tunnel, in either direction.
@@ -336,6 +338,7 @@ impl Config {
             timeouts: Timeouts {
                 connect: Duration::from_secs(60),
                 request_head: Duration::from_secs(60),
+                client: Duration::from_secs(60),
                 idle: Duration::from_secs(300),
                 tunnel_idle: Duration::from_secs(3600),
                 stale: Duration::from_secs(15),
@@ -354,6 +357,7 @@ impl Config {
     /// they leave of it.
     fn settle(&mut self, folders: &Folders) {
         self.cache.max_object = self.cache.max_object.min(self.cache.size);
+        self.timeouts.client = self.timeouts.client.min(self.timeouts.idle);
         folders.settle_cache(&mut self.cache.dir);
         folders.settle_ca(&mut self.ca_dir);
         for path in &mut self.tls.roots {

@@ -525,6 +525,15 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..VALUE
     },
     OptionRow {
+        key: "timeouts.client",
+        value_name: "TIME",
+        help: "Longest wait for a client that sends nothing of content it announced, or takes nothing of a response; at \
+               most timeouts.idle.",
+        set: |config, given| put(&mut config.timeouts.client, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.timeouts.client)],
+        ..VALUE
+    },
+    OptionRow {
         key: "timeouts.idle",
         value_name: "TIME",
         help: "Longest wait for the next byte of a request or response under way.",

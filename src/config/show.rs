@@ -342,6 +342,7 @@ mod tests {
                 resume: idle,
                 connect,
                 request_head,
+                client: idle,
                 idle,
                 tunnel_idle,
                 stale,

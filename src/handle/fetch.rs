@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bentpipe_store::{Arrival, Found, Lead, Stored};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use rfc9111::{Because, ByteRange, CacheKey, Failure, Part, StoredResponse, Storing};
@@ -77,8 +78,9 @@ impl Handler {
         let origin = origin(admitted)?;
         let target = match admitted.target.path_and_query() {
             _ if admitted.client.in_asterisk_form => Uri::from_static("*"),
-            Some(path) => Uri::from(path.clone()),
-            None => Uri::from_static("/"),
+            // Behind `http://host#fragment` the path is there, and empty: hyper would send it so.
+            Some(path) if !is_empty(path) => Uri::from(path.clone()),
+            _ => Uri::from_static("/"),
         };
         let body = std::mem::replace(&mut admitted.body, RequestBody::empty());
         let mut request = outgoing(admitted.method.clone(), target, headers, body);
@@ -126,6 +128,11 @@ impl Handler {
             self.store.invalidate(&self.admission.rules().normalise(key));
         }
         let Asked { response, request_time, response_time } = asked;
+        if status == StatusCode::NOT_MODIFIED && !has_condition(&admitted.headers) {
+            // "The 304 (Not Modified) status code indicates that a conditional GET or HEAD request has been received"
+            // (RFC 9110 §15.4.5): to any other request it says nothing that a client could use.
+            return Err(Refusal::ProtocolError { origin: origin(admitted)?.to_string() });
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(admitted, response, exchange);
         }
@@ -229,7 +236,10 @@ impl Handler {
             return;
         }
         let found = self.store.lookup(key);
-        let matching = found.iter().filter(|stored| stored.head().nominated.matches(&admitted.headers));
+        let matching = found.iter().filter(|stored| {
+            stored.head().nominated.matches(&admitted.headers)
+                && rfc9111::may_freshen(&admitted.presented(), stored.head(), fields)
+        });
         for stored in matching.filter(|stored| !stored.is_arriving()) {
             let head = rfc9111::freshen_by_head(stored.head(), fields, request_time, response_time);
             // "…otherwise, the cache SHOULD consider the stored response to be stale."
@@ -241,6 +251,16 @@ impl Handler {
 /// Where a request goes.
 pub(super) fn origin(admitted: &Admitted) -> Result<Origin, Refusal> {
     Origin::of(&admitted.target).ok_or(Refusal::BadRequest("The target names no host."))
+}
+
+fn is_empty(path: &PathAndQuery) -> bool {
+    let target = Uri::from(path.clone());
+    target.path().is_empty() && target.query().is_none()
+}
+
+/// Whether a request has a condition that a 304 may answer (RFC 9110 §13.1).
+fn has_condition(headers: &HeaderMap) -> bool {
+    headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE)
 }
 
 /// Whether the next response for the same target will not be stored for the same reason.

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, VIA};
-use http::{HeaderMap, Response, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, UPGRADE, VIA};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -58,9 +58,8 @@ impl Handler {
         exchange: &Exchange,
     ) -> Answer {
         let crossing = response.extensions_mut().remove::<Crossing>();
-        let (Some(on_upgrade), Some(_), Some(crossing)) =
-            (&admitted.on_upgrade, admitted.upgrade(), crossing)
-        else {
+        let asked = admitted.upgrade().filter(|asked| offers(asked, response.headers()));
+        let (Some(on_upgrade), Some(_), Some(crossing)) = (&admitted.on_upgrade, asked, crossing) else {
             let origin = admitted.target.authority().map_or_else(String::new, ToString::to_string);
             return Err(Refusal::ProtocolError { origin });
         };
@@ -78,6 +77,19 @@ impl Handler {
         let (idle, work) = (self.tunnel_idle, self.drain.work());
         Carrier { exchange: exchange.clone(), crossing, idle, work }
     }
+}
+
+/// Whether `asked` lists what a 101 switches to: "A server MUST NOT switch to a protocol that was not indicated by the
+/// client in the corresponding request's Upgrade header field" (RFC 9110 §7.8).
+fn offers(asked: &HeaderValue, switched: &HeaderMap) -> bool {
+    let members = |value: &HeaderValue| {
+        let list =
+            value.to_str().unwrap_or_default().split(',').map(|member| member.trim().to_ascii_lowercase());
+        list.collect::<Vec<_>>()
+    };
+    let offered = members(asked);
+    let chosen: Vec<_> = switched.get_all(UPGRADE).iter().flat_map(members).collect();
+    !chosen.is_empty() && chosen.iter().all(|protocol| !protocol.is_empty() && offered.contains(protocol))
 }
 
 /// What a tunnel holds for as long as it stands.

@@ -103,14 +103,17 @@ impl Handler {
         let (request_time, response_time) = (asked.request_time, asked.response_time);
         let mut head = rfc9111::freshen(stored.head(), received.headers(), request_time, response_time);
         head.renominate(&admitted.presented());
-        self.freshen_others(&admitted, found, place, received.headers(), (request_time, response_time));
+        let may_freshen = rfc9111::may_freshen(&admitted.presented(), stored.head(), received.headers());
+        if may_freshen {
+            self.freshen_others(&admitted, found, place, received.headers(), (request_time, response_time));
+        }
         let may_share = rfc9111::freshness(&head, &self.situation(&admitted)).is_fresh();
         let stored = match &admitted.key {
-            Some(key) => self.store.freshen(key, stored, head),
-            None => stored.clone(),
+            Some(key) if may_freshen => self.store.freshen(key, stored, head),
+            _ => stored.clone(),
         };
         match lead {
-            Some(lead) if may_share => lead.settle(),
+            Some(lead) if may_share && may_freshen => lead.settle(),
             Some(lead) => lead.unshareable(),
             None => {}
         }

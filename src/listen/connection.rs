@@ -49,7 +49,7 @@ impl Server {
             .max_headers(config.limits.request_fields)
             .max_buf_size(head.saturating_mul(2).max(MIN_BUFFER));
         let pseudonym = handler.admission.pseudonym().into();
-        Self { handler, pseudonym, http, drain, idle: config.timeouts.idle }
+        Self { handler, pseudonym, http, drain, idle: config.timeouts.client }
     }
 
     /// Resolves when it is time to stop accepting.

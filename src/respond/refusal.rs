@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::challenge::Challenge;
@@ -196,6 +196,10 @@ impl Refusal {
                 headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS, TRACE, CONNECT"));
             }
             Self::AuthenticationRequired(challenge) => challenge.put(headers),
+            // What was misread once is not read on (RFC 9112 §11.2).
+            Self::BadRequest(_) => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Self::TooManyRequests { wait } | Self::TooManyFailures { wait } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
             }
@@ -217,8 +221,7 @@ impl Refusal {
                 told(S::LOOP_DETECTED, "proxy_loop_detected", "This request has passed here before.")
             }
             Self::RequestTimeout => {
-                let text =
-                    "The content announced did not arrive: nothing came for as long as timeouts.idle allows.";
+                let text = "The content announced did not arrive: nothing came for as long as timeouts.client allows.";
                 told(S::REQUEST_TIMEOUT, "http_request_error", text)
             }
             Self::ContentTooLarge => {

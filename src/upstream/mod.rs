@@ -12,6 +12,7 @@ pub(crate) mod destination;
 pub(crate) mod dial;
 pub(crate) mod estimate;
 mod expectation;
+mod framing;
 pub(crate) mod gauge;
 pub(crate) mod host;
 mod informational;
@@ -44,6 +45,7 @@ use connect::{Connector, Origin};
 use connection::{Connection, MAX_RESPONSE_FIELDS};
 use crossing::{Crossing, Share};
 use expectation::Expectation;
+use framing::Framing;
 use informational::Listening;
 use outage::Outages;
 use pool::Pool;
@@ -211,6 +213,9 @@ impl Upstream {
                 return Err(Failed::for_good(Refusal::ProtocolError { origin: origin.to_string() }));
             }
             Ok(response) => {
+                let Some(framing) = framing::framing(response.status(), response.headers()) else {
+                    return Err(Failed::for_good(Refusal::ProtocolError { origin: origin.to_string() }));
+                };
                 if let Some(place) = place {
                     place.learn(response.headers().get(CONTENT_TYPE));
                 }
@@ -223,6 +228,7 @@ impl Upstream {
                     crossing,
                     gate,
                     progress,
+                    framing,
                 };
                 return Ok(response.map(|incoming| end.when_arrived(incoming, self.idle, &share)));
             }
@@ -309,6 +315,7 @@ struct End {
     crossing: Crossing,
     gate: Option<Arc<Gate>>,
     progress: Progress,
+    framing: Framing,
 }
 
 impl End {
@@ -324,7 +331,7 @@ impl End {
         drop(self.crossing);
         // A gate still shut breaks the unwanted content off here, and the connection with it.
         drop(self.gate);
-        if self.progress.is_whole() {
+        if self.progress.is_whole() && self.framing == Framing::Clear {
             self.pool.give_back(&self.origin, self.connection);
         }
     }

@@ -7,8 +7,12 @@ mod cache_commands;
 mod commands;
 mod conformance;
 mod control;
+mod descriptors;
 mod exhaustion;
 mod forwarding;
+mod hostile;
+mod hostile_heads;
+mod hostile_responses;
 mod house;
 mod https;
 mod informational;
@@ -18,11 +22,10 @@ mod measuring;
 mod name_server;
 mod names;
 mod parents;
-#[cfg(test)]
 mod partial;
+mod poisoning;
 mod proxy;
 mod refreshing;
-#[cfg(test)]
 mod rules;
 mod scenarios;
 mod secrets;

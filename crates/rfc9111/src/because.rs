@@ -68,6 +68,8 @@ pub enum Because {
     Method(Method),
     /// Forwarded: a GET or HEAD with content.
     RequestContent,
+    /// Forwarded, and not stored: a field of the request may replace its host, path or method.
+    Overriding(HeaderName),
     /// Forwarded: nothing is stored under the cache key.
     NothingStored,
     /// Forwarded: no stored response has the nominated fields that the request presents.
@@ -106,6 +108,8 @@ pub enum Because {
     RequestNoStore,
     /// Not stored: the request carried credentials and the response does not allow sharing.
     Authorization,
+    /// Not stored: the status is about this one request or its client.
+    AboutRequest(StatusCode),
     /// Not stored: the status is not final.
     NotFinal(StatusCode),
     /// Not stored: 206 without a strong validator, or of several parts.
@@ -153,6 +157,7 @@ impl Because {
             Self::RequestMaxAge { .. } => "RFC 9111 §5.2.1.1",
             Self::RequestMinFresh { .. } => "RFC 9111 §5.2.1.3",
             Self::Method(_) | Self::NothingStored => "RFC 9111 §4",
+            Self::Overriding(_) => "RFC 9111 §2",
             Self::RequestContent => "RFC 9110 §9.3.1",
             Self::NotForGet => "RFC 9110 §9.3.3",
             Self::NoVariant { .. } | Self::VariesOnAnything => "RFC 9111 §4.1",
@@ -161,6 +166,7 @@ impl Because {
             Self::StoredFresh(_)
             | Self::StoredToValidate
             | Self::StoredForOutages
+            | Self::AboutRequest(_)
             | Self::NotFinal(_)
             | Self::NotCacheable(_)
             | Self::NothingToReuse => "RFC 9111 §3",
@@ -301,6 +307,15 @@ impl Because {
             }
             Self::ByRule { rule, because } => write!(f, "{because} (Decided by the operator's rule {rule}.)"),
             Self::StoredFresh(fresh) => write!(f, "The response is {fresh}."),
+            Self::Overriding(name) => {
+                write!(
+                    f,
+                    "The request's {name} may ask for something else than its target, so the cache stays out of it."
+                )
+            }
+            Self::AboutRequest(status) => {
+                write!(f, "A {} is about the one request that it answers.", status.as_u16())
+            }
             Self::NotFinal(status) => write!(f, "A {} response is not final.", status.as_u16()),
             Self::NotUnderstood(status) => {
                 write!(f, "The response must be understood to be stored, and {} is not.", status.as_u16())

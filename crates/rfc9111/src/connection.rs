@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{Version, header};
 
-use crate::fields;
+use crate::fields::{self, Named};
 
 /// Fields that belong to one connection whether or not Connection names them. The three of proxy authentication are
 /// between the client and its next proxy (RFC 9110 §11.7), which is us.
@@ -67,28 +67,36 @@ static NEVER_HOP_BY_HOP: [HeaderName; 28] = [
 ///
 /// Nothing is copied where nothing is to be removed.
 pub fn end_to_end(headers: HeaderMap) -> HeaderMap {
-    if headers.keys().all(|name| !is_hop_by_hop(&headers, name)) {
+    let hop_by_hop = HopByHop::of(&headers);
+    if headers.keys().all(|name| !hop_by_hop.contains(name)) {
         return headers;
     }
-    let removed: Vec<HeaderName> =
-        headers.keys().filter(|name| is_hop_by_hop(&headers, name)).cloned().collect();
-    fields::retain(headers, |name| !removed.contains(name))
+    fields::retain(headers, |name| !hop_by_hop.contains(name))
 }
 
-/// Whether a field of this message is for this connection only.
-pub(crate) fn is_hop_by_hop(headers: &HeaderMap, name: &HeaderName) -> bool {
-    // RFC 9112 §6.3: "An intermediary that chooses to forward the message MUST first remove the received
-    // Content-Length field and process the Transfer-Encoding".
-    if *name == CONTENT_LENGTH {
-        return headers.contains_key(TRANSFER_ENCODING);
+/// Which fields of one message are for one connection only.
+pub(crate) struct HopByHop {
+    named: Named,
+    overrides_length: bool,
+}
+
+impl HopByHop {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        // RFC 9110 §7.6.1: "Intermediaries MUST parse a received Connection header field before a message is forwarded
+        // and, for each connection-option in this field, remove any header or trailer field(s) from the message with
+        // the same name as the connection-option".
+        let named = Named::among(headers, fields::members(headers, &CONNECTION));
+        Self { named, overrides_length: headers.contains_key(TRANSFER_ENCODING) }
     }
-    // RFC 9110 §7.6.1: "Intermediaries MUST parse a received Connection header field before a message is forwarded
-    // and, for each connection-option in this field, remove any header or trailer field(s) from the message with the
-    // same name as the connection-option".
-    HOP_BY_HOP.contains(name)
-        || (fields::members(headers, &CONNECTION)
-            .any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
-            && !NEVER_HOP_BY_HOP.contains(name))
+
+    pub(crate) fn contains(&self, name: &HeaderName) -> bool {
+        // RFC 9112 §6.3: "An intermediary that chooses to forward the message MUST first remove the received
+        // Content-Length field and process the Transfer-Encoding".
+        if *name == CONTENT_LENGTH {
+            return self.overrides_length;
+        }
+        HOP_BY_HOP.contains(name) || (self.named.contains(name) && !NEVER_HOP_BY_HOP.contains(name))
+    }
 }
 
 /// Appends this proxy to Via: the version of the message as received, and the proxy's pseudonym.

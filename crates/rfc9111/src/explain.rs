@@ -17,8 +17,9 @@ use crate::request::{Presented, Situation};
 use crate::reuse::{Decision, decide, is_immutable};
 use crate::stale::{Failure, accepted, client_refuses, forbids_reuse, may_serve_stale, while_revalidating};
 use crate::stored::StoredResponse;
-use crate::storing::{has_content, request_forbids};
+use crate::storing::request_forbids;
 use crate::targeted::governing;
+use crate::unkeyed::{has_content, overriding};
 use crate::validation::conditional_request;
 
 /// One question on the way to a decision, and its answer.
@@ -143,6 +144,11 @@ impl Way {
         }
         let refused = has_content(presented.headers).then_some(Because::RequestContent);
         if !self.passes("Is the request without content?", refused.as_ref(), "RFC 9110 §9.3.1") {
+            return;
+        }
+        if let Some(name) = overriding(presented.headers) {
+            let refused = Because::Overriding(name.clone());
+            self.passes("Does it ask for its target alone?", Some(&refused), "RFC 9111 §2");
             return;
         }
         match choose(presented, stored) {

@@ -3,6 +3,8 @@
 //! Owns list members, quoted strings, non-negative integers and the singleton rule. What a member means is decided by
 //! the module of its field.
 
+use std::collections::HashSet;
+
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// The members of a list field over all its field lines, in order, without the empty ones.
@@ -25,6 +27,22 @@ pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
     let mut lines = headers.get_all(name).iter();
     let value = lines.next()?;
     lines.next().is_none().then(|| trim(value.as_bytes()))
+}
+
+/// Those fields of a message that a list names. The list is read once: to read it for each field would cost as much as
+/// the number of fields times the length of the list, and both are the peer's to choose.
+pub(crate) struct Named(HashSet<HeaderName>);
+
+impl Named {
+    /// The fields in `headers` that `list` names.
+    pub(crate) fn among<'a>(headers: &HeaderMap, list: impl Iterator<Item = &'a [u8]>) -> Self {
+        let present = |name: &&[u8]| std::str::from_utf8(name).is_ok_and(|name| headers.contains_key(name));
+        Self(list.filter(present).filter_map(|name| HeaderName::from_bytes(name).ok()).collect())
+    }
+
+    pub(crate) fn contains(&self, name: &HeaderName) -> bool {
+        !self.0.is_empty() && self.0.contains(name)
+    }
 }
 
 /// Keeps the fields that `keep` says, with their order and duplicates. The map's own removal fills the gap with the

@@ -6,14 +6,17 @@
 use std::time::SystemTime;
 
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName,
-    LAST_MODIFIED,
+    AGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap,
+    HeaderName, LAST_MODIFIED,
 };
 
+use crate::directives::CacheControl;
 use crate::fields;
 use crate::media_type::same_type;
 use crate::nominated::{ANYTHING, Nominated};
+use crate::request::Presented;
 use crate::stored::{StoredResponse, date_it, storable};
+use crate::unkeyed::overriding;
 
 /// A stored response with its header fields updated from a 304 (§3.2).
 ///
@@ -70,6 +73,20 @@ pub fn freshen_by_head(
         .then(|| freshen(stored, headers, request_time, response_time))
 }
 
+/// Whether the header fields of what answered a presented request may go into a stored response, which others are
+/// served. They are a part of a response like any other: "A cache MUST NOT store any part of either this request or any
+/// response to it" (§5.2.1.5), nor of one that is for one user (§5.2.2.7, §3.5).
+pub fn may_freshen(presented: &Presented<'_>, stored: &StoredResponse, headers: &HeaderMap) -> bool {
+    let (old, new) = (CacheControl::of(&stored.headers), CacheControl::of(headers));
+    let is_shared =
+        [old, new].iter().any(|said| said.public || said.must_revalidate || said.s_maxage.is_some());
+    overriding(presented.headers).is_none()
+        && !CacheControl::of(presented.headers).no_store
+        && !new.no_store
+        && !new.private
+        && (is_shared || !presented.headers.contains_key(AUTHORIZATION))
+}
+
 /// Fields of a 304 that must not replace those stored, since they could contradict the stored body. Content-Digest and
 /// Content-MD5 are about the empty content of the 304. An entity tag that confirmed the stored one may differ from it
 /// in strength.
@@ -101,6 +118,23 @@ mod tests {
     #[test]
     fn a_weak_tag_stays_weak_when_the_strong_one_confirms_it() {
         check_freshened("etag: W/\"1\"", "etag: \"1\"", "etag: W/\"1\"\ndate: NOW");
+    }
+
+    #[test]
+    fn what_is_for_one_user_freshens_nothing_for_others_3_5() {
+        let check = |request_fields: &str, before: &str, not_modified: &str, expected: bool| {
+            let request = request("GET", request_fields);
+            let found = may_freshen(&request.presented(), &stored(200, before), &headers(not_modified));
+            assert_eq!(found, expected, "{request_fields} | {before} | {not_modified}");
+        };
+        check("", "", "", true);
+        check("", "", "cache-control: private", false);
+        check("", "", "cache-control: no-store", false);
+        check("cache-control: no-store", "", "", false);
+        check("authorization: x", "", "", false);
+        check("authorization: x", "cache-control: public", "", true);
+        check("authorization: x", "", "cache-control: s-maxage=1", true);
+        check("x-forwarded-host: evil", "cache-control: public", "", false);
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod storing;
 mod targeted;
 #[cfg(test)]
 mod testing;
+mod unkeyed;
 mod validation;
 
 pub use because::Because;
@@ -61,7 +62,7 @@ pub use connection::{append_via, end_to_end, via_names};
 pub use date::{format_date, parse_date};
 pub use directives::{CacheControl, MaxStale};
 pub use explain::{Explained, Step, explain};
-pub use freshening::{freshen, freshen_by_head};
+pub use freshening::{freshen, freshen_by_head, may_freshen};
 pub use freshness::{Freshness, LifetimeSource, current_age, freshness};
 pub use invalidation::invalidated;
 pub use key::CacheKey;

@@ -20,9 +20,19 @@ pub struct Nominated {
 impl Nominated {
     /// What a response with these header fields nominates in the request with those.
     pub fn new(request: &HeaderMap, response: &HeaderMap) -> Self {
-        Self::from_parts(fields::members(response, &VARY).map(|name| {
+        let mut names = Vec::new();
+        for name in fields::members(response, &VARY) {
             // A name that is none nominates what cannot be compared, as "*" does.
             let name = HeaderName::from_bytes(name).unwrap_or_else(|_| ANYTHING.clone());
+            if names.contains(&name) {
+                continue;
+            }
+            if names.len() == MOST {
+                return Self::from_parts([(ANYTHING.clone(), None)]);
+            }
+            names.push(name);
+        }
+        Self::from_parts(names.into_iter().map(|name| {
             let value = request.contains_key(&name).then(|| normalised(request, &name).collect());
             (name, value)
         }))
@@ -82,6 +92,9 @@ impl Nominated {
 /// `Vary: *`, kept as the name of a field that no request can carry.
 pub(crate) static ANYTHING: HeaderName = HeaderName::from_static("*");
 
+/// As many fields are compared as any origin nominates; a response that nominates more suits no second request.
+const MOST: usize = 64;
+
 /// As many members are put into one order as any client sends; longer lists keep theirs.
 const ORDERED: usize = 24;
 
@@ -139,6 +152,17 @@ mod tests {
     fn check(vary: &str, original: &str, presented: &str, matches: bool) {
         let nominated = Nominated::new(&headers(original), &headers(vary));
         assert_eq!(nominated.matches(&headers(presented)), matches, "{vary} | {original} | {presented}");
+    }
+
+    #[test]
+    fn a_response_that_nominates_very_many_fields_suits_no_request() {
+        let vary = |count: usize| {
+            let names: Vec<_> = (0..count).map(|at| format!("x-{at}")).collect();
+            headers(&format!("vary: {0}\nvary: {0}", names.join(",")))
+        };
+        let request = headers("a: 1");
+        assert!(Nominated::new(&request, &vary(MOST)).matches(&request));
+        assert!(!Nominated::new(&request, &vary(MOST + 1)).matches(&request));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::request::{Presented, Situation};
 use crate::rules::{Keep, judged};
 use crate::stale::{accepted, client_refuses, forbids_reuse, while_revalidating};
 use crate::stored::StoredResponse;
-use crate::storing::has_content;
 use crate::targeted::governing;
+use crate::unkeyed::{has_content, overriding};
 
 /// What to do with a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +73,9 @@ pub fn decide(presented: &Presented<'_>, stored: &[&StoredResponse], situation: 
     }
     if has_content(presented.headers) {
         return Decision::Forward(Because::RequestContent);
+    }
+    if let Some(name) = overriding(presented.headers) {
+        return Decision::Forward(Because::Overriding(name.clone()));
     }
     let request = CacheControl::of_request(presented.headers);
     let decision = match choose(presented, stored) {

@@ -13,8 +13,9 @@ use crate::freshness::{Freshness, freshness_by};
 use crate::request::{Presented, Situation};
 use crate::rules::{Keep, judged};
 use crate::stored::StoredResponse;
-use crate::storing::{forbids_keeping, has_content};
+use crate::storing::forbids_keeping;
 use crate::targeted::governing;
+use crate::unkeyed::has_content;
 
 /// How the origin failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

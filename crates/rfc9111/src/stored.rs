@@ -7,11 +7,11 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::{AGE, DATE, HeaderMap, HeaderName, LAST_MODIFIED, SET_COOKIE};
 
-use crate::connection::is_hop_by_hop;
+use crate::connection::HopByHop;
 use crate::date::{format_date, parse_date};
 use crate::directives::CacheControl;
 use crate::etag::EntityTag;
-use crate::fields;
+use crate::fields::{self, Named};
 use crate::nominated::Nominated;
 use crate::request::Presented;
 
@@ -96,18 +96,19 @@ pub(crate) fn has_validator(headers: &HeaderMap) -> bool {
 /// What of a response's header fields is stored (§3.1).
 pub(crate) fn storable(headers: &HeaderMap) -> HeaderMap {
     let directives = CacheControl::of(headers);
-    fields::retain(headers.clone(), |name| !is_excluded(headers, directives, name))
-}
-
-fn is_excluded(headers: &HeaderMap, directives: CacheControl, name: &HeaderName) -> bool {
     // "The Connection header field and fields whose names are listed in it are required by Section 7.6.1 of [HTTP] to
     // be removed before forwarding the message. This MAY be implemented by doing so before storage."
-    is_hop_by_hop(headers, name)
-        // A cookie was set for the client that got it. The others share the response, not the cookie.
-        || *name == SET_COOKIE
-        // "The no-cache […] and private […] cache directives can have arguments that prevent storage of header fields
-        // by all caches and shared caches, respectively."
-        || (directives.qualified && CacheControl::names_field(headers, name))
+    let hop_by_hop = HopByHop::of(headers);
+    // "The no-cache […] and private […] cache directives can have arguments that prevent storage of header fields by all
+    // caches and shared caches, respectively."
+    let withheld = directives.qualified.then(|| Named::among(headers, CacheControl::listed_fields(headers)));
+    let is_excluded = |name: &HeaderName| {
+        hop_by_hop.contains(name)
+            // A cookie was set for the client that got it. The others share the response, not the cookie.
+            || *name == SET_COOKIE
+            || withheld.as_ref().is_some_and(|withheld| withheld.contains(name))
+    };
+    fields::retain(headers.clone(), |name| !is_excluded(name))
 }
 
 /// Makes sure that a stored response says when it was made.

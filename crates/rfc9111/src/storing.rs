@@ -3,9 +3,7 @@
 //! What of it is stored is `stored`'s (§3.1). Stored are responses to GET, and to POST where they stand for what GET would
 //! get (RFC 9110 §9.3.3); of those with 206 (§3.3, §3.4) only the ones whose missing parts can be asked for.
 
-use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING,
-};
+use http::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 
 use crate::because::Because;
@@ -19,6 +17,7 @@ use crate::request::{Presented, Situation};
 use crate::rules::{Keep, judged};
 use crate::stored::StoredResponse;
 use crate::targeted::governing;
+use crate::unkeyed::{has_content, is_about_request, overriding};
 
 /// Whether a response may be stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +99,9 @@ pub(crate) fn request_forbids(presented: &Presented<'_>) -> Option<Because> {
     if *presented.method == Method::GET && has_content(presented.headers) {
         return Some(Because::RequestContent);
     }
+    if let Some(name) = overriding(presented.headers) {
+        return Some(Because::Overriding(name.clone()));
+    }
     // §5.2.1.5: "The no-store request directive indicates that a cache MUST NOT store any part of either this request
     // or any response to it."
     CacheControl::of(presented.headers).no_store.then_some(Because::RequestNoStore)
@@ -111,6 +113,7 @@ fn status_allows(status: StatusCode, directives: &CacheControl) -> Result<(), Be
     match status {
         _ if status.is_informational() => Err(Because::NotFinal(status)),
         StatusCode::NOT_MODIFIED => Err(Because::NotModified),
+        _ if is_about_request(status) => Err(Because::AboutRequest(status)),
         _ if directives.must_understand && !is_understood(status) => Err(Because::NotUnderstood(status)),
         _ => Ok(()),
     }
@@ -201,14 +204,6 @@ fn worth_storing(
     } else {
         Err(Because::NothingToReuse)
     }
-}
-
-/// Whether a request announces content. RFC 9110 §9.3.1: "content received in a GET request has no generally defined
-/// semantics", yet origins exist that answer by it.
-pub(crate) fn has_content(headers: &HeaderMap) -> bool {
-    let empty = |value: &[u8]| value.iter().all(|digit| *digit == b'0');
-    headers.contains_key(TRANSFER_ENCODING)
-        || fields::first(headers, &CONTENT_LENGTH).is_some_and(|v| !empty(v))
 }
 
 /// The final status codes of RFC 9110 §15 whose caching requirements are implemented here: all but 206 and 304.

@@ -1,0 +1,169 @@
+//! The host and port of a target or a Host field as they must be for everyone to read them alike (RFC 9110 §4.2, §7.2,
+//! RFC 3986 §3.2.2). Stricter than RFC 3986: a host is a name as the DNS has them, an IPv4 address, or an IPv6 address in
+//! brackets. What the grammar allows besides (percent-encoding, sub-delimiters, zones, future address kinds) is in nobody's
+//! use but that of who wants two recipients to see two hosts. Where it leads is judged when it is dialled.
+
+use std::net::Ipv6Addr;
+
+/// Octets in the longest name of the DNS, with its last dot.
+const LONGEST: usize = 254;
+
+/// Whether `authority` is a host, with or without a port from 1 to 65535.
+pub(super) fn is_valid(authority: &[u8]) -> bool {
+    let (host, rest) = match authority.strip_prefix(b"[") {
+        Some(bracketed) => {
+            let Some(end) = bracketed.iter().position(|byte| *byte == b']') else { return false };
+            let (address, rest) = bracketed.split_at(end);
+            if !is_ipv6(address) {
+                return false;
+            }
+            (address, rest.get(1..).unwrap_or_default())
+        }
+        None => {
+            let end = authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len());
+            let (name, rest) = authority.split_at(end);
+            if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte)) {
+                return false;
+            }
+            (name, rest)
+        }
+    };
+    !host.is_empty() && host.len() <= LONGEST && (rest.is_empty() || is_port(rest))
+}
+
+fn is_ipv6(address: &[u8]) -> bool {
+    std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
+}
+
+/// A colon and a port, or a colon alone: "an empty port" is the default one (RFC 3986 §6.2.3).
+fn is_port(rest: &[u8]) -> bool {
+    let Some(digits) = rest.strip_prefix(b":") else { return false };
+    if digits.is_empty() {
+        return true;
+    }
+    // No sign, which `parse` would take.
+    digits.iter().all(u8::is_ascii_digit)
+        && std::str::from_utf8(digits).is_ok_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(authority: &str, expected: bool) {
+        assert_eq!(is_valid(authority.as_bytes()), expected, "{authority}");
+    }
+
+    #[test]
+    fn names_and_addresses_with_and_without_a_port() {
+        for authority in [
+            "example.org",
+            "EXAMPLE.org.",
+            "a",
+            "_dmarc.a-b.org",
+            "xn--bcher-kva.example",
+            "127.0.0.1",
+            "2130706433",
+            "0x7f.1",
+            "[::1]",
+            "[2001:DB8::1]",
+            "[::ffff:127.0.0.1]",
+            "example.org:80",
+            "a:1",
+            "a:65535",
+            "a:080",
+            "a:",
+            "[::1]:443",
+            "[::1]:",
+        ] {
+            check(authority, true);
+        }
+    }
+
+    #[test]
+    fn what_recipients_may_read_differently_is_no_host() {
+        for authority in [
+            "",
+            ":",
+            ":80",
+            "a:0",
+            "a:65536",
+            "a:99999",
+            "a:+80",
+            "a:-1",
+            "a: 80",
+            "a:8x",
+            "a:80:80",
+            "a:80/",
+            "a b",
+            "a,b",
+            "a/b",
+            "a\\b",
+            "a?b",
+            "a#b",
+            "me@a",
+            "@a",
+            "a%00b",
+            "a%2eb",
+            "%31.0.0.1",
+            "a;b",
+            "a'b",
+            "a\"b",
+            "a(b)",
+            "a*",
+            "a+b",
+            "a=b",
+            "a&b",
+            "a$b",
+            "a!b",
+            "a~b",
+            "<a>",
+            "{a}",
+            "a|b",
+            "a^b",
+            "a`b",
+            "b\u{fc}cher.example",
+            "a\0b",
+            "a\tb",
+            "::1",
+            "[::1",
+            "::1]",
+            "[]",
+            "[a]",
+            "[127.0.0.1]",
+            "[::1]x",
+            "[::1]x:80",
+            "[::1]]",
+            "[[::1]]",
+            "[::1%25eth0]",
+            "[::1%eth0]",
+            "[v1.x]",
+            "[::1]:0",
+            "[::1]:65536",
+            "[::1]80",
+            " a",
+            "a ",
+        ] {
+            check(authority, false);
+        }
+        check(&"a".repeat(254), true);
+        check(&"a".repeat(255), false);
+    }
+
+    proptest! {
+        #[test]
+        fn a_valid_host_is_one_host_for_every_uri_parser(text in "[a-zA-Z0-9.:@%\\[\\]_-]{1,20}") {
+            if is_valid(text.as_bytes()) {
+                let uri: http::Uri = format!("http://{text}/").parse().expect("a URI");
+                let host = uri.host().expect("a host");
+                let port = uri.port_u16().map_or(String::new(), |port| port.to_string());
+                let rest = text.strip_prefix(host).expect("the host comes first");
+                prop_assert_eq!(rest.trim_start_matches(':').trim_start_matches('0'), port);
+                prop_assert!(!text.contains(['@', '%']));
+            }
+        }
+    }
+}
