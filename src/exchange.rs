@@ -75,6 +75,8 @@ pub(crate) enum CacheStatus {
     Forwarded(Forwarded),
     /// A tunnel: the cache never sees inside.
     Tunnel,
+    /// A tunnel that was looked into: what came out of it are exchanges of their own.
+    Intercepted,
 }
 
 /// How a request that went to the origin fared, RFC 9211 §2.2 to §2.8.
@@ -113,7 +115,7 @@ impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let forwarded = match self {
             Self::Hit => return f.write_str("bentpipe; hit"),
-            Self::Unasked | Self::Tunnel => return f.write_str("bentpipe; fwd=bypass"),
+            Self::Unasked | Self::Tunnel | Self::Intercepted => return f.write_str("bentpipe; fwd=bypass"),
             Self::Forwarded(forwarded) => forwarded,
         };
         write!(f, "bentpipe; fwd={}", forwarded.reason)?;

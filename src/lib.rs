@@ -15,10 +15,6 @@
 mod admin;
 mod admit;
 mod body;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the interception that asks for certificates comes in a step of its own")
-)]
 mod ca;
 pub mod cli;
 pub mod clock;
@@ -26,17 +22,15 @@ pub mod config;
 mod drain;
 mod exchange;
 mod handle;
+mod intercept;
 mod listen;
 mod observe;
 mod probe;
 mod respond;
+mod secure;
 mod selftest;
 pub mod serve;
 mod simulate;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the line that leads requests to it comes in a step of its own")
-)]
 mod site;
 mod standing;
 mod timer;

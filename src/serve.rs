@@ -12,19 +12,24 @@ use bentpipe_store::{Limits, Store};
 use linkio::{LinkModel, LinkSpec, SharedLink};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use crate::admin::{self, Admin, Uplink};
 use crate::admit::Admission;
 use crate::ca;
+use crate::ca::leaf::Leaves;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::exchange::Reader;
 use crate::handle::{Handler, Refreshing};
+use crate::intercept::Interception;
 use crate::listen;
 use crate::listen::connection::Server;
 use crate::observe::log::{AccessLog, Reopen};
 use crate::observe::tally::Tally;
+use crate::secure::{self, Shown};
+use crate::site::Site;
 use crate::standing::Standings;
 use crate::upstream::Upstream;
 use crate::upstream::buffer;
@@ -37,6 +42,7 @@ use crate::upstream::tls::Tls;
 /// A running proxy.
 pub struct Proxy {
     addresses: Vec<SocketAddr>,
+    secure_addresses: Vec<SocketAddr>,
     admin: Arc<Admin>,
     store: Store,
     drain: Drain,
@@ -54,9 +60,14 @@ impl Proxy {
     /// named with its option.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
         // Before anything is opened: without it there is nothing to answer the listed hosts with.
-        let _authority = ca::open(&config)?;
-        let listeners = bind(&config.listen, &config.link.spec)?;
+        let authority = ca::open(&config)?;
+        let leaves = authority.clone().map(|authority| Leaves::new(authority, clock.clone())).transpose()?;
+        let leaves = leaves.map(Arc::new);
+        let listeners = bind("listen", &config.listen, &config.link.spec)?;
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        let secure_listeners = bind_secure(&config, leaves.as_ref())?;
+        let secure = secure_listeners.iter().map(|(listener, _)| listener.local_addr());
+        let secure_addresses = secure.collect::<Result<Vec<_>, _>>()?;
         let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
         let (folder, min_free) = (config.cache.dir.clone(), config.cache.min_free.map(|bytes| bytes.0));
         let open = move || open_store(&folder, limits).inspect(|store| store.keep_free(min_free));
@@ -71,7 +82,8 @@ impl Proxy {
         link.set_classes(config.link.classes);
         let drain = Drain::new();
 
-        let rules = Rules::new(config.destinations.clone(), addresses.clone());
+        let own = addresses.iter().chain(&secure_addresses).copied().collect();
+        let rules = Rules::new(config.destinations.clone(), own);
         let pseudonym = pseudonym(&clock);
         let names = Names::new(&config.dns);
         let ways = Ways {
@@ -84,6 +96,10 @@ impl Proxy {
         };
         let connector = Arc::new(Connector::new(link.clone(), ways));
         let tls = Tls::new(config.tls.roots.clone(), clock.clone()).await?;
+        let interception = leaves.filter(|_| !config.intercept.hosts.is_empty());
+        let interception = interception
+            .map(|leaves| Interception::new(config.intercept.clone(), leaves, clock.clone()).map(Arc::new))
+            .transpose()?;
         let standings = Standings::new(&config.link);
         let (keep_alive, idle) = (config.timeouts.keep_alive, config.timeouts.idle);
         let admission = Admission::new(&config, pseudonym);
@@ -100,16 +116,29 @@ impl Proxy {
             tunnel_idle: config.timeouts.tunnel_idle,
             drain: drain.clone(),
             refreshing: Refreshing::default(),
+            interception: interception.clone(),
+            site: Site::new(&config, authority),
         });
-        let uplink = Uplink { link, standings, gauge: connector.gauge().clone(), names, tally };
+        let gauge = connector.gauge().clone();
+        let uplink = Uplink { link, standings, gauge, names, interception, tally };
         let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));
         let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;
         let server = Arc::new(Server::new(handler, drain.clone(), &config));
         let limit = Arc::new(Semaphore::new(config.limits.connections));
-        for listener in listeners {
-            tokio::spawn(listen::accept(listener, server.clone(), limit.clone()));
+        let plain = listeners.into_iter().map(|listener| (listener, None));
+        for (listener, acceptor) in plain.chain(secure_listeners) {
+            tokio::spawn(listen::accept(listener, acceptor, server.clone(), limit.clone()));
         }
-        Ok(Self { addresses, admin, store, drain, reopen, patience: config.timeouts.drain, socket })
+        Ok(Self {
+            addresses,
+            secure_addresses,
+            admin,
+            store,
+            drain,
+            reopen,
+            patience: config.timeouts.drain,
+            socket,
+        })
     }
 
     /// The first address clients connect to; with port 0 configured, the port the system chose.
@@ -117,9 +146,14 @@ impl Proxy {
         self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 
+    /// The first address clients connect to that speak TLS to the proxy itself, if there is one.
+    pub fn local_https_address(&self) -> Option<SocketAddr> {
+        self.secure_addresses.first().copied()
+    }
+
     /// One screen: what this proxy does and how to use it.
     pub(crate) fn welcome(&self) -> String {
-        self.admin.welcome(&self.addresses, self.socket.as_ref())
+        self.admin.welcome(&self.addresses, &self.secure_addresses, self.socket.as_ref())
     }
 
     /// Changes the link at once; what is queued stays queued, and nothing is lost.
@@ -172,11 +206,34 @@ fn takes_no_writes(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ReadOnlyFilesystem || error.raw_os_error() == Some(EIO)
 }
 
-fn bind(addresses: &[SocketAddr], link: &LinkSpec) -> anyhow::Result<Vec<TcpListener>> {
+fn bind(option: &str, addresses: &[SocketAddr], link: &LinkSpec) -> anyhow::Result<Vec<TcpListener>> {
     let each = |address: &SocketAddr| {
-        listener(*address, link).with_context(|| format!("listen = {address}: cannot be listened on"))
+        listener(*address, link).with_context(|| format!("{option} = {address}: cannot be listened on"))
     };
     addresses.iter().map(each).collect()
+}
+
+/// The listeners for clients that speak TLS to the proxy itself, each with what they see.
+fn bind_secure(
+    config: &Config,
+    leaves: Option<&Arc<Leaves>>,
+) -> anyhow::Result<Vec<(TcpListener, Option<TlsAcceptor>)>> {
+    let listeners = bind("https_listen", &config.https_listen, &config.link.spec)?;
+    let each = |listener: TcpListener| {
+        let shown = match (&config.tls.certificate, &config.tls.key, leaves) {
+            (Some(certificate), Some(key), _) => Shown::given(certificate, key)?,
+            (None, None, Some(leaves)) => {
+                Shown::Own { leaves: leaves.clone(), address: listener.local_addr()?.ip().to_string() }
+            }
+            (None, None, None) => anyhow::bail!(
+                "https_listen wants a certificate: tls.certificate and tls.key, or an authority of its own, which \
+                 `bentpipe ca init` makes"
+            ),
+            _ => anyhow::bail!("tls.certificate and tls.key go together"),
+        };
+        Ok((listener, Some(TlsAcceptor::from(secure::config(Arc::new(shown))?))))
+    };
+    listeners.into_iter().map(each).collect()
 }
 
 fn listener(address: SocketAddr, link: &LinkSpec) -> io::Result<TcpListener> {

@@ -22,6 +22,8 @@ pub(crate) fn answer(admin: &Admin, method: &Method, path: &str, content: &[u8])
         ("GET", "/v1/link") => link(admin),
         ("PUT", "/v1/link") => with(content, |given| set_link(admin, &given)),
         ("GET", "/v1/dns") => dns(admin),
+        ("GET", "/v1/ca") => authority(admin),
+        ("POST", "/v1/ca/forget") => forget(admin),
         ("GET", "/v1/cache") => (StatusCode::OK, cache(admin)),
         ("GET", "/v1/cache/survey") => (StatusCode::OK, admin.survey()),
         ("GET", "/v1/cache/responses") => (StatusCode::OK, json!({ "responses": admin.list() })),
@@ -75,6 +77,29 @@ fn dns(admin: &Admin) -> Reply {
         Some(uplink) => (StatusCode::OK, json!(uplink.names.counted())),
         None => failed(StatusCode::CONFLICT, "no proxy is running, so no name is looked up"),
     }
+}
+
+/// What came of the tunnels that were to be looked into.
+fn authority(admin: &Admin) -> Reply {
+    let Some(uplink) = admin.uplink() else {
+        return failed(StatusCode::CONFLICT, "no proxy is running, so no tunnel is looked into");
+    };
+    let Some(interception) = &uplink.interception else {
+        return (StatusCode::OK, json!({ "leaves": 0, "spliced": [] }));
+    };
+    let spliced = interception.refused().into_iter().map(|refused| {
+        let since = rfc9111::format_date(refused.since);
+        let since = since.to_str().unwrap_or_default();
+        json!({ "client": refused.client, "host": refused.host, "since": since, "reason": refused.because.text() })
+    });
+    (StatusCode::OK, json!({ "leaves": interception.leaves(), "spliced": spliced.collect::<Vec<_>>() }))
+}
+
+/// Lets every client be tried again.
+fn forget(admin: &Admin) -> Reply {
+    let interception = admin.uplink().and_then(|uplink| uplink.interception.as_ref());
+    let forgotten = interception.map_or(0, |interception| interception.forget_refused());
+    (StatusCode::OK, json!({ "forgotten": forgotten }))
 }
 
 /// The link as JSON. Bytes are payload.

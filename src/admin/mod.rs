@@ -20,6 +20,7 @@ use rfc9111::{Policy, Rules, Situation};
 
 use crate::clock::Clock;
 use crate::config::{Config, LinkTrace, trace};
+use crate::intercept::Interception;
 use crate::observe::tally::{Tallied, Tally};
 use crate::standing::Standings;
 use crate::upstream::destination;
@@ -52,6 +53,7 @@ pub(crate) struct Uplink {
     pub(crate) standings: Arc<Standings>,
     pub(crate) gauge: Gauge,
     pub(crate) names: Names,
+    pub(crate) interception: Option<Arc<Interception>>,
     pub(crate) tally: Tally,
 }
 
@@ -169,11 +171,22 @@ impl Admin {
     }
 
     /// One screen: what this proxy does and how to use it.
-    pub(crate) fn welcome(&self, addresses: &[SocketAddr], socket: Option<&socket::Socket>) -> String {
+    pub(crate) fn welcome(
+        &self,
+        addresses: &[SocketAddr],
+        secure: &[SocketAddr],
+        socket: Option<&socket::Socket>,
+    ) -> String {
         let stats = self.stats();
         let link =
             self.uplink.as_ref().map_or_else(String::new, |uplink| uplink.link.model().spec.to_string());
-        let listening = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list = |addresses: &[SocketAddr]| {
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let mut listening = list(addresses);
+        if !secure.is_empty() {
+            listening += &format!("\n  with TLS       {}", list(secure));
+        }
         let reachable = addresses.first().map_or_else(String::new, |address| {
             if address.ip().is_unspecified() {
                 format!("THIS-MACHINE:{}", address.port())

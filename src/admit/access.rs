@@ -1,7 +1,7 @@
 //! Who may ask for what, and when: the rules of `admission.deny` and `admission.allow`, and what holds where no rule
 //! speaks. Pure: the time is handed in. Which addresses may be dialled is judged where they are dialled.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use http::Method;
@@ -24,8 +24,15 @@ pub(crate) struct Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) address: IpAddr,
-    /// Whether the address it has reached is one that only this machine reaches.
-    pub(crate) by_loopback: bool,
+    /// The address at which it has reached us.
+    pub(crate) local: SocketAddr,
+}
+
+impl Caller {
+    /// Whether it has reached us by an address that only this machine reaches.
+    fn by_loopback(&self) -> bool {
+        self.local.ip().to_canonical().is_loopback()
+    }
 }
 
 /// What is asked for, and by whom.
@@ -86,7 +93,7 @@ impl Access {
         match self.others {
             Others::Any => true,
             Others::Nobody => false,
-            Others::Auto if from.by_loopback => true,
+            Others::Auto if from.by_loopback() => true,
             Others::Auto | Others::Private => neighbourhood::is_private(from.address),
         }
     }
@@ -171,7 +178,8 @@ mod tests {
     #[track_caller]
     fn check(flags: &[&str], request: &str, expected: &str) {
         let words: Vec<_> = request.split(' ').collect();
-        let from = Caller { address: words[0].parse().expect("an address"), by_loopback: false };
+        let from =
+            Caller { address: words[0].parse().expect("an address"), local: ([192, 0, 2, 1], 3128).into() };
         let (method, port) = (words[1].parse().expect("a method"), words[3].parse().expect("a port"));
         let now = UNIX_EPOCH + THURSDAY;
         let user = words.get(4).copied();
@@ -199,7 +207,8 @@ mod tests {
             "127.0.0.1 GET example.org 80",
             "admission.default is nobody",
         );
-        let by_loopback = Caller { address: IpAddr::from([203, 0, 113, 7]), by_loopback: true };
+        let by_loopback =
+            Caller { address: IpAddr::from([203, 0, 113, 7]), local: ([127, 0, 0, 1], 3128).into() };
         assert!(access(&[]).check_connection(by_loopback).is_ok());
         assert!(access(&["--set", "admission.default=private"]).check_connection(by_loopback).is_err());
     }
@@ -248,7 +257,8 @@ mod tests {
 
     #[track_caller]
     fn check_connection(flags: &[&str], address: &str, expected: &str) {
-        let from = Caller { address: address.parse().expect("an address"), by_loopback: false };
+        let from =
+            Caller { address: address.parse().expect("an address"), local: ([192, 0, 2, 1], 3128).into() };
         check_said(&access(flags).check_connection(from), expected, address);
     }
 

@@ -1,8 +1,10 @@
 //! Who asks: the client of one connection, and what that connection knows of its requests. Which account it has is
 //! found by `accounts`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use http::uri::Authority;
 
 use super::access::Caller;
 use crate::respond::interim::Interim;
@@ -11,8 +13,8 @@ use crate::respond::interim::Interim;
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) address: IpAddr,
-    /// Whether the address it has reached is one that only this machine reaches.
-    pub(crate) by_loopback: bool,
+    /// The address at which it has reached us.
+    pub(crate) local: SocketAddr,
     /// Who it is, where that is settled for all of its requests: inside of a tunnel that was opened with credentials,
     /// the requests carry none, since "the Proxy-Authorization header field applies only to the next inbound proxy that
     /// demanded authentication" (RFC 9110 §11.7.2).
@@ -21,6 +23,17 @@ pub(crate) struct Client {
     pub(crate) in_asterisk_form: bool,
     /// How interim responses to the request reach it.
     pub(crate) interim: Interim,
+    /// The tunnel the request came out of, if it was looked into.
+    pub(crate) inside: Option<Arc<Inside>>,
+}
+
+/// A tunnel that is looked into: what its requests do not say themselves.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    /// Where the client thinks it is.
+    pub(crate) authority: Authority,
+    /// Who it was found to be when it asked for the tunnel.
+    pub(crate) identity: Option<Identity>,
 }
 
 /// Who a client was found to be.
@@ -33,6 +46,6 @@ pub(crate) struct Identity {
 impl Client {
     /// Where it comes from.
     pub(crate) fn caller(&self) -> Caller {
-        Caller { address: self.address, by_loopback: self.by_loopback }
+        Caller { address: self.address, local: self.local }
     }
 }

@@ -17,7 +17,7 @@ mod users_file;
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONNECTION, HOST, TE, UPGRADE};
+use http::header::{CONNECTION, COOKIE, HOST, TE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -131,7 +131,10 @@ impl Admission {
         self.identify(request.headers(), &mut client, exchange).await?;
         target::check_fields(request.version(), request.headers())?;
         target::check_content(request.method(), request.headers())?;
-        let target = target::of(request.method(), request.uri())?;
+        let target = match &client.inside {
+            Some(inside) => target::inside(&request, &inside.authority)?,
+            None => target::of(request.method(), request.uri())?,
+        };
         self.check_access(request.method(), &target, &client, now)?;
         let looped = rfc9111::via_names(request.headers(), &self.pseudonym);
         if looped {
@@ -141,6 +144,9 @@ impl Admission {
         let hands_over = request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE);
         let on_upgrade = hands_over.then(|| hyper::upgrade::on(&mut request));
         let (mut parts, incoming) = request.into_parts();
+        if parts.version == Version::HTTP_2 {
+            join_cookies(&mut parts.headers);
+        }
         let progress = parts.extensions.remove::<Progress>();
         if http_body::Body::size_hint(&incoming).lower() > self.request_body {
             return Err(Refusal::ContentTooLarge);
@@ -339,6 +345,19 @@ static OF_THE_CLIENT: [HeaderName; 10] = [
     http::header::RANGE,
     UPGRADE,
 ];
+
+/// "If there are multiple Cookie header fields after decompression, these MUST be concatenated into a single octet string
+/// using the two-octet delimiter of 0x3b, 0x20 (the ASCII string '; ') before being passed into a non-HTTP/2 context"
+/// (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(mut joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        joined.set_sensitive(true);
+        headers.insert(COOKIE, joined);
+    }
+}
 
 fn lists(value: &HeaderValue, token: &str) -> bool {
     value.to_str().is_ok_and(|list| list.split(',').any(|member| member.trim().eq_ignore_ascii_case(token)))

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
-use http::uri::Scheme;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use super::{MAX_FORWARDS, host};
@@ -30,6 +30,49 @@ pub(super) fn of(method: &Method, uri: &Uri) -> Result<Uri, Refusal> {
         return Err(Refusal::NotImplemented("This proxy forwards http and https; no other scheme."));
     }
     Ok(uri.clone())
+}
+
+/// Makes the target of a request out of a tunnel to `authority` an absolute one: there requests are in origin-form
+/// (RFC 9112 §3.2.1), and those of HTTP/2 name an authority of their own. What is in another form is left as it is.
+/// Returns whether it is for the server as a whole.
+pub(crate) fn complete(target: &mut Uri, authority: &Authority) -> bool {
+    if target.authority().is_some() {
+        return false;
+    }
+    let is_for_the_server = target.path() == "*";
+    let path = target.path_and_query().filter(|_| !is_for_the_server).cloned();
+    let absolute = Uri::builder().scheme(Scheme::HTTPS).authority(authority.clone());
+    let absolute = absolute.path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    if let Ok(absolute) = absolute.build() {
+        *target = absolute;
+    }
+    is_for_the_server
+}
+
+/// Reads the target of a request out of a tunnel to `authority`: it may only be there. "The 421 (Misdirected Request)
+/// status code indicates that the request was directed at a server that is unable or unwilling to produce an
+/// authoritative response for the target URI" (RFC 9110 §15.5.20).
+pub(super) fn inside<B>(request: &Request<B>, authority: &Authority) -> Result<Uri, Refusal> {
+    let uri = request.uri();
+    if request.method() == Method::CONNECT {
+        return Err(Refusal::BadRequest("A tunnel inside of a tunnel is not opened."));
+    }
+    let (Some(named), Some(path)) = (uri.authority(), uri.path_and_query()) else {
+        return Err(Refusal::BadRequest("The target names no host."));
+    };
+    check_authority(named.as_str(), uri.host())?;
+    let is_here = |other: &Authority| {
+        let port = |authority: &Authority| authority.port_u16().unwrap_or(443);
+        other.host().eq_ignore_ascii_case(authority.host()) && port(other) == port(authority)
+    };
+    let host = request.headers().get(HOST).map(|host| Authority::try_from(host.as_bytes()));
+    let host_is_here = host.is_none_or(|host| host.is_ok_and(|host| is_here(&host)));
+    if uri.scheme() != Some(&Scheme::HTTPS) || !is_here(named) || !host_is_here {
+        return Err(Refusal::Misdirected { host: authority.host().to_owned() });
+    }
+    let target = Uri::builder().scheme(Scheme::HTTPS).authority(authority.clone());
+    let target = target.path_and_query(path.clone()).build();
+    target.map_err(|_| Refusal::BadRequest("The target is malformed."))
 }
 
 /// "CONNECT uses a special form of request target, unique to this method, consisting of only the host and port number

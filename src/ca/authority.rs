@@ -97,11 +97,13 @@ impl Authority {
     }
 
     /// The certificate that devices trust.
+    #[cfg(test)]
     pub(crate) fn certificate(&self) -> &RootCertificate {
         &self.certificate
     }
 
     /// The certificate that is to follow, which devices should trust already.
+    #[cfg(test)]
     pub(crate) fn next(&self) -> Option<&RootCertificate> {
         self.next.as_ref()
     }

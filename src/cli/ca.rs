@@ -53,6 +53,8 @@ pub(crate) enum CaCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Open the connections of clients again that would not have it, as after it was installed on them
+    Retry,
     /// Replace it
     Rotate(Rotate),
     /// Print its certificate, for other devices
@@ -116,6 +118,7 @@ pub(crate) fn run(command: CaCommand, loaded: &Loaded) -> anyhow::Result<()> {
         CaCommand::Install(command) => return trust::install(&folder, command),
         CaCommand::Uninstall(command) => return trust::uninstall(&folder, &command),
         CaCommand::Status { json } => status::status(&folder, loaded, now, json)?,
+        CaCommand::Retry => status::retry(loaded)?,
         CaCommand::Rotate(command) => rotate(&folder, &command, config, now)?,
         CaCommand::Export(command) => return export(&folder, &command),
     };

@@ -102,14 +102,14 @@ pub(super) fn print_burst(burst: &Option<NonZeroU32>) -> String {
     burst.map_or_else(|| "auto".to_owned(), |burst| burst.to_string())
 }
 
-pub(super) fn parse_users_file(text: &str) -> Result<Option<PathBuf>, String> {
+pub(super) fn parse_file(text: &str) -> Result<Option<PathBuf>, String> {
     match text {
         "off" => Ok(None),
         _ => parse_path(text).map(Some).map_err(|_| "expected a file, or off".to_owned()),
     }
 }
 
-pub(super) fn print_users_file(path: &Option<PathBuf>) -> String {
+pub(super) fn print_file(path: &Option<PathBuf>) -> String {
     path.as_deref().map_or_else(|| "off".to_owned(), print_path)
 }
 
@@ -157,8 +157,8 @@ mod tests {
         check(parse_burst, print_burst, "off", "expected a number from 1, or auto");
         check(parse_query_log, print_query_log, "hash", "hash");
         check(parse_query_log, print_query_log, "off", "expected keep, hash or drop");
-        check(parse_users_file, print_users_file, "off", "off");
-        check(parse_users_file, print_users_file, "/etc/users", "/etc/users");
+        check(parse_file, print_file, "off", "off");
+        check(parse_file, print_file, "/etc/users", "/etc/users");
         check(parse_share, print_share, "auto", "auto");
         check(parse_share, print_share, "9", "9");
         check(parse_share, print_share, "0", "expected a number from 1 to 1000000, or auto");

@@ -63,6 +63,8 @@ pub use trace::{LinkTrace, TraceFile};
 pub struct Config {
     /// Addresses clients connect to; never empty. Port 0 asks the system for a free port.
     pub listen: Vec<SocketAddr>,
+    /// Addresses clients connect to with TLS; often none.
+    pub https_listen: Vec<SocketAddr>,
     /// Where stored responses live and how much room they have.
     pub cache: CacheConfig,
     /// The link every byte to and from an origin crosses.
@@ -169,6 +171,10 @@ pub struct Destinations {
 pub struct TlsConfig {
     /// Files of certificates (PEM) that origins' certificates may descend from, beside those this machine trusts.
     pub roots: Vec<PathBuf>,
+    /// The certificate chain shown at `https_listen` (PEM), and its key; one made by the local authority without.
+    pub certificate: Option<PathBuf>,
+    /// The key of `certificate` (PEM).
+    pub key: Option<PathBuf>,
 }
 
 /// What is written about exchanges and about bentpipe itself.
@@ -295,6 +301,7 @@ impl Config {
     fn unsettled() -> Config {
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 3128))],
+            https_listen: Vec::new(),
             cache: CacheConfig {
                 dir: PathBuf::from(folders::AUTO),
                 size: ByteCount(10_000_000_000),
@@ -360,7 +367,7 @@ impl Config {
         self.timeouts.client = self.timeouts.client.min(self.timeouts.idle);
         folders.settle_cache(&mut self.cache.dir);
         folders.settle_ca(&mut self.ca_dir);
-        for path in &mut self.tls.roots {
+        for path in self.tls.roots.iter_mut().chain(&mut self.tls.certificate).chain(&mut self.tls.key) {
             folders.expand_home(path);
         }
         if let AccessLog::File(path) = &mut self.log.access {

@@ -77,7 +77,7 @@ mod tests {
         check("cachesize", &["cache.size"]);
         check("max_object", &["cache.max_object"]);
         check("Listen", &["listen"]);
-        check("tls.certificate", &[]);
+        check("quic.datagrams", &[]);
         check("", &[]);
     }
 

@@ -88,6 +88,15 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..LIST
     },
     OptionRow {
+        key: "https_listen",
+        flag: Some("https-listen"),
+        value_name: "ADDRESS:PORT",
+        help: "Addresses on which clients are served that speak TLS to the proxy itself; a port alone is on 127.0.0.1.",
+        set: |config, given| put_all(&mut config.https_listen, given, value::parse_listen),
+        get: |config| each(&config.https_listen, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
         key: "parent",
         flag: Some("parent"),
         value_name: "URL",
@@ -323,6 +332,41 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..LIST
     },
     OptionRow {
+        key: "tls.certificate",
+        value_name: "FILE",
+        help: "The certificate chain (PEM) that clients of https_listen see; off has one made by the local authority.",
+        set: |config, given| put(&mut config.tls.certificate, given, admission::parse_file),
+        get: |config| vec![admission::print_file(&config.tls.certificate)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "tls.key",
+        value_name: "FILE",
+        help: "The key (PEM) of tls.certificate.",
+        set: |config, given| put(&mut config.tls.key, given, admission::parse_file),
+        get: |config| vec![admission::print_file(&config.tls.key)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "tls.intercept.hosts",
+        flag: Some("intercept"),
+        value_name: "HOSTS",
+        help: "Hosts whose HTTPS is opened here, so that it is cached like http: example.org, *.example.org (those below \
+               it) or all; devices must trust the certificate of `bentpipe ca init` (docs/https.md).",
+        set: |config, given| put_all(&mut config.intercept.hosts, given, intercept::parse),
+        get: |config| each(&config.intercept.hosts, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "tls.intercept.never",
+        flag: Some("intercept-never"),
+        value_name: "HOSTS",
+        help: "Hosts whose HTTPS is never opened, whatever tls.intercept.hosts says: bank.example, *.bank.example.",
+        set: |config, given| put_all(&mut config.intercept.never, given, intercept::parse),
+        get: |config| each(&config.intercept.never, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
         key: "log.access",
         flag: Some("access-log"),
         value_name: "FILE",
@@ -408,8 +452,8 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         value_name: "FILE",
         help: "Accounts by a file of htpasswd, NAME:HASH in each line, with hashes of bcrypt (htpasswd -B) or argon2; \
                read again when it changes; off is none.",
-        set: |config, given| put(&mut config.admission.users_file, given, admission::parse_users_file),
-        get: |config| vec![admission::print_users_file(&config.admission.users_file)],
+        set: |config, given| put(&mut config.admission.users_file, given, admission::parse_file),
+        get: |config| vec![admission::print_file(&config.admission.users_file)],
         ..VALUE
     },
     OptionRow {
@@ -601,25 +645,6 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         set: |config, given| put(&mut config.ca_dir, given, value::parse_path),
         get: |config| vec![value::print_path(&config.ca_dir)],
         ..VALUE
-    },
-    OptionRow {
-        key: "tls.intercept.hosts",
-        flag: Some("intercept"),
-        value_name: "HOSTS",
-        help: "Hosts whose HTTPS is opened here, so that it is cached like http: example.org, *.example.org (those below \
-               it) or all; devices must trust the certificate of `bentpipe ca init` (docs/https.md).",
-        set: |config, given| put_all(&mut config.intercept.hosts, given, intercept::parse),
-        get: |config| each(&config.intercept.hosts, ToString::to_string),
-        ..LIST
-    },
-    OptionRow {
-        key: "tls.intercept.never",
-        flag: Some("intercept-never"),
-        value_name: "HOSTS",
-        help: "Hosts whose HTTPS is never opened, whatever tls.intercept.hosts says: bank.example, *.bank.example.",
-        set: |config, given| put_all(&mut config.intercept.never, given, intercept::parse),
-        get: |config| each(&config.intercept.never, ToString::to_string),
-        ..LIST
     },
     OptionRow {
         key: "pac.direct",

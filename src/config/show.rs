@@ -395,7 +395,8 @@ mod tests {
             .prop_map(|(allow, connect_ports)| Destinations { allow, connect_ports });
         let control = prop_oneof![Just(Control::Auto), Just(Control::Off), path().prop_map(Control::Path)];
         let link = (link(), vec(rule(), 0..3), vec(client_weight(), 0..3));
-        let tls = vec(path(), 0..3).prop_map(|roots| TlsConfig { roots });
+        let tls = (vec(path(), 0..3), option::of(path()), option::of(path()))
+            .prop_map(|(roots, certificate, key)| TlsConfig { roots, certificate, key });
         let ways = (parents(), dns(), destinations, tls);
         (listen, cache(), link, ways, log(), admission(), limits(), timeouts(), control).prop_map(
             |(

@@ -18,7 +18,7 @@ use crate::admit::Admitted;
 use crate::body::{Body, Mended, OriginBody, RequestBody};
 use crate::exchange::{CacheStatus, Exchange, Forwarded};
 use crate::respond::{self, Refusal};
-use crate::upstream::connect::Origin;
+use crate::upstream::origin::Origin;
 use crate::upstream::outgoing;
 
 /// An origin's response, with the two times of RFC 9111 §4.2.3.

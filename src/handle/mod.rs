@@ -3,6 +3,7 @@
 
 mod complete;
 mod fetch;
+mod intercepted;
 mod join;
 mod keep;
 mod refresh;
@@ -11,11 +12,14 @@ mod reuse;
 mod tunnel;
 mod validate;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bentpipe_store::{Found, Store};
-use http::{Request, Response};
+use http::header::HOST;
+use http::uri::Scheme;
+use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use rfc9111::{Decision, Policy, Situation};
 
@@ -25,8 +29,11 @@ use crate::body::{self, Body, Sealed};
 use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::exchange::{CacheStatus, Exchange, Reader};
+use crate::intercept::Interception;
 use crate::respond::{self, Refusal};
+use crate::site::{self, Site};
 use crate::upstream::Upstream;
+pub(crate) use intercepted::Intercepted;
 pub(crate) use refresh::Refreshing;
 
 /// The response to send, or the refusal to send in its place.
@@ -48,6 +55,10 @@ pub(crate) struct Handler {
     pub(crate) tunnel_idle: Duration,
     pub(crate) drain: Drain,
     pub(crate) refreshing: Refreshing,
+    /// Which tunnels are looked into; none where nothing is intercepted.
+    pub(crate) interception: Option<Arc<Interception>>,
+    /// Our own pages.
+    pub(crate) site: Site,
 }
 
 impl Handler {
@@ -73,6 +84,9 @@ impl Handler {
         client: Client,
         exchange: &Exchange,
     ) -> Answer {
+        if let Some(page) = self.page(&request, &client) {
+            return Ok(page);
+        }
         let admitted = self.admission.admit(request, client, exchange, self.clock.now()).await?;
         if admitted.is_tunnel() {
             return self.tunnel(admitted, exchange).await;
@@ -93,6 +107,23 @@ impl Handler {
             }
             Decision::GatewayTimeout(_) => Err(Refusal::OnlyIfCached),
         }
+    }
+
+    /// Our own answer to a request that is for ourselves: by our name, by the address at which we were reached, or in the
+    /// form that a web server is asked in. Whoever may connect may have these pages: they are how a device is set up.
+    fn page(&self, request: &Request<Incoming>, client: &Client) -> Option<Response<Body>> {
+        let target = request.uri();
+        let is_ours = match target.host() {
+            None => true,
+            Some(host) => site::is_site(host) || is_address(target, client.local),
+        };
+        let may_be = *request.method() != Method::CONNECT && target.scheme() != Some(&Scheme::HTTPS);
+        if !is_ours || !may_be || client.inside.is_some() {
+            return None;
+        }
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let page = self.site.answer(request.method(), target.path(), host, client.local)?;
+        Some(respond::dated(page, self.clock.now()))
     }
 
     /// What is stored for the target. A request for another protocol is not answered by anything stored.
@@ -121,4 +152,11 @@ impl Handler {
         });
         respond::dated(refusal.into_response(), self.clock.now())
     }
+}
+
+/// Whether `target` names the address and the port `local`.
+fn is_address(target: &Uri, local: SocketAddr) -> bool {
+    let host = target.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let is_host = host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical() == local.ip().to_canonical());
+    is_host && target.port_u16().unwrap_or(80) == local.port()
 }

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
-use crate::upstream::connect::Origin;
+use crate::upstream::origin::Origin;
 use crate::upstream::{Upstream, outgoing};
 
 /// Between the first two attempts; each further one waits twice as long as the one before.

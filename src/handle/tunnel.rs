@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, UPGRADE, VIA};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use linkio::LinkedIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
+use super::intercepted::Intercepted;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
 use crate::body::{Body, OriginBody};
@@ -16,30 +18,48 @@ use crate::drain::Work;
 use crate::exchange::{CacheStatus, Exchange};
 use crate::respond::{self, Refusal};
 use crate::standing::Place;
-use crate::upstream::connect::Origin;
 use crate::upstream::crossing::Crossing;
 use crate::upstream::destination::Purpose;
+use crate::upstream::origin::Origin;
 use crate::upstream::tunnel;
 
 impl Handler {
-    /// Opens a tunnel to the target and answers 200 once it stands.
-    pub(super) async fn tunnel(&self, admitted: Admitted, exchange: &Exchange) -> Answer {
+    /// Opens a tunnel to the target and answers 200 once it stands; one that is to be looked into begins here, whether or
+    /// not its target can be reached.
+    pub(super) async fn tunnel(&self, mut admitted: Admitted, exchange: &Exchange) -> Answer {
         exchange.note(|details| details.cache = CacheStatus::Tunnel);
         let origin = Origin::of(&admitted.target);
         let origin = origin.ok_or(Refusal::BadRequest("CONNECT wants a host and a port."))?;
-        let on_upgrade =
-            admitted.on_upgrade.ok_or(Refusal::BadRequest("This connection cannot be handed over."))?;
+        let on_upgrade = admitted.on_upgrade.take();
+        let on_upgrade = on_upgrade.ok_or(Refusal::BadRequest("This connection cannot be handed over."))?;
+        let via = self.via(&admitted.headers, admitted.version);
+        if let Some(interception) = self.interception_of(&admitted, &origin) {
+            let tunnel = Intercepted::new(interception, admitted, origin, on_upgrade, via, exchange);
+            let mut response = Response::new(Body::Empty);
+            response.extensions_mut().insert(tunnel);
+            return Ok(response);
+        }
+        let (io, carrier) = self.way(&origin, &via, exchange).await?;
+        let ends = async { Ok((TokioIo::new(on_upgrade.await?), io)) };
+        tokio::spawn(async move { carrier.carry(ends).await });
+        Ok(Response::new(Body::Empty))
+    }
+
+    /// A connection to the far end of a tunnel, and what carries it.
+    pub(super) async fn way(
+        &self,
+        origin: &Origin,
+        via: &str,
+        exchange: &Exchange,
+    ) -> Result<(LinkedIo<TcpStream>, Carrier), Refusal> {
         let standings = self.upstream.standings();
         let standing = standings.of(exchange);
-        let via = self.via(&admitted.headers, admitted.version);
         let connector = self.upstream.connector();
-        let (io, peer) = connector.connect_for(&origin, Purpose::Tunnel, standing, &via).await?;
+        let (io, peer) = connector.connect_for(origin, Purpose::Tunnel, standing, via).await?;
         exchange.note(|details| details.peer = Some(peer));
         Place::take(standings, exchange, &io.meter());
         let crossing = Crossing::begin(io.meter(), exchange.clone());
-        let carrier = self.carrier(exchange, crossing);
-        tokio::spawn(async move { carrier.carry(on_upgrade, async { Ok(io) }).await });
-        Ok(Response::new(Body::Empty))
+        Ok((io, self.carrier(exchange, crossing)))
     }
 
     /// The Via of a request with `headers`, ourselves included, in one line.
@@ -66,7 +86,8 @@ impl Handler {
         let theirs = hyper::upgrade::on(&mut response);
         let ours = on_upgrade.clone();
         let carrier = self.carrier(exchange, crossing);
-        tokio::spawn(async move { carrier.carry(ours, async { Ok(TokioIo::new(theirs.await?)) }).await });
+        let ends = async { Ok((TokioIo::new(ours.await?), TokioIo::new(theirs.await?))) };
+        tokio::spawn(async move { carrier.carry(ends).await });
         let mut response = respond::received(response, self.clock.now(), self.admission.pseudonym());
         debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         response.headers_mut().remove(CONTENT_LENGTH);
@@ -93,7 +114,7 @@ fn offers(asked: &HeaderValue, switched: &HeaderMap) -> bool {
 }
 
 /// What a tunnel holds for as long as it stands.
-struct Carrier {
+pub(super) struct Carrier {
     exchange: Exchange,
     crossing: Crossing,
     idle: Duration,
@@ -101,12 +122,13 @@ struct Carrier {
 }
 
 impl Carrier {
-    async fn carry<O>(self, client: OnUpgrade, origin: impl Future<Output = hyper::Result<O>>)
+    /// Carries between the two `ends`, the client's and the origin's, once they are handed over.
+    pub(super) async fn carry<C, O>(self, ends: impl Future<Output = hyper::Result<(C, O)>>)
     where
+        C: AsyncRead + AsyncWrite + Unpin,
         O: AsyncRead + AsyncWrite + Unpin,
     {
         let Self { exchange, crossing, idle, work } = self;
-        let ends = async { Ok::<_, hyper::Error>((TokioIo::new(client.await?), origin.await?)) };
         match ends.await {
             Ok((client, origin)) => {
                 if let Err(error) = tunnel::relay(client, origin, &exchange, idle, work.leaving()).await {

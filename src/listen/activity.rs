@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::body::request::Progress;
 use crate::respond::interim::Interim;
@@ -15,6 +17,8 @@ use crate::respond::interim::Interim;
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     in_flight: AtomicUsize,
+    /// Exchanges so far.
+    begun: AtomicUsize,
     /// Whether what hyper writes belongs to an exchange: set when one begins, until all of it has been flushed.
     answering: AtomicBool,
     /// Whether the request just read was an OPTIONS for a target without a path.
@@ -38,6 +42,7 @@ impl Activity {
         *self.interim.lock().unwrap_or_else(PoisonError::into_inner) = interim;
         *self.upload.lock().unwrap_or_else(PoisonError::into_inner) = Some(upload);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.begun.fetch_add(1, Ordering::AcqRel);
         self.answering.store(true, Ordering::Release);
         InFlight(self.clone())
     }
@@ -62,6 +67,18 @@ impl Activity {
     pub(super) fn crossed(&self) -> u64 {
         let upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
         upload.as_ref().map_or(0, Progress::crossed)
+    }
+
+    /// Resolves once no exchange has been going on for `limit`, give or take an eighth of it.
+    pub(super) async fn quiet(&self, limit: Duration) {
+        let (mut since, mut begun) = (Instant::now(), self.begun.load(Ordering::Acquire));
+        while since.elapsed() < limit {
+            tokio::time::sleep(limit / 8).await;
+            let now = self.begun.load(Ordering::Acquire);
+            if self.is_busy() || now != begun {
+                (since, begun) = (Instant::now(), now);
+            }
+        }
     }
 
     /// Hands the connection over: no manners of HTTP apply to it any more.

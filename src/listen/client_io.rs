@@ -19,9 +19,11 @@ use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::between::Between;
+use crate::intercept::rewound::Rewound;
 use crate::respond::refusal;
 use crate::timer::Timer;
 
@@ -152,6 +154,19 @@ pub(crate) trait Breakable {
 impl Breakable for TcpStream {
     fn broken(&self) -> Option<io::Error> {
         self.take_error().ok().flatten()
+    }
+}
+
+impl<T: Breakable> Breakable for TlsStream<T> {
+    fn broken(&self) -> Option<io::Error> {
+        self.get_ref().0.broken()
+    }
+}
+
+impl<T> Breakable for Rewound<T> {
+    fn broken(&self) -> Option<io::Error> {
+        // It comes out of a tunnel, below which the socket's own wrapper looks after it.
+        None
     }
 }
 

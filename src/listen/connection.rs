@@ -1,29 +1,36 @@
-//! One client connection: hyper's server over the client's socket, each request handed to the line. It decides when
-//! the connection ends, not what is answered.
+//! One client connection: hyper's server over the client's socket or its TLS, each request handed to the line. It
+//! decides when the connection ends, not what is answered.
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONNECTION;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Timed};
-use super::client_io::ClientIo;
+use super::client_io::{Breakable, ClientIo};
 use crate::admit::access::Caller;
-use crate::admit::client::Client;
+use crate::admit::client::{Client, Inside};
 use crate::admit::occupancy::Seat;
+use crate::admit::target;
 use crate::body::Sealed;
 use crate::body::request::Progress;
 use crate::config::Config;
 use crate::drain::{Drain, Work};
-use crate::handle::Handler;
+use crate::handle::{Handler, Intercepted};
+use crate::intercept::Opened;
 use crate::respond::Refusal;
 use crate::respond::interim::Interim;
 
@@ -32,10 +39,22 @@ pub(crate) struct Server {
     handler: Arc<Handler>,
     /// Our name in Via.
     pseudonym: Arc<str>,
-    http: http1::Builder,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
     drain: Drain,
-    /// How long a client may take nothing of what is sent to it.
+    /// How long a client may take nothing of what is sent to it, and how long nothing may go on where many requests share
+    /// a connection.
     idle: Duration,
+    /// How long a client may take for a handshake.
+    handshake: Duration,
+}
+
+/// Whose connection it is.
+#[derive(Clone)]
+struct Peer {
+    from: Caller,
+    /// The tunnel it came out of.
+    inside: Option<Arc<Inside>>,
 }
 
 impl Server {
@@ -43,13 +62,29 @@ impl Server {
     pub(crate) fn new(handler: Arc<Handler>, drain: Drain, config: &Config) -> Self {
         // A head a little over the limit is still read, so that its refusal can say what the limit is.
         let head = usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX);
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
             .header_read_timeout(config.timeouts.request_head)
             .max_headers(config.limits.request_fields)
             .max_buf_size(head.saturating_mul(2).max(MIN_BUFFER));
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(head.saturating_mul(2)).unwrap_or(u32::MAX))
+            // Streams that a client resets before they were looked at (CVE-2023-44487), and its errors.
+            .max_pending_accept_reset_streams(Some(RESETS))
+            .max_local_error_reset_streams(Some(RESETS))
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(4 * WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            // A client that is gone without a word is found out.
+            .keep_alive_interval(config.timeouts.client)
+            .keep_alive_timeout(PONG);
         let pseudonym = handler.admission.pseudonym().into();
-        Self { handler, pseudonym, http, drain, idle: config.timeouts.client }
+        let (idle, handshake) = (config.timeouts.client, config.timeouts.request_head);
+        Self { handler, pseudonym, http1, http2, drain, idle, handshake }
     }
 
     /// Resolves when it is time to stop accepting.
@@ -71,11 +106,45 @@ impl Server {
     }
 
     /// Serves one connection to its end.
-    pub(crate) async fn serve(&self, stream: TcpStream, from: Caller, work: Work) {
+    pub(crate) async fn serve(self: &Arc<Self>, stream: TcpStream, from: Caller, work: Work) {
+        self.serve_http1(stream, Peer { from, inside: None }, work).await;
+    }
+
+    /// Serves one connection to its end that begins with a handshake of TLS.
+    pub(crate) async fn serve_tls(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        from: Caller,
+        acceptor: TlsAcceptor,
+        work: Work,
+    ) {
+        match timeout(self.handshake, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve_secured(stream, Peer { from, inside: None }, work).await,
+            Ok(Err(error)) => tracing::debug!(%error, client = %from.address, "a client's handshake failed"),
+            Err(_) => tracing::debug!(client = %from.address, "a client's handshake took too long"),
+        }
+    }
+
+    /// Serves what was agreed on in the handshake.
+    async fn serve_secured<T>(self: &Arc<Self>, stream: TlsStream<T>, peer: Peer, work: Work)
+    where
+        T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
+    {
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.serve_http2(stream, peer, work).await;
+        } else {
+            self.serve_http1(stream, peer, work).await;
+        }
+    }
+
+    async fn serve_http1<T>(self: &Arc<Self>, stream: T, peer: Peer, work: Work)
+    where
+        T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
+    {
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle));
-        let service = service_fn(|request| self.call(request, from, &activity));
-        let mut connection = std::pin::pin!(self.http.serve_connection(io, service).with_upgrades());
+        let service = service_fn(|request| self.call(request, &peer, &activity));
+        let mut connection = std::pin::pin!(self.http1.serve_connection(io, service).with_upgrades());
         let served = tokio::select! {
             served = connection.as_mut() => served,
             () = work.leaving() => {
@@ -84,27 +153,61 @@ impl Server {
             }
         };
         if let Err(error) = served {
-            tracing::debug!(%error, client = %from.address, "a client's connection ended");
+            tracing::debug!(%error, client = %peer.from.address, "a client's connection ended");
+        }
+    }
+
+    async fn serve_http2<T>(self: &Arc<Self>, stream: T, peer: Peer, work: Work)
+    where
+        T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
+    {
+        let activity = Arc::new(Activity::default());
+        let io = TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle));
+        let service = service_fn(|request| self.call(request, &peer, &activity));
+        let mut connection = std::pin::pin!(self.http2.serve_connection(io, service));
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = async { tokio::select! { () = work.leaving() => {}, () = activity.quiet(self.idle) => {} } } => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, client = %peer.from.address, "a client's connection ended");
         }
     }
 
     fn call(
-        &self,
+        self: &Arc<Self>,
         mut request: Request<Incoming>,
-        Caller { address, by_loopback }: Caller,
+        peer: &Peer,
         activity: &Arc<Activity>,
     ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
         // Begun before the first await, so that the socket knows of the request before it is polled again.
         let progress = Progress::of(&mut request);
+        let is_shared = request.version() == Version::HTTP_2;
         let interim = Interim::to(request.version(), &self.pseudonym);
         let in_flight = activity.begin(progress.clone(), interim.clone());
-        let in_asterisk_form = activity.take_bare_options() && is_for_the_origin(&request);
-        let client = Client { address, by_loopback, identity: None, in_asterisk_form, interim };
-        let handler = self.handler.clone();
+        let bare = activity.take_bare_options() && is_for_the_origin(&request);
+        let in_asterisk_form = match &peer.inside {
+            Some(inside) => target::complete(request.uri_mut(), &inside.authority),
+            None => bare,
+        };
+        let Caller { address, local } = peer.from;
+        let inside = peer.inside.clone();
+        let identity = inside.as_ref().and_then(|inside| inside.identity.clone());
+        let client = Client { address, local, identity, in_asterisk_form, interim, inside };
+        let server = self.clone();
         let activity = activity.clone();
         let is_connect = request.method() == Method::CONNECT;
         async move {
-            let mut response = handler.handle(request, client).await;
+            let mut response = server.handler.handle(request, client).await;
+            if let Some(tunnel) = response.extensions_mut().remove::<Intercepted>() {
+                tokio::spawn(server.clone().look_into(tunnel));
+            }
+            if is_shared {
+                return Ok(response.map(|body| Timed::new(body, in_flight)));
+            }
             // Before the socket is polled again, which will be with this response.
             activity.answered();
             let status = response.status();
@@ -117,6 +220,21 @@ impl Server {
             Ok(response.map(|body| Timed::new(body, in_flight)))
         }
     }
+
+    /// Serves what comes out of a tunnel to a host that is intercepted, or passes it on after all. Boxed, since what
+    /// serves it may meet a tunnel again.
+    fn look_into(self: Arc<Self>, tunnel: Intercepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            match tunnel.open().await {
+                Opened::Ours(stream) => {
+                    let peer = Peer { from: tunnel.client(), inside: Some(tunnel.begin()) };
+                    self.serve_secured(*stream, peer, self.work()).await;
+                }
+                Opened::Others(client) => self.handler.splice(tunnel, client).await,
+                Opened::Nobody => {}
+            }
+        })
+    }
 }
 
 /// Whether `request` can be the OPTIONS for an origin as a whole that the socket saw. What the socket sees are bytes,
@@ -127,3 +245,13 @@ fn is_for_the_origin(request: &Request<Incoming>) -> bool {
 
 /// The parser takes no smaller buffer.
 const MIN_BUFFER: usize = 16 * 1024;
+/// Requests of one connection at once. "It is recommended that this value be no smaller than 100" (RFC 9113 §6.5.2).
+const STREAMS: u32 = 128;
+/// Resets that may wait to be looked at before the connection is given up.
+const RESETS: usize = 20;
+/// Bytes that a client may send of one request's content ahead of the link; of all requests four times as many.
+const WINDOW: u32 = 64 * 1024;
+/// Bytes of one response that wait for the client.
+const SEND_BUFFER: usize = 256 * 1024;
+/// How long a client may take to say that it is still there.
+const PONG: Duration = Duration::from_secs(20);

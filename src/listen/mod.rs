@@ -14,13 +14,20 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use crate::admit::access::Caller;
 use connection::Server;
 
 /// Accepts connections for `server` until it is time to go, at most `limit` open at once: more wait in the system's
 /// queue, where they cost nothing. Whom nothing would be allowed, or who has too many, is told so and closed at once.
-pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, limit: Arc<Semaphore>) {
+/// With an `acceptor` they begin with a handshake of TLS.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    server: Arc<Server>,
+    limit: Arc<Semaphore>,
+) {
     let farewells = Arc::new(Semaphore::new(turned_away::AT_ONCE));
     loop {
         let next = async {
@@ -38,16 +45,21 @@ pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, limit: Ar
                 let from = from(&stream, peer);
                 let seat = match server.admit(from) {
                     Ok(seat) => seat,
+                    // One that expects a handshake would not understand it.
+                    Err(_) if acceptor.is_some() => continue,
                     Err(refusal) => {
                         turned_away::say(stream, refusal, &farewells);
                         continue;
                     }
                 };
                 // Taken here, so that nobody who was accepted is forgotten.
-                let work = server.work();
+                let (work, acceptor) = (server.work(), acceptor.clone());
                 tokio::spawn(async move {
                     prepare(&stream);
-                    server.serve(stream, from, work).await;
+                    match acceptor {
+                        Some(acceptor) => server.serve_tls(stream, from, acceptor, work).await,
+                        None => server.serve(stream, from, work).await,
+                    }
                     drop((permit, seat));
                 });
             }
@@ -56,10 +68,11 @@ pub(crate) async fn accept(listener: TcpListener, server: Arc<Server>, limit: Ar
     }
 }
 
-/// Where a client comes from, and whether it has reached us by an address that only this machine reaches.
+/// Where a client comes from, and where it has reached us.
 fn from(stream: &TcpStream, peer: SocketAddr) -> Caller {
-    let by_loopback = stream.local_addr().is_ok_and(|local| local.ip().to_canonical().is_loopback());
-    Caller { address: peer.ip().to_canonical(), by_loopback }
+    // One that the system does not tell is no address of this machine's own.
+    let local = stream.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+    Caller { address: peer.ip().to_canonical(), local }
 }
 
 fn prepare(stream: &TcpStream) {

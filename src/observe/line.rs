@@ -53,7 +53,7 @@ fn result(details: &Details, status: u16) -> &'static str {
         CacheStatus::Hit => "TCP_HIT",
         CacheStatus::Tunnel if details.error.is_none() => "TCP_TUNNEL",
         CacheStatus::Forwarded(forwarded) => forwarded_result(forwarded, details.error.is_some()),
-        CacheStatus::Unasked | CacheStatus::Tunnel => match status {
+        CacheStatus::Unasked | CacheStatus::Tunnel | CacheStatus::Intercepted => match status {
             403 | 407 | 429 => "TCP_DENIED",
             _ => "NONE",
         },

@@ -42,7 +42,7 @@ impl Tally {
         let (answers, bytes) = match cache {
             CacheStatus::Hit => (&self.0.hits, &self.0.hit_bytes),
             CacheStatus::Forwarded(_) => (&self.0.forwarded, &self.0.forwarded_bytes),
-            CacheStatus::Unasked | CacheStatus::Tunnel => return,
+            CacheStatus::Unasked | CacheStatus::Tunnel | CacheStatus::Intercepted => return,
         };
         answers.fetch_add(1, Ordering::Relaxed);
         bytes.fetch_add(sent, Ordering::Relaxed);

@@ -21,6 +21,10 @@ pub(crate) enum Refusal {
     BadRequest(&'static str),
     /// Addressed to bentpipe as if it were a web server.
     NotAnOrigin,
+    /// Came out of a tunnel to `host`, and is for somewhere else (RFC 9110 §15.5.20).
+    Misdirected {
+        host: String,
+    },
     /// The request has been here before (RFC 9110 §7.6.3).
     Loop,
     /// The destination is loopback, link-local, private or otherwise not for clients.
@@ -217,6 +221,11 @@ impl Refusal {
             Self::Options | Self::Trace(_) => Told { error: None, ..told(S::OK, "", "") },
             Self::BadRequest(reason) => told(S::BAD_REQUEST, "http_request_error", *reason),
             Self::NotAnOrigin => told(S::BAD_REQUEST, "http_request_error", NOT_AN_ORIGIN),
+            Self::Misdirected { host } => {
+                let text =
+                    format!("This connection was opened for {host}, and the request is for another server.");
+                told(S::MISDIRECTED_REQUEST, "http_request_error", text)
+            }
             Self::Loop => {
                 told(S::LOOP_DETECTED, "proxy_loop_detected", "This request has passed here before.")
             }

@@ -1,14 +1,11 @@
 //! A connection to an origin, directly or through a parent proxy: resolve the name, judge each address, dial, and wrap the
 //! socket in `LinkedIo`. This is the one place where the link is charged. It does not speak HTTP and keeps no connections.
 
-use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
-use http::uri::Scheme;
 use linkio::{Direction, LinkedIo, SharedLink, Standing};
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
@@ -20,79 +17,10 @@ use super::dial::{self, Failures};
 use super::gauge::Gauge;
 use super::host::Host;
 use super::names::{Addresses, Missing, Names, Toll};
+use super::origin::Origin;
 use super::parent::{self, Asked, Parents};
 use crate::config::{Parent, ParentScheme};
 use crate::respond::Refusal;
-
-/// Where an origin answers: scheme, host and port (RFC 9110 §4.3.1). The far end of a tunnel has no scheme. A parent proxy
-/// that is asked in place of origins is one, too.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Origin {
-    /// Whether it is spoken to over TLS: the `https` scheme.
-    secure: bool,
-    /// A registered name in lower case, or an address; IPv6 addresses without brackets.
-    host: Box<str>,
-    port: u16,
-    /// Whose connections are nobody else's: what clients name is judged, and what the operator names is not.
-    parent: Option<Arc<Parent>>,
-}
-
-impl Origin {
-    /// The origin of `target`, a URI or the authority of a CONNECT; the scheme's default port where it names none. None
-    /// if it has no host.
-    pub(crate) fn of(target: &Uri) -> Option<Self> {
-        let secure = target.scheme() == Some(&Scheme::HTTPS);
-        // "There is no default port" (RFC 9110 §9.3.6): a CONNECT without one does not come this far.
-        let default_port = if secure || target.scheme().is_none() { 443 } else { 80 };
-        let host = target.host()?;
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        if bare.is_empty() {
-            return None;
-        }
-        let port = target.port_u16().unwrap_or(default_port);
-        Some(Self { secure, host: bare.to_ascii_lowercase().into(), port, parent: None })
-    }
-
-    /// The parent proxy itself, for requests in absolute-form.
-    pub(super) fn of_parent(parent: &Parent) -> Self {
-        let parent = Arc::new(parent.clone());
-        Self { secure: false, host: parent.host.as_str().into(), port: parent.port, parent: Some(parent) }
-    }
-
-    /// Whether it is a parent proxy.
-    pub(super) fn is_parent(&self) -> bool {
-        self.parent.is_some()
-    }
-
-    /// Host and port as in a URI, without the port where it is `default_port`.
-    pub(super) fn without_default_port(&self, default_port: u16) -> String {
-        let mut text = self.to_string();
-        if self.port == default_port {
-            text.truncate(text.rfind(':').unwrap_or(text.len()));
-        }
-        text
-    }
-
-    /// Whether it is spoken to over TLS.
-    pub(crate) fn is_secure(&self) -> bool {
-        self.secure
-    }
-
-    /// Its name or address; IPv6 addresses without brackets.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
 
 /// Dials origins across the link.
 pub(crate) struct Connector {
@@ -133,6 +61,11 @@ impl Connector {
         Self { link, gauge, rules, names, linked_lookups, parents, failures, timeout, via }
     }
 
+    /// Whether CONNECT may reach `port`.
+    pub(crate) fn may_tunnel_to(&self, port: u16) -> bool {
+        self.rules.may_tunnel_to(port)
+    }
+
     /// The link that everything dialled here crosses.
     pub(crate) fn link(&self) -> &SharedLink {
         &self.link
@@ -159,7 +92,7 @@ impl Connector {
             // A parent that could read it would be the end of its safety: it goes through a tunnel.
             return Ok(None);
         }
-        let host = Host::read(&origin.host)?;
+        let host = Host::read(&origin.host())?;
         let parent = self.parents.of(&host).filter(|parent| parent.scheme == ParentScheme::Http);
         if parent.is_some() {
             self.judge_asked(&host, origin, Purpose::Request)?;
@@ -197,15 +130,15 @@ impl Connector {
         standing: Standing,
         via: &str,
     ) -> Result<Connected, Refusal> {
-        if let Some(parent) = &origin.parent {
+        if let Some(parent) = origin.parent() {
             return self.to_parent(parent, standing, async |_| Ok(())).await;
         }
-        let host = Host::read(&origin.host)?;
+        let host = Host::read(&origin.host())?;
         let Some(parent) = self.parents.of(&host) else {
             return self.directly(origin, &host, purpose, standing).await;
         };
         self.judge_asked(&host, origin, purpose)?;
-        let asked = Asked { host: &host, port: origin.port, via };
+        let asked = Asked { host: &host, port: origin.port(), via };
         let led = self.to_parent(parent, standing, async |io| parent::lead(io, parent, asked).await).await;
         match led {
             Err(Refusal::ParentUnreachable { why, .. }) if self.parents.falls_back() => {
@@ -223,7 +156,7 @@ impl Connector {
         purpose: Purpose,
         standing: Standing,
     ) -> Result<Connected, Refusal> {
-        let resolved = self.resolve(host, origin.port, standing).await?;
+        let resolved = self.resolve(host, origin.port(), standing).await?;
         // Each time, and each address: what a name leads to may be another thing at every lookup.
         let judged: Vec<_> =
             resolved.iter().map(|address| (*address, self.rules.check(*address, purpose))).collect();
@@ -271,13 +204,13 @@ impl Connector {
     /// Judges what a parent is to be asked for, as far as what it is called tells.
     fn judge_asked(&self, host: &Host, origin: &Origin, purpose: Purpose) -> Result<(), Refusal> {
         let verdict = match host {
-            Host::Address(address) => self.rules.check(SocketAddr::new(*address, origin.port), purpose),
+            Host::Address(address) => self.rules.check(SocketAddr::new(*address, origin.port()), purpose),
             Host::Name(name) => match self.names.special(name) {
                 Some(addresses) => {
-                    let check = |ip: &_| self.rules.check(SocketAddr::new(*ip, origin.port), purpose);
+                    let check = |ip: &_| self.rules.check(SocketAddr::new(*ip, origin.port()), purpose);
                     addresses.iter().try_for_each(check)
                 }
-                None => self.rules.check_port(origin.port, purpose),
+                None => self.rules.check_port(origin.port(), purpose),
             },
         };
         verdict.map_err(|why| refused(why, origin))
@@ -356,9 +289,9 @@ impl Connector {
 
 fn refused(forbidden: Forbidden, origin: &Origin) -> Refusal {
     match forbidden {
-        Forbidden::Address => Refusal::ForbiddenAddress { host: origin.host.to_string() },
+        Forbidden::Address => Refusal::ForbiddenAddress { host: origin.host().to_string() },
         Forbidden::OwnListener => Refusal::OwnListener,
-        Forbidden::Port => Refusal::ForbiddenPort { port: origin.port },
+        Forbidden::Port => Refusal::ForbiddenPort { port: origin.port() },
     }
 }
 
@@ -400,26 +333,10 @@ fn failed(error: &io::Error, origin: &Origin) -> Refusal {
 mod tests {
     use super::*;
 
-    fn check(target: &str, expected: &str) {
-        let uri: Uri = target.parse().expect("a URI");
-        assert_eq!(Origin::of(&uri).expect("an origin").to_string(), expected);
-    }
-
     #[test]
     fn a_lookup_is_two_queries_and_their_answers() {
         let found = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse().expect("an address"));
         assert_eq!(lookup_sizes("example.org", &[]), (80, 80));
         assert_eq!(lookup_sizes("example.org", &found), (80, 80 + 16 + 28));
-    }
-
-    #[test]
-    fn an_origin_is_scheme_host_and_port() {
-        let of = |target: &'static str| Origin::of(&Uri::from_static(target)).expect("an origin");
-        assert_ne!(of("http://a:443/"), of("https://a/"));
-        check("http://Example.ORG/x", "example.org:80");
-        check("http://example.org:8080", "example.org:8080");
-        check("http://[2001:DB8::1]:81/", "[2001:db8::1]:81");
-        check("https://example.org/", "example.org:443");
-        check("example.org:8443", "example.org:8443");
     }
 }

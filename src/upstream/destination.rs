@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::config::Destinations;
+use crate::config::{AllowedDestination, Destinations};
 
 /// What a connection is for: CONNECT reaches fewer ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,13 @@ impl Rules {
     pub(crate) fn is_own(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         let unspecified = self.own.iter().any(|own| own.ip().is_unspecified() && own.port() == peer.port());
         self.own.contains(&peer) || unspecified && local.ip() == peer.ip()
+    }
+
+    /// Whether CONNECT may reach `port` at all: at some address, that is.
+    pub(crate) fn may_tunnel_to(&self, port: u16) -> bool {
+        let named =
+            |allowed: &AllowedDestination| allowed.ports.as_ref().is_some_and(|ports| ports.contains(&port));
+        self.destinations.connect_ports.contains(&port) || self.destinations.allow.iter().any(named)
     }
 
     /// Judges a connection that stands: one whose two ends are on this machine and whose port is ours ends here,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connect::Origin;
+use super::origin::Origin;
 use crate::respond::Refusal;
 
 /// How long an origin counts as out of reach after it was found so.

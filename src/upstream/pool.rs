@@ -9,9 +9,10 @@ use linkio::Standing;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::connect::{Connector, Origin};
+use super::connect::Connector;
 use super::connection::{self, Connection, Dialled};
 use super::destination::Purpose;
+use super::origin::Origin;
 use super::shared::Shared;
 use super::slots::{MAX_IDLE, MAX_IDLE_TOTAL, Slots};
 use super::tls::{Offer, Tls, speaks_http2};

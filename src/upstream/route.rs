@@ -6,7 +6,7 @@ use http::header::{PROXY_AUTHORIZATION, UPGRADE};
 use http::{Request, Response, StatusCode, Uri};
 
 use super::Upstream;
-use super::connect::Origin;
+use super::origin::Origin;
 use super::parent::authorization;
 use crate::body::{OriginBody, RequestBody};
 use crate::exchange::Exchange;

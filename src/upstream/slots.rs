@@ -8,8 +8,8 @@ use linkio::Standing;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::connect::Origin;
 use super::connection::Connection;
+use super::origin::Origin;
 use super::shared::Shared;
 use crate::respond::Refusal;
 

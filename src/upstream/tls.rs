@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::certificate::{Verifier, fault};
-use super::connect::Origin;
+use super::origin::Origin;
 use super::roots::{self, RootsError};
 use crate::clock::Clock;
 use crate::respond::{Refusal, TlsFault};

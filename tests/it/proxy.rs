@@ -36,6 +36,11 @@ impl Running {
         self.proxy.local_address()
     }
 
+    /// Where it is reached over TLS.
+    pub(crate) fn https_address(&self) -> SocketAddr {
+        self.proxy.local_https_address().expect("an address")
+    }
+
     pub(crate) async fn connect(&self) -> Client {
         Client::connect(self.address()).await.expect("a connection to the proxy")
     }

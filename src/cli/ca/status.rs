@@ -16,6 +16,8 @@ use crate::config::Loaded;
 
 /// What the control socket is asked for: `{"leaves": n, "spliced": [{"client", "host", "since", "reason"}]}`.
 const ROUTE: &str = "/v1/ca";
+/// What lets every client be tried again.
+const FORGET: &str = "/v1/ca/forget";
 
 /// Fewer days than these are worth a word: devices are visited once in a long while.
 const SOON: u64 = 180;
@@ -71,6 +73,13 @@ pub(super) fn status(
     text.push('\n');
     text += &proxy_in_words(&proxy);
     Ok(text)
+}
+
+/// Has the running proxy open the connections of every client again; returns what to print.
+pub(super) fn retry(loaded: &Loaded) -> anyhow::Result<String> {
+    let reply = Operator::running(loaded)?.ask(&Method::POST, FORGET, None)?;
+    let forgotten = reply["forgotten"].as_u64().unwrap_or(0);
+    Ok(format!("{forgotten} pairs of client and host are opened again\n"))
 }
 
 fn left(certificate: &RootCertificate, now: SystemTime) -> String {

@@ -1,0 +1,103 @@
+//! A tunnel that is answered here and looked into: between the 200 that its client got and the requests that come out of
+//! it, if it turns out to be for us. How that is found out is `intercept`'s, and serving the requests `listen`'s.
+
+use std::sync::Arc;
+
+use http::uri::Authority;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Handler;
+use crate::admit::Admitted;
+use crate::admit::access::Caller;
+use crate::admit::client::{Identity, Inside};
+use crate::exchange::{CacheStatus, Exchange};
+use crate::intercept::{Interception, Opened};
+use crate::upstream::origin::Origin;
+
+/// A tunnel that was answered here.
+#[derive(Clone)]
+pub(crate) struct Intercepted {
+    interception: Arc<Interception>,
+    /// Where it leads, as its client wrote it.
+    authority: Authority,
+    origin: Origin,
+    client: Caller,
+    identity: Option<Identity>,
+    on_upgrade: OnUpgrade,
+    /// Ours and the client's, should it be passed on.
+    via: String,
+    exchange: Exchange,
+}
+
+impl Handler {
+    /// Who looks into this tunnel to `origin`, if anybody does. A port that CONNECT may not reach is left to the refusal.
+    pub(super) fn interception_of(&self, admitted: &Admitted, origin: &Origin) -> Option<Arc<Interception>> {
+        let interception = self.interception.as_ref()?;
+        let may = self.upstream.connector().may_tunnel_to(origin.port());
+        (may && interception.is_for(admitted.client.address, origin.host())).then(|| interception.clone())
+    }
+
+    /// Passes `client` on to where the tunnel was meant to go, after all.
+    pub(crate) async fn splice<C>(&self, tunnel: Intercepted, client: C)
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Intercepted { origin, exchange, via, .. } = tunnel;
+        match self.way(&origin, &via, &exchange).await {
+            Ok((io, carrier)) => carrier.carry(async { Ok((client, io)) }).await,
+            // The 200 is gone already: all that is left is to close.
+            Err(refusal) => exchange.note(|details| {
+                details.error = refusal.error();
+                details.cut_short = true;
+            }),
+        }
+    }
+}
+
+impl Intercepted {
+    /// The tunnel to `origin` that `admitted` asks for, on a connection that comes `on_upgrade`.
+    pub(super) fn new(
+        interception: Arc<Interception>,
+        admitted: Admitted,
+        origin: Origin,
+        on_upgrade: OnUpgrade,
+        via: String,
+        exchange: &Exchange,
+    ) -> Self {
+        let authority = admitted.target.authority().cloned();
+        Self {
+            interception,
+            authority: authority.unwrap_or_else(|| Authority::from_static("invalid")),
+            origin,
+            client: admitted.client.caller(),
+            identity: admitted.client.identity,
+            on_upgrade,
+            via,
+            exchange: exchange.clone(),
+        }
+    }
+
+    /// Whose tunnel it is.
+    pub(crate) fn client(&self) -> Caller {
+        self.client
+    }
+
+    /// Takes the client's connection over and finds out what it wants.
+    pub(crate) async fn open(&self) -> Opened<TokioIo<Upgraded>> {
+        match self.on_upgrade.clone().await {
+            Ok(io) => self.interception.open(TokioIo::new(io), self.client.address, self.origin.host()).await,
+            Err(error) => {
+                tracing::debug!(%error, "a connection was not handed over");
+                Opened::Nobody
+            }
+        }
+    }
+
+    /// The tunnel is looked into from now on: its own exchange is over, and each request has one.
+    pub(crate) fn begin(self) -> Arc<Inside> {
+        self.exchange.note(|details| details.cache = CacheStatus::Intercepted);
+        Arc::new(Inside { authority: self.authority, identity: self.identity })
+    }
+}

@@ -1,0 +1,231 @@
+//! Looking into tunnels: for the hosts that the operator lists, a CONNECT is answered here, with a certificate of the
+//! local authority, and what comes out of the tunnel are requests for `https` targets. Who is not to be looked into,
+//! and who does not want it, is found out from the first bytes; everything read of them is passed on.
+
+mod hello;
+pub(crate) mod rewound;
+pub(crate) mod spliced;
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::ca::leaf::Leaves;
+use crate::clock::Clock;
+use crate::config::Intercept;
+use crate::secure;
+use hello::Beginning;
+use rewound::Rewound;
+use spliced::{Because, Refused, Spliced};
+
+/// How long a client may take for its first message; nothing of it is waited for as long as `SILENCE`.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// How long nothing at all may come before the connection is taken for one on which the server speaks first.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// How long a handshake may take: it is the client's network that it crosses, not the link.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// Decides which tunnels are looked into, and begins it.
+pub(crate) struct Interception {
+    hosts: Intercept,
+    leaves: Arc<Leaves>,
+    config: Arc<ServerConfig>,
+    spliced: Spliced,
+    clock: Clock,
+}
+
+/// What became of a tunnel that was answered here.
+pub(crate) enum Opened<T> {
+    /// Its client speaks to us, thinking of the host.
+    Ours(Box<TlsStream<Rewound<T>>>),
+    /// It is to be passed on to the host, from its first byte.
+    Others(Rewound<T>),
+    /// Nobody is there any more.
+    Nobody,
+}
+
+impl Interception {
+    /// Looks into tunnels to `hosts` with certificates of `leaves`.
+    pub(crate) fn new(hosts: Intercept, leaves: Arc<Leaves>, clock: Clock) -> Result<Self, rustls::Error> {
+        let config = secure::config(Arc::new(ByName(leaves.clone())))?;
+        Ok(Self { hosts, leaves, config, spliced: Spliced::default(), clock })
+    }
+
+    /// Whether a tunnel of `client` to `host` is to be looked into.
+    pub(crate) fn is_for(&self, client: IpAddr, host: &str) -> bool {
+        self.hosts.covers(host) && !self.spliced.has(client, host, self.clock.now())
+    }
+
+    /// Clients that would not have it, for a day.
+    pub(crate) fn refused(&self) -> Vec<Refused> {
+        self.spliced.list(self.clock.now())
+    }
+
+    /// Lets every client be tried again; returns how many pairs of client and host that are.
+    pub(crate) fn forget_refused(&self) -> usize {
+        self.spliced.forget()
+    }
+
+    /// Certificates that are ready.
+    pub(crate) fn leaves(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Begins with `io`, the client's end of a tunnel to `host`.
+    pub(crate) async fn open<T>(&self, mut io: T, client: IpAddr, host: &str) -> Opened<T>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut ahead = BytesMut::with_capacity(2048);
+        let is_for_host = match timeout(HELLO, read_hello(&mut io, &mut ahead)).await {
+            Ok(Ok(named)) => named.as_deref() == Some(host),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, %client, host, "a tunnel ended before it began");
+                return Opened::Nobody;
+            }
+            // Half a message for so long is no client's way.
+            Err(_) => return Opened::Nobody,
+        };
+        let rewound = Rewound::new(ahead.freeze(), io);
+        // Another name, or none, is not a client that means this host: one whose hello is encrypted (ECH) names the host of
+        // its outer message, and one that speaks no TLS names nobody. And where no certificate can be had, none is shown.
+        if !is_for_host || self.leaves.certified(host).is_err() {
+            return Opened::Others(rewound);
+        }
+        let accepted = timeout(HANDSHAKE, TlsAcceptor::from(self.config.clone()).accept(rewound)).await;
+        match accepted {
+            Ok(Ok(stream)) => Opened::Ours(Box::new(stream)),
+            Ok(Err(error)) => {
+                if let Some(because) = refusal(&error)
+                    && self.spliced.note(client, host, because, self.clock.now())
+                {
+                    tracing::info!(%client, host, ?because, "the certificate was not accepted; tunnels of this client to this host are passed on for a day");
+                }
+                tracing::debug!(%error, %client, host, "a handshake failed");
+                Opened::Nobody
+            }
+            Err(_) => Opened::Nobody,
+        }
+    }
+}
+
+/// Reads the first message of `io` into `ahead` and returns the host it names; none where it is no ClientHello, or
+/// where nothing comes at all.
+async fn read_hello<T: AsyncRead + Unpin>(io: &mut T, ahead: &mut BytesMut) -> io::Result<Option<String>> {
+    loop {
+        let read = match timeout(SILENCE, io.read_buf(ahead)).await {
+            Ok(read) => read?,
+            Err(_) if ahead.is_empty() => return Ok(None),
+            Err(_) => continue,
+        };
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match hello::read(ahead) {
+            Beginning::Incomplete => {}
+            Beginning::Hello(hello) => return Ok(hello.server_name),
+            Beginning::Other => return Ok(None),
+        }
+    }
+}
+
+/// Whether a failed handshake was a client's refusal of our certificate: it says so in an alert (RFC 8446 §6.2), or it
+/// leaves without a word.
+fn refusal(error: &io::Error) -> Option<Because> {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::AlertReceived(alert)) => is_about_certificate(*alert).then_some(Because::Alert),
+        Some(_) => None,
+        None => [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe]
+            .contains(&error.kind())
+            .then_some(Because::Closed),
+    }
+}
+
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+            | AlertDescription::InternalError
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::UserCanceled
+    )
+}
+
+/// Chooses a certificate by the name that the client says.
+struct ByName(Arc<Leaves>);
+
+impl fmt::Debug for ByName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByName")
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let host = hello.server_name()?;
+        match self.0.certified(host) {
+            Ok(certified) => Some(certified),
+            Err(error) => {
+                tracing::warn!(%error, host, "no certificate could be made");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: io::Error, expected: Option<Because>) {
+        assert_eq!(refusal(&error), expected, "{error}");
+    }
+
+    #[test]
+    fn what_a_client_says_of_our_certificate_is_told_from_other_faults() {
+        let alert = |alert| io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
+        check(alert(AlertDescription::UnknownCA), Some(Because::Alert));
+        check(alert(AlertDescription::CertificateUnknown), Some(Because::Alert));
+        check(alert(AlertDescription::ProtocolVersion), None);
+        check(io::ErrorKind::UnexpectedEof.into(), Some(Because::Closed));
+        check(io::ErrorKind::ConnectionReset.into(), Some(Because::Closed));
+        check(io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_or_something_else_is_passed_on_and_who_dawdles_is_not() {
+        use tokio::io::AsyncWriteExt as _;
+        let (near, mut far) = tokio::io::duplex(4096);
+        let (mut near, mut ahead) = (near, BytesMut::new());
+        assert_eq!(read_hello(&mut near, &mut ahead).await.unwrap(), None, "silence");
+        far.write_all(b"SSH-2.0-x\r\n").await.unwrap();
+        assert_eq!(read_hello(&mut near, &mut ahead).await.unwrap(), None);
+        assert_eq!(&ahead[..], b"SSH-2.0-x\r\n");
+        ahead.clear();
+        far.write_all(&[22, 3, 1, 0, 200, 1]).await.unwrap();
+        assert!(timeout(HELLO, read_hello(&mut near, &mut ahead)).await.is_err(), "half a message");
+        drop(far);
+        assert!(read_hello(&mut near, &mut ahead).await.is_err());
+    }
+}
