@@ -66,10 +66,12 @@ impl Intercepted {
         via: String,
         exchange: &Exchange,
     ) -> Self {
-        let authority = admitted.target.authority().cloned();
+        // A CONNECT always has a port (RFC 9110 §9.3.6), and a URI of the scheme need not have its default one.
+        let authority = admitted.target.authority().map_or("", Authority::as_str);
+        let authority = authority.strip_suffix(":443").unwrap_or(authority).parse();
         Self {
             interception,
-            authority: authority.unwrap_or_else(|| Authority::from_static("invalid")),
+            authority: authority.unwrap_or_else(|_| Authority::from_static("invalid")),
             origin,
             client: admitted.client.caller(),
             identity: admitted.client.identity,

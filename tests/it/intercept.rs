@@ -85,6 +85,8 @@ async fn what_comes_out_of_a_tunnel_is_cached_and_served_without_the_origin() {
         // The same target in absolute-form is the same stored response.
         let url = format!("https://{}/a", scene.authority());
         assert_eq!(scene.proxy.get(&url).await.text(), "hello");
+        let listed = ask(&scene.proxy, "GET", "/v1/cache/responses", "").await;
+        assert_eq!(listed["responses"][0]["key"], url, "{listed}");
     }
 }
 

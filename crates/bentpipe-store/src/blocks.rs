@@ -163,8 +163,8 @@ impl Stretch {
             file.read_exact_at(&mut bytes, start)
                 .map(|()| sums.get(to_usize(block)) == Some(&xxh3_64(&bytes)))
         };
-        let blocks = self.bytes.start / BLOCK..self.bytes.end.div_ceil(BLOCK);
-        let Some(first) = blocks.clone().find(|block| !matches!(is_good(*block), Ok(true))) else {
+        let mut blocks = self.bytes.start / BLOCK..self.bytes.end.div_ceil(BLOCK);
+        let Some(first) = blocks.find(|block| !matches!(is_good(*block), Ok(true))) else {
             // It reads well by now; the part that did not is not trusted.
             return self.bytes.clone();
         };
