@@ -198,19 +198,19 @@ impl ResolvesServerCert for ByName {
 mod tests {
     use super::*;
 
-    fn check(error: io::Error, expected: Option<Because>) {
-        assert_eq!(refusal(&error), expected, "{error}");
+    fn check(error: &io::Error, expected: Option<Because>) {
+        assert_eq!(refusal(error), expected, "{error}");
     }
 
     #[test]
     fn what_a_client_says_of_our_certificate_is_told_from_other_faults() {
         let alert = |alert| io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
-        check(alert(AlertDescription::UnknownCA), Some(Because::Alert));
-        check(alert(AlertDescription::CertificateUnknown), Some(Because::Alert));
-        check(alert(AlertDescription::ProtocolVersion), None);
-        check(io::ErrorKind::UnexpectedEof.into(), Some(Because::Closed));
-        check(io::ErrorKind::ConnectionReset.into(), Some(Because::Closed));
-        check(io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError), None);
+        check(&alert(AlertDescription::UnknownCA), Some(Because::Alert));
+        check(&alert(AlertDescription::CertificateUnknown), Some(Because::Alert));
+        check(&alert(AlertDescription::ProtocolVersion), None);
+        check(&io::ErrorKind::UnexpectedEof.into(), Some(Because::Closed));
+        check(&io::ErrorKind::ConnectionReset.into(), Some(Because::Closed));
+        check(&io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError), None);
     }
 
     #[tokio::test(start_paused = true)]

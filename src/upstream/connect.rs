@@ -92,7 +92,7 @@ impl Connector {
             // A parent that could read it would be the end of its safety: it goes through a tunnel.
             return Ok(None);
         }
-        let host = Host::read(&origin.host())?;
+        let host = Host::read(origin.host())?;
         let parent = self.parents.of(&host).filter(|parent| parent.scheme == ParentScheme::Http);
         if parent.is_some() {
             self.judge_asked(&host, origin, Purpose::Request)?;
@@ -133,7 +133,7 @@ impl Connector {
         if let Some(parent) = origin.parent() {
             return self.to_parent(parent, standing, async |_| Ok(())).await;
         }
-        let host = Host::read(&origin.host())?;
+        let host = Host::read(origin.host())?;
         let Some(parent) = self.parents.of(&host) else {
             return self.directly(origin, &host, purpose, standing).await;
         };

@@ -145,7 +145,7 @@ async fn cookies_of_http2_are_put_together() {
 async fn a_client_that_does_not_trust_us_reaches_the_origin_itself() {
     let scene = scene(&[]).await;
     scene.origin.always("GET", "/a", lasting("untouched"));
-    let pinned = trusting(&scene.origin.root_pem(), &["http/1.1"]);
+    let pinned = trusting(scene.origin.root_pem(), &["http/1.1"]);
     let refused = through(scene.proxy.address(), &scene.authority(), NAME, &pinned).await;
     assert!(refused.is_err(), "it was shown our certificate");
     // Its alert is on its way.
@@ -172,7 +172,7 @@ async fn a_client_that_does_not_trust_us_reaches_the_origin_itself() {
 async fn what_names_another_host_or_none_is_passed_on() {
     let scene = scene(&[]).await;
     scene.origin.always("GET", "/a", lasting("untouched"));
-    let mut pinned = (*trusting(&scene.origin.root_pem(), &["http/1.1"])).clone();
+    let mut pinned = (*trusting(scene.origin.root_pem(), &["http/1.1"])).clone();
     pinned.enable_sni = false;
     let opened = through(scene.proxy.address(), &scene.authority(), NAME, &pinned.into()).await;
     let response = speak(opened.expect("a handshake")).await.get(&scene.authority(), "/a").await;
