@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use crate::message::Fields;
 use crate::origin::{Origin, Received, Traffic};
 use crate::reply::Reply;
+use crate::tls::Tls;
 
 /// The running site.
 #[derive(Debug)]
@@ -40,17 +41,25 @@ impl Site {
     /// # Errors
     /// A manifest or file that cannot be read, a manifest line that does not parse, a port that cannot be bound.
     pub async fn start(folder: &Path) -> io::Result<Self> {
-        let manifest = fs::read_to_string(folder.join("site.txt"))?;
-        let mut resources = HashMap::new();
-        let mut paths = Vec::new();
-        for line in manifest.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            let (path, resource) = read(line, folder)
-                .map_err(|error| io::Error::new(error.kind(), format!("site.txt: `{line}`: {error}")))?;
-            paths.push(path.clone());
-            resources.insert(path, resource);
-        }
+        let (resources, paths) = read_all(folder)?;
         let origin = Origin::with_handler(move |request| Some(answer(&resources, request))).await?;
         Ok(Self { origin, paths })
+    }
+
+    /// The same over TLS.
+    ///
+    /// # Errors
+    /// Those of [`Site::start`], and those of making certificates.
+    pub async fn start_tls(folder: &Path, tls: &Tls) -> io::Result<Self> {
+        let (resources, paths) = read_all(folder)?;
+        let origin = Origin::start_tls_with_handler(tls, move |request| Some(answer(&resources, request)));
+        Ok(Self { origin: origin.await?, paths })
+    }
+
+    /// The certificate of the authority behind it, as text (PEM); none without TLS.
+    #[must_use]
+    pub fn root_pem(&self) -> &str {
+        self.origin.root_pem()
     }
 
     /// Where it listens.
@@ -87,6 +96,20 @@ impl Site {
     pub async fn stop(&self) {
         self.origin.stop().await;
     }
+}
+
+/// What a folder holds, and its paths in the manifest's order.
+fn read_all(folder: &Path) -> io::Result<(HashMap<String, Resource>, Vec<String>)> {
+    let manifest = fs::read_to_string(folder.join("site.txt"))?;
+    let mut resources = HashMap::new();
+    let mut paths = Vec::new();
+    for line in manifest.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (path, resource) = read(line, folder)
+            .map_err(|error| io::Error::new(error.kind(), format!("site.txt: `{line}`: {error}")))?;
+        paths.push(path.clone());
+        resources.insert(path, resource);
+    }
+    Ok((resources, paths))
 }
 
 fn read(line: &str, folder: &Path) -> io::Result<(String, Resource)> {

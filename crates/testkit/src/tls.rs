@@ -14,7 +14,8 @@ use rustls::{CertificateCompressionAlgorithm, ServerConfig, SupportedProtocolVer
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::origin::{Origin, lock, machine_time};
+use crate::origin::{Origin, Received, lock, machine_time};
+use crate::reply::Reply;
 use crate::stream::Socket;
 
 /// What TLS an origin speaks, and with what certificate: a valid one for 127.0.0.1 and localhost unless told otherwise.
@@ -193,6 +194,19 @@ impl Origin {
         let address = ([127, 0, 0, 1], 0).into();
         let most_streams = most_streams.into();
         Self::build_at(address, Box::new(machine_time), Box::new(|_| None), Some(running), most_streams).await
+    }
+
+    /// The same, where `handler` is asked for what no script answers.
+    ///
+    /// # Errors
+    /// Those of [`Origin::start_tls`].
+    pub async fn start_tls_with_handler(
+        tls: &Tls,
+        handler: impl Fn(&Received) -> Option<Reply> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let running = tls.start()?;
+        let address = ([127, 0, 0, 1], 0).into();
+        Self::build_at(address, Box::new(machine_time), Box::new(handler), Some(running), None).await
     }
 
     /// The certificate of the authority behind this origin's, as text (PEM); none without TLS.

@@ -1,7 +1,8 @@
 //! `cargo xtask browser`: the fixture site in a real browser, direct, through an empty and through a filled
-//! cache behind a thin link, and whether the three look the same and took the time they should.
+//! cache behind a thin link, and whether the three look the same and took the time they should. With `--https` over HTTPS that
+//! bentpipe opens, its authority trusted by the browser's own store, and once more with the origin stopped.
 //!
-//! It needs Chromium. Pictures are compared as files: the same pixels make the same PNG in the same browser.
+//! It needs Chromium, and for `--https` NSS's certutil. Pictures are compared as files: the same pixels make the same PNG in the same browser.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use testkit::Site;
+use testkit::tls::Tls;
 
 use crate::program::{Program, build_bentpipe, site_folder};
+
+/// The site's name where it needs one.
+const NAME: &str = "site.test";
 
 /// How long a page may take in the browser.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -29,6 +34,9 @@ pub(crate) struct Options {
     /// Round trip time of the link in milliseconds.
     #[arg(long, default_value_t = 600)]
     rtt: u32,
+    /// The site is an https one, opened by bentpipe's own authority.
+    #[arg(long)]
+    https: bool,
     /// Keep the screenshots in this folder.
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -53,6 +61,8 @@ struct Visit {
 struct Scene<'a> {
     options: &'a Options,
     site: Site,
+    /// The site's URL as the browser is told it.
+    url: String,
     folder: &'a Path,
     log: PathBuf,
     log_read: usize,
@@ -68,21 +78,33 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let log = folder.path().join("access.log");
     let link = format!("{}k,rtt={}ms", options.kilobits, options.rtt);
     let log_text = log.to_string_lossy().into_owned();
-    let arguments = ["--link", &link, "--access-log", &log_text, "--set", "log.format=json"];
+    let mut arguments: Vec<String> =
+        ["--link", &link, "--access-log", &log_text, "--set", "log.format=json"].map(str::to_owned).into();
+    let site = match options.https {
+        true => Site::start_tls(&site_folder(), &Tls::new().for_names(&[NAME])).await?,
+        false => Site::start(&site_folder()).await?,
+    };
+    let mut url = site.url("/");
+    if options.https {
+        url = format!("https://{NAME}:{}/", site.address().port());
+        arguments.extend(trusted(&binary, folder.path(), &site)?);
+    }
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let proxy = Program::bentpipe(&binary, &folder.path().join("cache"), &arguments).await?;
-    let site = Site::start(&site_folder()).await?;
-    let mut scene = Scene { options, site, folder: folder.path(), log, log_read: 0 };
+    let mut scene = Scene { options, site, url, folder: folder.path(), log, log_read: 0 };
     let through = proxy.address().to_string();
     let direct = scene.visit("direct", None).await?;
     let cold = scene.visit("cold", Some(&through)).await?;
     let warm = scene.visit("warm", Some(&through)).await?;
+    scene.site.stop().await;
+    let offline = scene.visit("offline", Some(&through)).await?;
     println!("\nlink {link}, {} resources\n", scene.site.paths().len());
     let head = ["visit", "load ms", "requests", "hits", "link bytes", "origin req", "origin bytes"];
     println!(
         "{:<8} {:>8} {:>9} {:>6} {:>11} {:>11} {:>13}",
         head[0], head[1], head[2], head[3], head[4], head[5], head[6]
     );
-    for (name, visit) in [("direct", &direct), ("cold", &cold), ("warm", &warm)] {
+    for (name, visit) in [("direct", &direct), ("cold", &cold), ("warm", &warm), ("offline", &offline)] {
         println!(
             "{name:<8} {:>8} {:>9} {:>6} {:>11} {:>11} {:>13}",
             visit.load.as_millis(),
@@ -97,7 +119,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     if others > 0 {
         println!("({others} requests of the browser's own are not counted)");
     }
-    let faults = judge(&direct, &cold, &warm, options);
+    let mut faults = judge(&direct, &cold, &warm, options);
+    if offline.hits < warm.hits {
+        faults.push(format!(
+            "offline: only {} hits of {}, with the origin stopped",
+            offline.hits, offline.requests
+        ));
+    }
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
     println!(
         "\nall expectations hold: same picture three times, cold as the link allows, warm at least 10 times faster"
@@ -186,7 +214,12 @@ impl Scene<'_> {
                 .args([format!("--proxy-server=http://{proxy}"), "--proxy-bypass-list=<-loopback>".into()]),
             None => command.arg("--no-proxy-server"),
         };
-        command.arg(self.site.url("/")).stdout(fs::File::create(&dom)?).stderr(Stdio::null());
+        if self.options.https {
+            // The browser's own store of certificates is in its user's home.
+            command.env("HOME", self.folder);
+            command.arg(format!("--host-resolver-rules=MAP {NAME} 127.0.0.1"));
+        }
+        command.arg(&self.url).stdout(fs::File::create(&dom)?).stderr(Stdio::null());
         let mut child =
             command.spawn().with_context(|| format!("{} could not be started", self.options.browser))?;
         let start = Instant::now();
@@ -208,10 +241,10 @@ impl Scene<'_> {
     /// Adds what the access log says since the last visit.
     fn read_log(&mut self, visit: &mut Visit) -> anyhow::Result<()> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let site = self.site.url("/");
+        let site = &self.url;
         for line in text.lines().skip(self.log_read) {
             let line: Value = serde_json::from_str(line).with_context(|| format!("access log: {line}"))?;
-            if !line["url"].as_str().is_some_and(|url| url.starts_with(&site)) {
+            if !line["url"].as_str().is_some_and(|url| url.starts_with(site.as_str())) {
                 visit.others += 1;
                 continue;
             }
@@ -223,6 +256,34 @@ impl Scene<'_> {
         self.log_read = text.lines().count();
         Ok(())
     }
+}
+
+/// Makes an authority for the site's name and has the browser trust it, and the site's own for the direct visit. Returns
+/// what bentpipe is to be told.
+fn trusted(binary: &Path, folder: &Path, site: &Site) -> anyhow::Result<Vec<String>> {
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let (authority, roots) = (path("ca"), path("roots.pem"));
+    fs::write(&roots, site.root_pem())?;
+    let intercept = ["--ca-dir", &authority, "--intercept", NAME];
+    let run = |program: &Path, arguments: &[&str]| -> anyhow::Result<Vec<u8>> {
+        let output = Command::new(program).args(arguments).output();
+        let output = output.with_context(|| format!("{} could not be started", program.display()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{} {arguments:?}: {said}", program.display());
+        Ok(output.stdout)
+    };
+    run(binary, &[&intercept[..], &["ca", "init"]].concat())?;
+    fs::write(path("ca.pem"), run(binary, &[&intercept[..], &["ca", "export"]].concat())?)?;
+    fs::create_dir_all(folder.join(".pki/nssdb"))?;
+    let (certutil, store) = (Path::new("certutil"), format!("sql:{}", path(".pki/nssdb")));
+    run(certutil, &["-d", &store, "-N", "--empty-password"])?;
+    for (name, file) in [("site", &roots), ("bentpipe", &path("ca.pem"))] {
+        run(certutil, &["-d", &store, "-A", "-t", "C,,", "-n", name, "-i", file])?;
+    }
+    let names = format!("dns.hosts={NAME}=127.0.0.1");
+    let ports = format!("destinations.connect_ports={}", site.address().port());
+    let further = ["--tls-roots", &roots, "--set", &names, "--set", &ports];
+    Ok(intercept.iter().chain(&further).map(|&argument| argument.to_owned()).collect())
 }
 
 /// The number that stands behind the first `marker`.

@@ -65,17 +65,17 @@ fn the_store_of_each_system_is_known() {
     check_system(
         debian,
         &["update-ca-certificates"],
-        &["this system (/root/usr/local/share/ca-certificates)"],
+        &["this system (/stage/usr/local/share/ca-certificates)"],
     );
     let fedora = "etc/pki/ca-trust/source/anchors";
-    check_system(fedora, &["update-ca-trust"], &["this system (/root/etc/pki/ca-trust/source/anchors)"]);
+    check_system(fedora, &["update-ca-trust"], &["this system (/stage/etc/pki/ca-trust/source/anchors)"]);
     let suse = "etc/pki/trust/anchors";
-    check_system(suse, &["update-ca-certificates"], &["this system (/root/etc/pki/trust/anchors)"]);
+    check_system(suse, &["update-ca-certificates"], &["this system (/stage/etc/pki/trust/anchors)"]);
     let arch = "etc/ca-certificates/trust-source/anchors";
     check_system(
         arch,
         &["update-ca-trust"],
-        &["this system (/root/etc/ca-certificates/trust-source/anchors)"],
+        &["this system (/stage/etc/ca-certificates/trust-source/anchors)"],
     );
     check_system(debian, &[], &[]);
     let notes = Stage::new(&[], &[]).machine.stores().notes;
@@ -89,13 +89,13 @@ fn browsers_have_stores_of_their_own() {
     stage.database(".mozilla/firefox/b.default");
     stage.database(".mozilla/firefox/a.default");
     let expected = [".pki/nssdb", ".mozilla/firefox/a.default", ".mozilla/firefox/b.default"];
-    assert_eq!(stage.stores(), expected.map(|name| format!("browser (/root/home/{name})")));
+    assert_eq!(stage.stores(), expected.map(|name| format!("browser (/stage/home/{name})")));
     let without = Stage::new(&[], &[]);
     without.database(".pki/nssdb");
     let found = without.machine.stores();
     assert!(found.stores.is_empty() && found.notes[1].contains("libnss3-tools"), "{found:?}");
     assert_eq!(Stage::new(&[], &["certutil"]).stores(), [""; 0]);
-    assert_eq!(Stage::new(&[], &["certutil", "chromium"]).stores(), ["browser (/root/home/.pki/nssdb)"]);
+    assert_eq!(Stage::new(&[], &["certutil", "chromium"]).stores(), ["browser (/stage/home/.pki/nssdb)"]);
 }
 
 fn perform(steps: &[Step]) {
@@ -111,7 +111,7 @@ fn a_folder_takes_the_certificate_and_gives_it_back() {
     let steps = store.install(&certificate, &file);
     let shown: Vec<_> = steps.iter().map(|step| stage.plain(&step.to_string())).collect();
     let name = format!("bentpipe-{}.crt", certificate.short());
-    let copied = format!("install -m 644 /ca.crt /root/usr/local/share/ca-certificates/{name}");
+    let copied = format!("install -m 644 /ca.crt /stage/usr/local/share/ca-certificates/{name}");
     assert_eq!(shown, [copied, "/bin/update-ca-certificates".to_owned()]);
     perform(&steps);
     assert!(store.holds(&certificate));
@@ -131,7 +131,7 @@ fn a_database_is_changed_by_certutil() {
     perform(&store.install(&certificate, &file));
     perform(&store.uninstall(&certificate, &file));
     let calls = fs::read_to_string(stage.folder.path().join("calls")).expect("calls");
-    let (database, name) = ("-d sql:/root/home/.pki/nssdb", &certificate.name);
+    let (database, name) = ("-d sql:/stage/home/.pki/nssdb", &certificate.name);
     let expected = format!(
         "certutil -N {database} --empty-password\ncertutil -A {database} -n {name} -t C,, -i /ca.crt\n\
          certutil -D {database} -n {name}\n"
