@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::uri::Authority;
 
 use super::access::Caller;
+use super::occupancy::Stay;
 use crate::respond::interim::Interim;
 
 /// The client of one connection, and what its connection knows of the request.
@@ -25,6 +26,8 @@ pub(crate) struct Client {
     pub(crate) interim: Interim,
     /// The tunnel the request came out of, if it was looked into.
     pub(crate) inside: Option<Arc<Inside>>,
+    /// What its connection takes, for a tunnel to hold on to.
+    pub(crate) stay: Option<Stay>,
 }
 
 /// A tunnel that is looked into: what its requests do not say themselves.

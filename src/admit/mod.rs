@@ -259,7 +259,7 @@ impl Admitted {
             headers,
             version: self.version,
             body: RequestBody::empty(),
-            client: Client { interim: Interim::default(), ..self.client.clone() },
+            client: Client { interim: Interim::default(), stay: None, ..self.client.clone() },
             key: self.key.clone(),
             on_upgrade: None,
             max_forwards: None,

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::neighbourhood;
 
 /// Seats of which each client may have so many.
@@ -22,6 +24,20 @@ struct Seats {
 pub(crate) struct Seat {
     of: Arc<Seats>,
     client: IpAddr,
+}
+
+/// What a client's connection takes of what there is of them, in all and for the client. It is given back when the last
+/// holder lets go: the connection, or the tunnel that it has become.
+#[derive(Clone, Debug)]
+pub(crate) struct Stay {
+    _seats: Arc<(OwnedSemaphorePermit, Seat)>,
+}
+
+impl Stay {
+    /// The two together.
+    pub(crate) fn new(permit: OwnedSemaphorePermit, seat: Seat) -> Self {
+        Self { _seats: Arc::new((permit, seat)) }
+    }
 }
 
 impl Occupancy {

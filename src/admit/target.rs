@@ -34,14 +34,16 @@ pub(super) fn of(method: &Method, uri: &Uri) -> Result<Uri, Refusal> {
 
 /// Makes the target of a request out of a tunnel to `authority` an absolute one: there requests are in origin-form
 /// (RFC 9112 §3.2.1), and those of HTTP/2 name an authority of their own. What is in another form is left as it is.
-/// Returns whether it is for the server as a whole.
-pub(crate) fn complete(target: &mut Uri, authority: &Authority) -> bool {
-    if target.authority().is_some() {
+/// Returns whether it is an OPTIONS for the server as a whole.
+pub(crate) fn complete<B>(request: &mut Request<B>, authority: &Authority) -> bool {
+    let is_for_the_server = request.uri().path() == "*" && request.method() == Method::OPTIONS;
+    let target = request.uri_mut();
+    if target.authority().is_some() && !is_for_the_server {
         return false;
     }
-    let is_for_the_server = target.path() == "*";
     let path = target.path_and_query().filter(|_| !is_for_the_server).cloned();
-    let absolute = Uri::builder().scheme(Scheme::HTTPS).authority(authority.clone());
+    let named = target.authority().unwrap_or(authority).clone();
+    let absolute = Uri::builder().scheme(Scheme::HTTPS).authority(named);
     let absolute = absolute.path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     if let Ok(absolute) = absolute.build() {
         *target = absolute;
@@ -60,6 +62,9 @@ pub(super) fn inside<B>(request: &Request<B>, authority: &Authority) -> Result<U
     let (Some(named), Some(path)) = (uri.authority(), uri.path_and_query()) else {
         return Err(Refusal::BadRequest("The target names no host."));
     };
+    if !path.as_str().starts_with('/') {
+        return Err(Refusal::BadRequest("The target's path does not begin with a slash."));
+    }
     check_authority(named.as_str(), uri.host())?;
     let is_here = |other: &Authority| {
         let port = |authority: &Authority| authority.port_u16().unwrap_or(443);

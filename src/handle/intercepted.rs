@@ -12,6 +12,7 @@ use super::Handler;
 use crate::admit::Admitted;
 use crate::admit::access::Caller;
 use crate::admit::client::{Identity, Inside};
+use crate::admit::occupancy::Stay;
 use crate::exchange::{CacheStatus, Exchange};
 use crate::intercept::{Interception, Opened};
 use crate::upstream::origin::Origin;
@@ -25,6 +26,7 @@ pub(crate) struct Intercepted {
     origin: Origin,
     client: Caller,
     identity: Option<Identity>,
+    stay: Option<Stay>,
     on_upgrade: OnUpgrade,
     /// Ours and the client's, should it be passed on.
     via: String,
@@ -36,7 +38,8 @@ impl Handler {
     pub(super) fn interception_of(&self, admitted: &Admitted, origin: &Origin) -> Option<Arc<Interception>> {
         let interception = self.interception.as_ref()?;
         let may = self.upstream.connector().may_tunnel_to(origin.port());
-        (may && interception.is_for(admitted.client.address, origin.host())).then(|| interception.clone())
+        (may && interception.is_for(admitted.client.address, origin.host(), origin.port()))
+            .then(|| interception.clone())
     }
 
     /// Passes `client` on to where the tunnel was meant to go, after all.
@@ -44,8 +47,8 @@ impl Handler {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let Intercepted { origin, exchange, via, .. } = tunnel;
-        match self.way(&origin, &via, &exchange).await {
+        let Intercepted { origin, exchange, via, stay, .. } = tunnel;
+        match self.way(&origin, &via, stay, &exchange).await {
             Ok((io, carrier)) => carrier.carry(async { Ok((client, io)) }).await,
             // The 200 is gone already: all that is left is to close.
             Err(refusal) => exchange.note(|details| {
@@ -75,6 +78,7 @@ impl Intercepted {
             origin,
             client: admitted.client.caller(),
             identity: admitted.client.identity,
+            stay: admitted.client.stay,
             on_upgrade,
             via,
             exchange: exchange.clone(),
@@ -89,7 +93,10 @@ impl Intercepted {
     /// Takes the client's connection over and finds out what it wants.
     pub(crate) async fn open(&self) -> Opened<TokioIo<Upgraded>> {
         match self.on_upgrade.clone().await {
-            Ok(io) => self.interception.open(TokioIo::new(io), self.client.address, self.origin.host()).await,
+            Ok(io) => {
+                let (host, port) = (self.origin.host(), self.origin.port());
+                self.interception.open(TokioIo::new(io), self.client.address, host, port).await
+            }
             Err(error) => {
                 tracing::debug!(%error, "a connection was not handed over");
                 Opened::Nobody

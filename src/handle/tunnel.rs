@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use super::intercepted::Intercepted;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
+use crate::admit::occupancy::Stay;
 use crate::body::{Body, OriginBody};
 use crate::drain::Work;
 use crate::exchange::{CacheStatus, Exchange};
@@ -39,7 +40,7 @@ impl Handler {
             response.extensions_mut().insert(tunnel);
             return Ok(response);
         }
-        let (io, carrier) = self.way(&origin, &via, exchange).await?;
+        let (io, carrier) = self.way(&origin, &via, admitted.client.stay, exchange).await?;
         let ends = async { Ok((TokioIo::new(on_upgrade.await?), io)) };
         tokio::spawn(async move { carrier.carry(ends).await });
         Ok(Response::new(Body::Empty))
@@ -50,6 +51,7 @@ impl Handler {
         &self,
         origin: &Origin,
         via: &str,
+        stay: Option<Stay>,
         exchange: &Exchange,
     ) -> Result<(LinkedIo<TcpStream>, Carrier), Refusal> {
         let standings = self.upstream.standings();
@@ -59,7 +61,7 @@ impl Handler {
         exchange.note(|details| details.peer = Some(peer));
         Place::take(standings, exchange, &io.meter());
         let crossing = Crossing::begin(io.meter(), exchange.clone());
-        Ok((io, self.carrier(exchange, crossing)))
+        Ok((io, self.carrier(exchange, crossing, stay)))
     }
 
     /// The Via of a request with `headers`, ourselves included, in one line.
@@ -85,7 +87,7 @@ impl Handler {
         };
         let theirs = hyper::upgrade::on(&mut response);
         let ours = on_upgrade.clone();
-        let carrier = self.carrier(exchange, crossing);
+        let carrier = self.carrier(exchange, crossing, admitted.client.stay.clone());
         let ends = async { Ok((TokioIo::new(ours.await?), TokioIo::new(theirs.await?))) };
         tokio::spawn(async move { carrier.carry(ends).await });
         let mut response = respond::received(response, self.clock.now(), self.admission.pseudonym());
@@ -94,9 +96,9 @@ impl Handler {
         Ok(response.map(|_| Body::Empty))
     }
 
-    fn carrier(&self, exchange: &Exchange, crossing: Crossing) -> Carrier {
+    fn carrier(&self, exchange: &Exchange, crossing: Crossing, stay: Option<Stay>) -> Carrier {
         let (idle, work) = (self.tunnel_idle, self.drain.work());
-        Carrier { exchange: exchange.clone(), crossing, idle, work }
+        Carrier { exchange: exchange.clone(), crossing, idle, work, stay }
     }
 }
 
@@ -119,6 +121,7 @@ pub(super) struct Carrier {
     crossing: Crossing,
     idle: Duration,
     work: Work,
+    stay: Option<Stay>,
 }
 
 impl Carrier {
@@ -128,7 +131,7 @@ impl Carrier {
         C: AsyncRead + AsyncWrite + Unpin,
         O: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { exchange, crossing, idle, work } = self;
+        let Self { exchange, crossing, idle, work, stay } = self;
         match ends.await {
             Ok((client, origin)) => {
                 if let Err(error) = tunnel::relay(client, origin, &exchange, idle, work.leaving()).await {
@@ -137,6 +140,6 @@ impl Carrier {
             }
             Err(error) => tracing::debug!(%error, "a connection was not handed over"),
         }
-        drop((crossing, exchange));
+        drop((crossing, exchange, stay));
     }
 }

@@ -64,9 +64,9 @@ impl Interception {
         Ok(Self { hosts, leaves, config, spliced: Spliced::default(), clock })
     }
 
-    /// Whether a tunnel of `client` to `host` is to be looked into.
-    pub(crate) fn is_for(&self, client: IpAddr, host: &str) -> bool {
-        self.hosts.covers(host) && !self.spliced.has(client, host, self.clock.now())
+    /// Whether a tunnel of `client` to `port` of `host` is to be looked into.
+    pub(crate) fn is_for(&self, client: IpAddr, host: &str, port: u16) -> bool {
+        self.hosts.covers(host) && !self.spliced.has(client, &place(host, port), self.clock.now())
     }
 
     /// Clients that would not have it, for a day.
@@ -84,8 +84,8 @@ impl Interception {
         self.leaves.len()
     }
 
-    /// Begins with `io`, the client's end of a tunnel to `host`.
-    pub(crate) async fn open<T>(&self, mut io: T, client: IpAddr, host: &str) -> Opened<T>
+    /// Begins with `io`, the client's end of a tunnel to `port` of `host`.
+    pub(crate) async fn open<T>(&self, mut io: T, client: IpAddr, host: &str, port: u16) -> Opened<T>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
@@ -110,7 +110,7 @@ impl Interception {
             Ok(Ok(stream)) => Opened::Ours(Box::new(stream)),
             Ok(Err(error)) => {
                 if let Some(because) = refusal(&error)
-                    && self.spliced.note(client, host, because, self.clock.now())
+                    && self.spliced.note(client, &place(host, port), because, self.clock.now())
                 {
                     tracing::info!(%client, host, ?because, "the certificate was not accepted; tunnels of this client to this host are passed on for a day");
                 }
@@ -120,6 +120,11 @@ impl Interception {
             Err(_) => Opened::Nobody,
         }
     }
+}
+
+/// What a refusal is remembered of: one port is not another, where somebody else may listen.
+fn place(host: &str, port: u16) -> String {
+    if port == 443 { host.to_owned() } else { format!("{host}:{port}") }
 }
 
 /// Reads the first message of `io` into `ahead` and returns the host it names; none where it is no ClientHello, or

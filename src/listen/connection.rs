@@ -23,7 +23,7 @@ use super::activity::{Activity, Timed};
 use super::client_io::{Breakable, ClientIo};
 use crate::admit::access::Caller;
 use crate::admit::client::{Client, Inside};
-use crate::admit::occupancy::Seat;
+use crate::admit::occupancy::{Seat, Stay};
 use crate::admit::target;
 use crate::body::Sealed;
 use crate::body::request::Progress;
@@ -53,6 +53,7 @@ pub(crate) struct Server {
 #[derive(Clone)]
 struct Peer {
     from: Caller,
+    stay: Stay,
     /// The tunnel it came out of.
     inside: Option<Arc<Inside>>,
 }
@@ -106,8 +107,8 @@ impl Server {
     }
 
     /// Serves one connection to its end.
-    pub(crate) async fn serve(self: &Arc<Self>, stream: TcpStream, from: Caller, work: Work) {
-        self.serve_http1(stream, Peer { from, inside: None }, work).await;
+    pub(crate) async fn serve(self: &Arc<Self>, stream: TcpStream, from: Caller, stay: Stay, work: Work) {
+        self.serve_http1(stream, Peer { from, stay, inside: None }, work).await;
     }
 
     /// Serves one connection to its end that begins with a handshake of TLS.
@@ -115,11 +116,12 @@ impl Server {
         self: &Arc<Self>,
         stream: TcpStream,
         from: Caller,
+        stay: Stay,
         acceptor: TlsAcceptor,
         work: Work,
     ) {
         match timeout(self.handshake, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => self.serve_secured(stream, Peer { from, inside: None }, work).await,
+            Ok(Ok(stream)) => self.serve_secured(stream, Peer { from, stay, inside: None }, work).await,
             Ok(Err(error)) => tracing::debug!(%error, client = %from.address, "a client's handshake failed"),
             Err(_) => tracing::debug!(client = %from.address, "a client's handshake took too long"),
         }
@@ -190,20 +192,21 @@ impl Server {
         let in_flight = activity.begin(progress.clone(), interim.clone());
         let bare = activity.take_bare_options() && is_for_the_origin(&request);
         let in_asterisk_form = match &peer.inside {
-            Some(inside) => target::complete(request.uri_mut(), &inside.authority),
+            Some(inside) => target::complete(&mut request, &inside.authority),
             None => bare,
         };
         let Caller { address, local } = peer.from;
         let inside = peer.inside.clone();
         let identity = inside.as_ref().and_then(|inside| inside.identity.clone());
-        let client = Client { address, local, identity, in_asterisk_form, interim, inside };
+        let stay = Some(peer.stay.clone());
+        let client = Client { address, local, identity, in_asterisk_form, interim, inside, stay };
         let server = self.clone();
-        let activity = activity.clone();
+        let (peer, activity) = (peer.clone(), activity.clone());
         let is_connect = request.method() == Method::CONNECT;
         async move {
             let mut response = server.handler.handle(request, client).await;
             if let Some(tunnel) = response.extensions_mut().remove::<Intercepted>() {
-                tokio::spawn(server.clone().look_into(tunnel));
+                tokio::spawn(server.clone().look_into(tunnel, peer));
             }
             if is_shared {
                 return Ok(response.map(|body| Timed::new(body, in_flight)));
@@ -223,11 +226,16 @@ impl Server {
 
     /// Serves what comes out of a tunnel to a host that is intercepted, or passes it on after all. Boxed, since what
     /// serves it may meet a tunnel again.
-    fn look_into(self: Arc<Self>, tunnel: Intercepted) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn look_into(
+        self: Arc<Self>,
+        tunnel: Intercepted,
+        peer: Peer,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             match tunnel.open().await {
                 Opened::Ours(stream) => {
-                    let peer = Peer { from: tunnel.client(), inside: Some(tunnel.begin()) };
+                    let (from, stay) = (tunnel.client(), peer.stay);
+                    let peer = Peer { from, stay, inside: Some(tunnel.begin()) };
                     self.serve_secured(*stream, peer, self.work()).await;
                 }
                 Opened::Others(client) => self.handler.splice(tunnel, client).await,

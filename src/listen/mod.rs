@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admit::access::Caller;
+use crate::admit::occupancy::Stay;
 use connection::Server;
 
 /// Accepts connections for `server` until it is time to go, at most `limit` open at once: more wait in the system's
@@ -54,13 +55,14 @@ pub(crate) async fn accept(
                 };
                 // Taken here, so that nobody who was accepted is forgotten.
                 let (work, acceptor) = (server.work(), acceptor.clone());
+                let Ok(permit) = permit else { return };
+                let stay = Stay::new(permit, seat);
                 tokio::spawn(async move {
                     prepare(&stream);
                     match acceptor {
-                        Some(acceptor) => server.serve_tls(stream, from, acceptor, work).await,
-                        None => server.serve(stream, from, work).await,
+                        Some(acceptor) => server.serve_tls(stream, from, stay, acceptor, work).await,
+                        None => server.serve(stream, from, stay, work).await,
                     }
-                    drop((permit, seat));
                 });
             }
             Err(error) => rest(&error).await,

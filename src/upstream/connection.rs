@@ -277,9 +277,11 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
     })
 }
 
-/// Whether only the request's own stream is affected.
+/// Whether only the request's own stream is affected. A peer that has had enough of a connection may say so on each of its
+/// streams (ENHANCE_YOUR_CALM, RFC 9113 §7), and will on every further one.
 pub(super) fn is_of_the_stream(error: &hyper::Error) -> bool {
-    h2_error(error).is_some_and(h2::Error::is_reset)
+    h2_error(error)
+        .is_some_and(|error| error.is_reset() && error.reason() != Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 /// Whether what the peer sent is not HTTP/2.

@@ -143,6 +143,8 @@ impl Pool {
         }
         match self.take_shared(origin, standing) {
             Some(connection) => Ok(connection),
+            // One dial may do for all that failed at once.
+            None if origin.is_secure() => self.wait(origin, standing).await,
             None => self.fresh(origin, standing).await,
         }
     }

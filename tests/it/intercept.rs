@@ -129,6 +129,34 @@ async fn a_request_for_another_host_is_misdirected() {
     assert_eq!(scene.origin.request_count(), 0);
 }
 
+/// RFC 9112 §3.2.4: "the asterisk-form of request-target is only used for a server-wide OPTIONS request".
+#[tokio::test]
+async fn an_asterisk_is_no_path() {
+    let scene = scene(&[]).await;
+    scene.origin.always("GET", "/", lasting("the page"));
+    scene.origin.always("OPTIONS", "*", Reply::new(204));
+    for (method, status) in [("GET", 400), ("OPTIONS", 204)] {
+        let request = Request::builder().method(method).uri("*").header("host", scene.authority());
+        let request = request.body(Full::default()).expect("a request");
+        let response = scene.client(&["http/1.1"]).await.send(request).await.expect("a response");
+        assert_eq!(response.status(), status, "{method}");
+        let page = scene.client(&["http/1.1"]).await.get(&scene.authority(), "/").await;
+        assert_eq!(&page.body()[..], b"the page");
+    }
+}
+
+/// What a client may have of connections holds for tunnels, looked into or not.
+#[tokio::test]
+async fn tunnels_count_as_connections() {
+    let scene = scene(&["--set", "limits.connections_per_client=2"]).await;
+    scene.origin.always("GET", "/a", lasting("hello"));
+    let mut first = scene.client(&["h2"]).await;
+    assert_eq!(first.get(&scene.authority(), "/a").await.status(), 200);
+    let _second = tunnel(scene.proxy.address(), &scene.authority()).await.expect("a tunnel");
+    assert_eq!(scene.proxy.get("/ca.pem").await.status, 429);
+    assert_eq!(first.get(&scene.authority(), "/a").await.status(), 200);
+}
+
 /// RFC 9113 §8.2.3: cookies in several fields are one field to whoever speaks HTTP/1.1.
 #[tokio::test]
 async fn cookies_of_http2_are_put_together() {
@@ -158,7 +186,7 @@ async fn a_client_that_does_not_trust_us_reaches_the_origin_itself() {
         }
     };
     let pair = tokio::time::timeout(Duration::from_secs(10), known).await.expect("it is remembered");
-    assert_eq!((&pair["client"], &pair["host"]), (&"127.0.0.1".into(), &NAME.into()));
+    assert_eq!((&pair["client"], &pair["host"]), (&"127.0.0.1".into(), &scene.authority().into()));
     let opened =
         through(scene.proxy.address(), &scene.authority(), NAME, &pinned).await.expect("a handshake");
     let response = speak(opened).await.get(&scene.authority(), "/a").await;

@@ -16,7 +16,7 @@ struct Stage {
 impl Stage {
     fn new(folders: &[&str], programs: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let (root, bin) = (folder.path().join("root"), folder.path().join("bin"));
+        let (root, bin) = (folder.path().join("stage"), folder.path().join("bin"));
         for path in folders.iter().map(|name| root.join(name)).chain([bin.clone()]) {
             fs::create_dir_all(path).expect("a folder");
         }
