@@ -10,6 +10,7 @@
 //! - `admin`, `cli`: what an operator sees and changes
 //! - `simulate`: what a workload would come to over a link
 //! - `probe`: what the real uplink is like
+//! - `doctor`: whether everything that the proxy stands on is as it should be
 //! - `selftest`: how exact the link of this build is
 
 mod admin;
@@ -19,6 +20,7 @@ mod ca;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod doctor;
 mod drain;
 mod exchange;
 mod handle;

@@ -119,8 +119,8 @@ impl Proxy {
             interception: interception.clone(),
             site: Site::new(&config, authority),
         });
-        let gauge = connector.gauge().clone();
-        let uplink = Uplink { link, standings, gauge, names, interception, tally };
+        let (gauge, listening) = (connector.gauge().clone(), [addresses.clone(), secure_addresses.clone()]);
+        let uplink = Uplink { link, standings, gauge, names, interception, tally, listening };
         let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));
         let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;
         let server = Arc::new(Server::new(handler, drain.clone(), &config));

@@ -19,6 +19,7 @@ pub(crate) type Reply = (StatusCode, Value);
 pub(crate) fn answer(admin: &Admin, method: &Method, path: &str, content: &[u8]) -> Reply {
     let route = (method.as_str(), path);
     match route {
+        ("GET", "/v1/proxy") => proxy(admin),
         ("GET", "/v1/link") => link(admin),
         ("PUT", "/v1/link") => with(content, |given| set_link(admin, &given)),
         ("GET", "/v1/dns") => dns(admin),
@@ -61,6 +62,18 @@ fn with(content: &[u8], carry_out: impl FnOnce(Value) -> Reply) -> Reply {
     match serde_json::from_slice(content) {
         Ok(given) => carry_out(given),
         Err(error) => failed(StatusCode::BAD_REQUEST, format!("the content is not JSON: {error}")),
+    }
+}
+
+/// Which program this is, and where clients connect to it.
+fn proxy(admin: &Admin) -> Reply {
+    match admin.uplink() {
+        Some(uplink) => {
+            let version = env!("CARGO_PKG_VERSION");
+            let [listen, secure] = &uplink.listening;
+            (StatusCode::OK, json!({ "version": version, "listen": listen, "https_listen": secure }))
+        }
+        None => failed(StatusCode::CONFLICT, "no proxy is running"),
     }
 }
 

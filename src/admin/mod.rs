@@ -55,6 +55,8 @@ pub(crate) struct Uplink {
     pub(crate) names: Names,
     pub(crate) interception: Option<Arc<Interception>>,
     pub(crate) tally: Tally,
+    /// Where clients connect to in plain, and with TLS.
+    pub(crate) listening: [Vec<SocketAddr>; 2],
 }
 
 impl Admin {

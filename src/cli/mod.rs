@@ -4,6 +4,7 @@
 mod ca;
 mod cache;
 mod config;
+mod doctor;
 mod link;
 mod rules;
 
@@ -48,6 +49,8 @@ enum Command {
     /// Make and publish the certificate authority with which HTTPS is opened
     #[command(subcommand)]
     Ca(ca::CaCommand),
+    /// Check clock, disk, names, link, TLS and the proxy itself, and say what to do
+    Doctor(doctor::Doctor),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -66,6 +69,7 @@ pub fn run() -> ExitCode {
         Some(Command::Cache(command)) => with_config(&flags, |loaded| cache::run(command, &loaded)),
         Some(Command::Explain(command)) => with_config(&flags, |loaded| cache::explain(&command, &loaded)),
         Some(Command::Ca(command)) => with_config(&flags, |loaded| ca::run(command, &loaded)),
+        Some(Command::Doctor(command)) => with_config(&flags, |loaded| doctor::run(&command, &loaded)),
         Some(Command::Config(command)) => config::run(command, &flags),
     }
 }
@@ -97,7 +101,7 @@ fn command() -> clap::Command {
         command.get_arguments().filter(|arg| arg.is_global_set()).map(simulating).collect();
     let certifying: Vec<_> =
         command.get_arguments().filter(|arg| arg.is_global_set()).map(certifying).collect();
-    ["link", "cache", "explain"]
+    ["link", "cache", "explain", "doctor"]
         .into_iter()
         .fold(command, |command, name| command.mut_subcommand(name, |asking| asking.args(flags.clone())))
         .mut_subcommand("link", |link| link.mut_subcommand("simulate", |command| command.args(simulating)))
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn commands_that_ask_show_only_the_flags_that_say_whom() {
-        for asking in ["link", "link show", "link set", "cache", "cache purge", "explain"] {
+        for asking in ["link", "link show", "link set", "cache", "cache purge", "explain", "doctor"] {
             let help = help(&format!("bentpipe {asking} --help"));
             for (flag, _) in WHICH {
                 assert!(help.contains(&format!("--{flag} ")), "{asking}: {flag}: {help}");

@@ -8,6 +8,7 @@ mod commands;
 mod conformance;
 mod control;
 mod descriptors;
+mod doctor;
 mod exhaustion;
 mod forwarding;
 mod hostile;
