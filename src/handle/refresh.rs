@@ -102,6 +102,10 @@ impl Handler {
         else {
             return;
         };
+        // Between the look at what is stored and the turn, another may have done it.
+        if !self.decide(admitted, &self.lookup(admitted)).because().asks_for_refresh() {
+            return;
+        }
         let lead = match self.store.wait_for_head(&turn.key) {
             Collapse::Lead(lead) => Some(lead),
             Collapse::Alone => None,
