@@ -8,7 +8,7 @@ use std::fmt;
 use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
 
 use super::der::{self, Reader};
-use crate::config::{Host, HostRule};
+use crate::config::{Host, HostRule, is_below};
 
 /// The hosts an authority may sign for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +42,7 @@ impl Scope {
     pub(crate) fn covers(&self, host: &Host) -> bool {
         match (self, host) {
             (Self::Any, _) => true,
-            (Self::Domains(domains), Host::Name(name)) => {
-                domains.iter().any(|domain| is_within(name, domain))
-            }
+            (Self::Domains(domains), Host::Name(name)) => domains.iter().any(|domain| is_below(name, domain)),
             (Self::Domains(_), Host::Address(_)) => false,
         }
     }
@@ -54,7 +52,7 @@ impl Scope {
         match (self, rule) {
             (Self::Any, _) => true,
             (Self::Domains(domains), HostRule::Exactly(name) | HostRule::Below(name)) => {
-                domains.iter().any(|domain| is_within(name, domain))
+                domains.iter().any(|domain| is_below(name, domain))
             }
             (Self::Domains(_), HostRule::All | HostRule::Address(_)) => false,
         }
@@ -84,10 +82,6 @@ impl Scope {
         }
         (!domains.is_empty()).then_some(Self::Domains(domains))
     }
-}
-
-fn is_within(name: &str, domain: &str) -> bool {
-    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 impl fmt::Display for Scope {

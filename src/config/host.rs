@@ -53,8 +53,13 @@ impl HostMatch {
 pub(crate) fn is_named(pattern: &HostPattern, host: &str) -> bool {
     match pattern {
         HostPattern::Exactly(name) => host.eq_ignore_ascii_case(name),
-        HostPattern::Below(name) => is_below(host, name) && host.len() > name.len(),
+        HostPattern::Below(name) => is_inside(host, name),
     }
+}
+
+/// Whether `host` ends with a dot and `domain`, and has a label before them.
+pub(crate) fn is_inside(host: &str, domain: &str) -> bool {
+    is_below(host, domain) && host.len() > domain.len() + 1
 }
 
 /// Whether `host` is `domain` or ends with a dot and it.

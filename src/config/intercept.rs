@@ -7,6 +7,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::config::host;
+
 /// Whose HTTPS is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Intercept {
@@ -44,9 +46,7 @@ impl HostRule {
             (Self::All, _) => true,
             (Self::Address(rule), Host::Address(address)) => rule == address,
             (Self::Exactly(rule), Host::Name(name)) => rule == name,
-            (Self::Below(rule), Host::Name(name)) => {
-                name.strip_suffix(rule.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
-            }
+            (Self::Below(rule), Host::Name(name)) => host::is_inside(name, rule),
             _ => false,
         }
     }

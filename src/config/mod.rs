@@ -48,7 +48,7 @@ pub use error::{ConfigError, ConfigErrors, Source};
 pub(crate) use flags::Flags;
 use folders::Folders;
 pub use host::HostMatch;
-pub(crate) use host::is_below;
+pub(crate) use host::{is_below, is_inside};
 pub(crate) use intercept::Host;
 pub use intercept::{HostRule, Intercept};
 pub(crate) use load::{Loaded, load_here};

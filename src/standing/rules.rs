@@ -8,7 +8,7 @@ use http::Method;
 use ipnet::IpNet;
 use linkio::{ByteCount, Class, Weight};
 
-use crate::config::{ClassRule, ClientWeight, Condition, HostPattern, Sharer};
+use crate::config::{ClassRule, ClientWeight, Condition, HostPattern, Sharer, is_inside};
 
 /// What is known of an exchange when it is asked about.
 #[derive(Clone, Copy, Debug)]
@@ -103,11 +103,7 @@ fn is_host(pattern: &HostPattern, host: &str) -> bool {
             host.parse::<IpAddr>().is_ok_and(|address| address.to_string() == *name)
         }
         HostPattern::Exactly(name) => host.eq_ignore_ascii_case(name),
-        HostPattern::Below(name) => {
-            let dot = host.len().checked_sub(name.len() + 1).filter(|dot| *dot > 0);
-            let end = dot.and_then(|dot| host.get(dot..));
-            end.and_then(|end| end.strip_prefix('.')).is_some_and(|end| end.eq_ignore_ascii_case(name))
-        }
+        HostPattern::Below(name) => is_inside(host, name),
     }
 }
 
