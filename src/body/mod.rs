@@ -49,6 +49,8 @@ pub(crate) enum BodyError {
     Store(#[from] bentpipe_store::Error),
     #[error("nothing arrived for {0:?}")]
     Stalled(std::time::Duration),
+    #[error("the client took nothing for {0:?}")]
+    NotTaken(std::time::Duration),
     #[error("the content is larger than limits.request_body allows")]
     TooLarge,
     #[error("the origin answered without asking for the content")]

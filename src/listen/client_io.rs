@@ -28,8 +28,9 @@ use crate::respond::refusal;
 use crate::timer::Timer;
 
 /// How long an exchange goes on for a client that has ended its sending side, while neither the client takes more of the
-/// response nor more of what it sent crosses the link.
-const HALF_CLOSE_GRACE: Duration = Duration::from_secs(3);
+/// response nor more of what it sent crosses the link: this long, and so many round trips of the link.
+const HALF_CLOSE_GRACE: Duration = Duration::from_millis(750);
+const ROUND_TRIPS: u32 = 3;
 
 /// How often a connection whose client has ended its sending side is looked at for a reset.
 const LOOK: Duration = Duration::from_millis(10);
@@ -42,6 +43,7 @@ pub(crate) struct ClientIo<T> {
     io: T,
     activity: Arc<Activity>,
     idle: Duration,
+    half_close_grace: Duration,
     /// Runs while a write waits for the client.
     stall: Timer,
     /// Set once the client has ended its sending side.
@@ -58,12 +60,13 @@ pub(crate) struct ClientIo<T> {
 }
 
 impl<T> ClientIo<T> {
-    /// Wraps `io`; a write that makes no progress for `idle` fails.
-    pub(crate) fn new(io: T, activity: Arc<Activity>, idle: Duration) -> Self {
+    /// Wraps `io`; a write that makes no progress for `idle` fails. Responses come over a link with a delay of `rtt`.
+    pub(crate) fn new(io: T, activity: Arc<Activity>, idle: Duration, rtt: Duration) -> Self {
         Self {
             io,
             activity,
             idle,
+            half_close_grace: HALF_CLOSE_GRACE + ROUND_TRIPS * rtt,
             stall: Timer::default(),
             ended: false,
             grace: Timer::default(),
@@ -202,7 +205,7 @@ impl<T: AsyncRead + Breakable + Unpin> AsyncRead for ClientIo<T> {
                 this.crossed = crossed;
                 this.grace.stop();
             }
-            ready!(this.grace.poll(HALF_CLOSE_GRACE, cx));
+            ready!(this.grace.poll(this.half_close_grace, cx));
             if this.crossed != this.activity.crossed() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -311,7 +314,7 @@ mod tests {
     async fn the_end_of_a_client_waits_while_an_exchange_goes_on() {
         let (near, far) = tokio::io::duplex(64);
         let activity = Arc::new(Activity::default());
-        let mut io = ClientIo::new(near, activity.clone(), IDLE);
+        let mut io = ClientIo::new(near, activity.clone(), IDLE, Duration::ZERO);
         let in_flight = activity.begin(Progress::none(), Interim::default());
         drop(far);
         let begun = Instant::now();
@@ -335,7 +338,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_dropped() {
         let (near, _far) = tokio::io::duplex(4);
-        let mut io = ClientIo::new(near, Arc::default(), IDLE);
+        let mut io = ClientIo::new(near, Arc::default(), IDLE, Duration::ZERO);
         let failed = io.write_all(b"more than fits").await.expect_err("a stall");
         assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
     }
@@ -344,7 +347,7 @@ mod tests {
     async fn only_answers_outside_an_exchange_are_replaced() {
         let (near, mut far) = tokio::io::duplex(4096);
         let activity = Arc::new(Activity::default());
-        let mut io = ClientIo::new(near, activity.clone(), IDLE);
+        let mut io = ClientIo::new(near, activity.clone(), IDLE, Duration::ZERO);
         let in_flight = activity.begin(Progress::none(), Interim::default());
         let content = b"HTTP/1.1 400 is what this file begins with";
         io.write_all(content).await.expect("room");

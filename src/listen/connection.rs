@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Timed};
+use super::attended::Attendance;
 use super::client_io::{Breakable, ClientIo};
 use crate::admit::access::Caller;
 use crate::admit::client::{Client, Inside};
@@ -144,7 +145,7 @@ impl Server {
         T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::default());
-        let io = TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle));
+        let io = self.client_io(stream, &activity);
         let service = service_fn(|request| self.call(request, &peer, &activity));
         let mut connection = std::pin::pin!(self.http1.serve_connection(io, service).with_upgrades());
         let served = tokio::select! {
@@ -164,19 +165,36 @@ impl Server {
         T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::default());
-        let io = TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle));
-        let service = service_fn(|request| self.call(request, &peer, &activity));
+        let io = self.client_io(stream, &activity);
+        let attendance = Attendance::default();
+        let service = service_fn(|request| {
+            let (response, attendance) = (self.call(request, &peer, &activity), attendance.clone());
+            let limit = self.idle;
+            async move { response.await.map(|response| response.map(|body| attendance.over(body, limit))) }
+        });
         let mut connection = std::pin::pin!(self.http2.serve_connection(io, service));
+        let parting = async {
+            tokio::select! { () = work.leaving() => {}, () = activity.quiet(self.idle) => {} }
+        };
         let served = tokio::select! {
-            served = connection.as_mut() => served,
-            () = async { tokio::select! { () = work.leaving() => {}, () = activity.quiet(self.idle) => {} } } => {
+            served = attendance.during(connection.as_mut(), self.idle) => served,
+            () = parting => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    served = attendance.during(connection, self.idle) => served,
+                    // What is left over is content that the client does not take.
+                    () = activity.quiet(self.idle) => Ok(()),
+                }
             }
         };
         if let Err(error) = served {
             tracing::debug!(%error, client = %peer.from.address, "a client's connection ended");
         }
+    }
+
+    fn client_io<T>(&self, stream: T, activity: &Arc<Activity>) -> TokioIo<ClientIo<T>> {
+        let rtt = self.handler.upstream.connector().link().rtt();
+        TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle, rtt))
     }
 
     fn call(

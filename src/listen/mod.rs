@@ -2,6 +2,7 @@
 //! descriptors. What a connection says is `connection`'s affair.
 
 pub(crate) mod activity;
+mod attended;
 mod between;
 pub(crate) mod client_io;
 pub(crate) mod connection;

@@ -176,11 +176,12 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let window = window(link.rates().0, link.rtt());
+    let unread = window.saturating_mul(CLIENTS_THAT_STALL).min(MOST_UNREAD);
     let handshake = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .adaptive_window(false)
         .initial_stream_window_size(window)
-        .initial_connection_window_size(window.saturating_mul(CLIENTS_THAT_STALL).min(MOST_UNREAD))
+        .initial_connection_window_size(unread)
         .max_header_list_size(MAX_RESPONSE_HEAD)
         .max_send_buf_size(MAX_RESPONSE_HEAD as usize)
         .handshake(TokioIo::new(io));
@@ -200,7 +201,7 @@ where
             }
         }
     });
-    Ok(Shared::new(sender, meter, peer, limit))
+    Ok(Shared::new(sender, meter, peer, limit, unread))
 }
 
 /// So many clients may stop reading, each with a window full of its response, before others on the connection notice.

@@ -2,9 +2,10 @@
 //! link while it carries them, and whose each of its bytes is. When to dial one is the pool's affair.
 //!
 //! The link counts a connection, not its streams, and whose part of a TLS record or of a compressed head is whose cannot
-//! be told there. So an exchange is charged for its content to the byte, and for heads and framing as much as they can
-//! have come to, but never more than the connection has carried that is nobody's yet. The first exchange also pays for
-//! the handshake. What is left over, such as settings and pings, is nobody's: the link's own total has it.
+//! be told there. So an exchange that had the connection to itself is charged for all that was carried meanwhile; one
+//! among others for its content to the byte, and for heads and framing as much as they may come to, but never more than
+//! its part of what the connection has carried that is nobody's yet, which errs by a hundredth or two. The first exchange
+//! also pays for the handshake. What is left over, such as settings and pings, is nobody's: the link's own total has it.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -34,8 +35,10 @@ struct Connection {
     key: ClientKey,
     /// Whether it takes no more requests.
     retired: AtomicBool,
-    /// Bytes that are some exchange's.
+    /// Bytes that are some exchange's, or came before the connection last had none.
     named: Bytes,
+    /// Bytes that may be here and not read, whoever does not read them.
+    window: u64,
     streams: Mutex<Streams>,
 }
 
@@ -66,6 +69,8 @@ impl Limit {
 struct Streams {
     standings: HashMap<u64, Standing>,
     next: u64,
+    /// Since when one exchange has had the connection to itself, by what had been carried then.
+    alone: Option<(u64, u64)>,
     /// Since when there is none.
     rests: Instant,
 }
@@ -97,24 +102,30 @@ impl Bytes {
         self.up.fetch_add(up, Ordering::Relaxed);
     }
 
+    fn set(&self, (down, up): (u64, u64)) {
+        self.down.store(down, Ordering::Relaxed);
+        self.up.store(up, Ordering::Relaxed);
+    }
+
     fn read(&self) -> (u64, u64) {
         (self.down.load(Ordering::Relaxed), self.up.load(Ordering::Relaxed))
     }
 }
 
 impl Shared {
-    /// The connection that `sender` sends on, to `peer`, whose bytes `meter` counts, and which carries up to `limit`
-    /// requests at a time.
+    /// The connection that `sender` sends on, to `peer`, whose bytes `meter` counts, which carries up to `limit`
+    /// requests at a time, and of whose content `window` bytes may wait here to be read.
     pub(super) fn new(
         sender: SendRequest<RequestBody>,
         meter: Meter,
         peer: SocketAddr,
         limit: Arc<Limit>,
+        window: u32,
     ) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let mut hasher = DefaultHasher::new();
         ("shared", peer, NUMBER.fetch_add(1, Ordering::Relaxed)).hash(&mut hasher);
-        let streams = Streams { standings: HashMap::new(), next: 0, rests: Instant::now() };
+        let streams = Streams { standings: HashMap::new(), next: 0, alone: None, rests: Instant::now() };
         Self(Arc::new(Connection {
             sender,
             meter,
@@ -123,6 +134,7 @@ impl Shared {
             key: ClientKey(hasher.finish()),
             retired: AtomicBool::new(false),
             named: Bytes::default(),
+            window: window.into(),
             streams: Mutex::new(streams),
         }))
     }
@@ -154,7 +166,8 @@ impl Shared {
     }
 
     /// A place for a request that stands so; none where it takes no more. "An endpoint MUST NOT exceed the limit set by
-    /// their peer" (RFC 9113 §5.1.2): beyond it, with `anyway`, requests wait in hyper's queue.
+    /// their peer" (RFC 9113 §5.1.2): beyond it, with `anyway`, requests wait in hyper's queue. One whose window others
+    /// hold shut would carry a head and no content.
     pub(super) fn stream(&self, standing: Standing, anyway: bool) -> Option<Arc<Stream>> {
         if !self.is_open() {
             return None;
@@ -163,14 +176,22 @@ impl Shared {
         if !anyway && streams.standings.len() >= self.0.limit.streams.load(Ordering::Relaxed) {
             return None;
         }
+        let carried = (self.0.meter.down(), self.0.meter.up());
+        if streams.standings.is_empty() {
+            streams.alone = Some(if streams.next == 0 { (0, 0) } else { carried });
+            self.0.named.set(carried);
+        } else if !anyway && self.0.nobodys().0 > self.0.window / 2 {
+            return None;
+        } else {
+            streams.alone = None;
+        }
         let id = streams.next;
         streams.next += 1;
         streams.standings.insert(id, standing);
         self.assign(&streams);
         drop(streams);
         let follows = id > 0;
-        let handshake = if follows { (0, 0) } else { (self.0.meter.down(), self.0.meter.up()) };
-        self.0.named.add(handshake.0, handshake.1);
+        let handshake = if follows { (0, 0) } else { carried };
         let (content, heads, steps) = (Bytes::default(), Bytes::default(), Mutex::default());
         Some(Arc::new(Stream { connection: self.clone(), id, follows, handshake, content, heads, steps }))
     }
@@ -188,6 +209,14 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, Streams> {
         self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    /// Bytes carried that are no exchange's, down and up: framing, and content that nobody has read yet.
+    fn nobodys(&self) -> (u64, u64) {
+        let named = self.named.read();
+        (self.meter.down().saturating_sub(named.0), self.meter.up().saturating_sub(named.1))
     }
 }
 
@@ -247,11 +276,16 @@ impl Stream {
     /// What its exchange has to bear, down and up, when it is over.
     pub(super) fn charge(&self) -> (u64, u64) {
         let connection = &self.connection.0;
-        let (content, heads, named) = (self.content.read(), self.heads.read(), connection.named.read());
-        let nobodys =
-            (connection.meter.down().saturating_sub(named.0), connection.meter.up().saturating_sub(named.1));
-        let down = framing(content.0, heads.0).min(nobodys.0);
-        let up = framing(content.1, heads.1).min(nobodys.1);
+        let streams = self.connection.lock();
+        if let Some(begun) = streams.alone {
+            return (connection.meter.down() - begun.0, connection.meter.up() - begun.1);
+        }
+        // Of what is nobody's yet, the others have their parts, too.
+        let present = streams.standings.len().max(1) as u64;
+        drop(streams);
+        let (content, heads, nobodys) = (self.content.read(), self.heads.read(), connection.nobodys());
+        let down = framing(content.0, heads.0).min(nobodys.0 / present);
+        let up = framing(content.1, heads.1).min(nobodys.1 / present);
         connection.named.add(down, up);
         (content.0 + self.handshake.0 + down, content.1 + self.handshake.1 + up)
     }
@@ -303,10 +337,10 @@ impl Drop for Stream {
     }
 }
 
-/// The most that `heads` and the framing of `content` come to on the link: frames of HTTP/2 and records of TLS as small
-/// as servers make them, a window update now and then.
+/// What `heads` and the framing of `content` may come to on the link: frames of HTTP/2 and records of TLS as servers make
+/// them, a window update now and then.
 fn framing(content: u64, heads: u64) -> u64 {
-    (content / 24).saturating_add(heads).saturating_add(128)
+    (content / 64).saturating_add(heads).saturating_add(128)
 }
 
 #[cfg(test)]

@@ -271,6 +271,40 @@ async fn the_link_and_the_log_count_the_handshake_and_every_stream() {
     assert!(up <= crossed.read && up + 1500 > crossed.read, "{up} of {}", crossed.read);
 }
 
+#[tokio::test]
+async fn after_a_burst_each_exchange_bears_its_own_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("access.log");
+    let log_flag = log.to_string_lossy().into_owned();
+    let flags = ["--access-log", &log_flag, "--set", "log.format=json"];
+    let (origin, proxy) = pair_with(&Tls::new(), &flags).await;
+    let burst = (0..20).map(|number| {
+        let path = format!("/burst/{number}");
+        origin.on(
+            "GET",
+            &path,
+            Reply::new(200).body(vec![b'x'; 30_000]).pace(7_000, Duration::from_millis(3)),
+        );
+        let (address, url) = (proxy.address(), origin.url(&path));
+        tokio::spawn(async move { testkit::client::get(address, &url).await.expect("a response").body.len() })
+    });
+    for length in burst.collect::<Vec<_>>() {
+        assert_eq!(length.await.expect("an answer"), 30_000);
+    }
+    for path in ["/a", "/b", "/c"] {
+        origin.on("GET", path, Reply::new(200).body("y"));
+        assert_eq!(proxy.get(&origin.url(path)).await.text(), "y");
+    }
+    let crossed = origin.total_traffic();
+    proxy.stop().await;
+    let lines = std::fs::read_to_string(&log).expect("a log");
+    let down: Vec<_> = lines.lines().map(|line| number(line, "link_down")).collect();
+    assert!(down[20..].iter().all(|down| (20..500).contains(down)), "{down:?}");
+    assert!(down[..20].iter().all(|down| (30_000..35_000).contains(down)), "{down:?}");
+    let sum: u64 = down.iter().sum();
+    assert!(sum.abs_diff(crossed.written) < 15_000, "{sum} of {}", crossed.written);
+}
+
 /// The number under `key` in a line of JSON.
 fn number(line: &str, key: &str) -> u64 {
     let (_, rest) = line.split_once(&format!("\"{key}\":")).expect(key);

@@ -20,15 +20,15 @@ use crate::secure::{speak, through, trusting, tunnel};
 const NAME: &str = "site.test";
 
 /// A secure origin, and a proxy with an authority of its own that looks into tunnels to it.
-struct Scene {
-    origin: Origin,
-    proxy: Running,
+pub(crate) struct Scene {
+    pub(crate) origin: Origin,
+    pub(crate) proxy: Running,
     /// The authority's certificate.
     pem: String,
     _home: TempDir,
 }
 
-async fn scene(flags: &[&str]) -> Scene {
+pub(crate) async fn scene(flags: &[&str]) -> Scene {
     scene_of(Tls::new().for_names(&[NAME]), flags).await
 }
 
@@ -52,11 +52,11 @@ async fn scene_of(tls: Tls, flags: &[&str]) -> Scene {
 }
 
 impl Scene {
-    fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         format!("{NAME}:{}", self.origin.address().port())
     }
 
-    async fn client(&self, protocols: &[&str]) -> crate::secure::Sender {
+    pub(crate) async fn client(&self, protocols: &[&str]) -> crate::secure::Sender {
         let config = trusting(&self.pem, protocols);
         speak(through(self.proxy.address(), &self.authority(), NAME, &config).await.expect("a handshake"))
             .await

@@ -34,4 +34,5 @@ mod secrets;
 mod secure;
 mod sharing;
 mod simulate;
+mod stalled;
 mod tunnels;
