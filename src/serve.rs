@@ -14,18 +14,19 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::{self, Admin, Uplink};
+use crate::admin::{self, Admin, Traffic, Uplink};
 use crate::admit::Admission;
 use crate::ca;
 use crate::ca::leaf::Leaves;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::Drain;
-use crate::exchange::Reader;
+use crate::exchange::{Observers, Reader};
 use crate::handle::{Handler, Refreshing};
 use crate::intercept::Interception;
 use crate::listen;
 use crate::listen::connection::Server;
+use crate::observe::live::Live;
 use crate::observe::log::{AccessLog, Reopen};
 use crate::observe::tally::Tally;
 use crate::secure::{self, Shown};
@@ -74,10 +75,10 @@ impl Proxy {
         let store = tokio::task::spawn_blocking(open).await??;
         let log = AccessLog::open(&config.log).context("log.access")?;
         let reopen = log.as_ref().map(AccessLog::reopen).unwrap_or_default();
-        let tally = Tally::default();
+        let (tally, live) = (Tally::default(), Live::new(config.log.query));
         let log = log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>);
-        let readers: Arc<[Box<dyn Reader>]> =
-            log.chain([Box::new(tally.clone()) as Box<dyn Reader>]).collect();
+        let watchers: [Box<dyn Reader>; 2] = [Box::new(tally.clone()), Box::new(live.clone())];
+        let observers = Observers::new(log.chain(watchers).collect());
         let link = SharedLink::new(config.link.trace.model(config.link.spec.clone()));
         link.set_classes(config.link.classes);
         let drain = Drain::new();
@@ -110,7 +111,7 @@ impl Proxy {
             upstream: Arc::new(Upstream::new(connector.clone(), tls, standings.clone(), keep_alive, idle)),
             clock: clock.clone(),
             policy: config.cache.policy(),
-            readers,
+            observers: observers.clone(),
             stale_patience: config.timeouts.stale,
             resume_patience: config.timeouts.resume,
             tunnel_idle: config.timeouts.tunnel_idle,
@@ -120,7 +121,8 @@ impl Proxy {
             site: Site::new(&config, authority),
         });
         let (gauge, listening) = (connector.gauge().clone(), [addresses.clone(), secure_addresses.clone()]);
-        let uplink = Uplink { link, standings, gauge, names, interception, tally, listening };
+        let traffic = Traffic { tally, live, observers };
+        let uplink = Uplink { link, standings, gauge, names, interception, traffic, listening };
         let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));
         let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;
         let server = Arc::new(Server::new(handler, drain.clone(), &config));

@@ -23,6 +23,8 @@ pub(crate) fn answer(admin: &Admin, method: &Method, path: &str, content: &[u8])
         ("GET", "/v1/link") => link(admin),
         ("PUT", "/v1/link") => with(content, |given| set_link(admin, &given)),
         ("GET", "/v1/dns") => dns(admin),
+        ("GET", "/v1/exchanges") => exchanges(admin),
+        ("POST", "/v1/exchanges/stop") => with(content, |given| stop(admin, given)),
         ("GET", "/v1/ca") => authority(admin),
         ("POST", "/v1/ca/forget") => forget(admin),
         ("GET", "/v1/cache") => (StatusCode::OK, cache(admin)),
@@ -82,6 +84,36 @@ fn link(admin: &Admin) -> Reply {
         Some(uplink) => (StatusCode::OK, shown(uplink, &admin.trace())),
         None => failed(StatusCode::CONFLICT, "no proxy is running, so there is no link"),
     }
+}
+
+/// What is under way.
+fn exchanges(admin: &Admin) -> Reply {
+    match admin.uplink() {
+        Some(Uplink { traffic, .. }) => {
+            let begun = traffic.observers.begun();
+            (StatusCode::OK, json!({ "begun": begun, "exchanges": traffic.shown() }))
+        }
+        None => failed(StatusCode::CONFLICT, "no proxy is running, so nothing is under way"),
+    }
+}
+
+/// Breaks exchanges off by their numbers.
+fn stop(admin: &Admin, given: Value) -> Reply {
+    let Some(Uplink { traffic, .. }) = admin.uplink() else {
+        return failed(StatusCode::CONFLICT, "no proxy is running, so nothing is under way");
+    };
+    let numbers = read::<Stop>(given).map(|given| given.numbers);
+    told(numbers.map(|numbers| {
+        let stopped = traffic.stop(&numbers);
+        tracing::info!(?numbers, stopped, "exchanges were broken off by the operator");
+        json!({ "stopped": stopped })
+    }))
+}
+
+/// `{"numbers": [7, 12]}`
+#[derive(serde::Deserialize)]
+struct Stop {
+    numbers: Vec<u64>,
 }
 
 /// How names were looked up.

@@ -20,7 +20,10 @@ use rfc9111::{Policy, Rules, Situation};
 
 use crate::clock::Clock;
 use crate::config::{Config, LinkTrace, trace};
+use crate::exchange::{Exchange, Observers};
 use crate::intercept::Interception;
+use crate::observe::event::event;
+use crate::observe::live::Live;
 use crate::observe::tally::{Tallied, Tally};
 use crate::standing::Standings;
 use crate::upstream::destination;
@@ -54,9 +57,37 @@ pub(crate) struct Uplink {
     pub(crate) gauge: Gauge,
     pub(crate) names: Names,
     pub(crate) interception: Option<Arc<Interception>>,
-    pub(crate) tally: Tally,
+    pub(crate) traffic: Traffic,
     /// Where clients connect to in plain, and with TLS.
     pub(crate) listening: [Vec<SocketAddr>; 2],
+}
+
+/// What an operator sees of the exchanges of a running proxy.
+pub(crate) struct Traffic {
+    pub(crate) tally: Tally,
+    pub(crate) live: Live,
+    pub(crate) observers: Arc<Observers>,
+}
+
+impl Traffic {
+    /// The exchanges under way, the oldest first.
+    fn under_way(&self) -> Vec<Exchange> {
+        let mut exchanges = self.observers.under_way();
+        exchanges.sort_unstable_by_key(|exchange| exchange.record().number);
+        exchanges
+    }
+
+    /// What is known of each of them now.
+    pub(crate) fn shown(&self) -> Vec<serde_json::Value> {
+        self.under_way().iter().map(|exchange| event(exchange.record(), self.live.urls())).collect()
+    }
+
+    /// Breaks off those with these numbers; how many there were.
+    pub(crate) fn stop(&self, numbers: &[u64]) -> usize {
+        let exchanges = self.under_way();
+        let meant = exchanges.iter().filter(|exchange| numbers.contains(&exchange.record().number));
+        meant.inspect(|exchange| exchange.stop()).count()
+    }
 }
 
 impl Admin {
@@ -135,7 +166,7 @@ impl Admin {
 
     /// How often the cache could answer; none where no proxy is running.
     pub(crate) fn answers(&self) -> Option<Tallied> {
-        self.uplink.as_ref().map(|uplink| uplink.tally.counted())
+        self.uplink.as_ref().map(|uplink| uplink.traffic.tally.counted())
     }
 
     /// The verification that runs, or the last one.

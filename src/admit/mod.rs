@@ -151,6 +151,11 @@ impl Admission {
         if http_body::Body::size_hint(&incoming).lower() > self.request_body {
             return Err(Refusal::ContentTooLarge);
         }
+        let body = RequestBody::new(incoming, progress, self.request_body, self.idle);
+        if !http_body::Body::is_end_stream(&body) {
+            let progress = body.progress();
+            exchange.receives(move || progress.taken());
+        }
         let rules = self.rules.for_target(&target);
         Ok(Admitted {
             key: rules.key(&target).filter(|_| parts.method != Method::CONNECT),
@@ -159,7 +164,7 @@ impl Admission {
             target,
             headers: parts.headers,
             version: parts.version,
-            body: RequestBody::new(incoming, progress, self.request_body, self.idle),
+            body,
             client,
             on_upgrade,
             max_forwards,

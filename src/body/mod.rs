@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use crate::exchange::Cut;
 pub(crate) use mended::Mended;
 pub(crate) use origin::OriginBody;
 pub(crate) use request::RequestBody;
@@ -49,6 +50,8 @@ pub(crate) enum BodyError {
     Store(#[from] bentpipe_store::Error),
     #[error("nothing arrived for {0:?}")]
     Stalled(std::time::Duration),
+    #[error("an operator broke it off")]
+    Stopped,
     #[error("the client took nothing for {0:?}")]
     NotTaken(std::time::Duration),
     #[error("the content is larger than limits.request_body allows")]
@@ -57,6 +60,18 @@ pub(crate) enum BodyError {
     NotWanted,
     #[error("what came behind the last chunk is no trailers")]
     Trailers,
+}
+
+impl BodyError {
+    /// Who broke the content of a response off.
+    fn by(&self) -> Cut {
+        match self {
+            Self::Incomplete(_) | Self::Stalled(_) | Self::Trailers => Cut::Origin,
+            Self::Store(_) => Cut::Store,
+            Self::Stopped => Cut::Operator,
+            Self::NotTaken(_) | Self::TooLarge | Self::NotWanted => Cut::Client,
+        }
+    }
 }
 
 impl HttpBody for Body {

@@ -92,6 +92,11 @@ impl Progress {
         self.0.state.load(Ordering::Acquire) == TOO_LARGE
     }
 
+    /// Bytes of it that came from the client and were asked for.
+    pub(crate) fn taken(&self) -> u64 {
+        self.0.taken.load(Ordering::Relaxed)
+    }
+
     /// Whether the client broke off, or what it sent is not framed as it said.
     pub(crate) fn is_broken(&self) -> bool {
         self.0.state.load(Ordering::Acquire) == BROKEN

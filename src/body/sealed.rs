@@ -9,7 +9,7 @@ use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{Body, BodyError};
-use crate::exchange::Exchange;
+use crate::exchange::{Cut, Exchange};
 
 /// Content whose end closes its exchange.
 pub(crate) struct Sealed {
@@ -26,6 +26,7 @@ pub(crate) fn seal(exchange: Exchange, response: Response<Body>) -> Response<Sea
     exchange.note(|details| {
         details.status = Some(response.status());
         details.media_type = response.headers().get(http::header::CONTENT_TYPE).cloned();
+        details.announced = response.body().size_hint().exact();
     });
     let is_head = exchange.is_head();
     response.map(|body| Sealed { ended: is_head || body.is_end_stream(), body, exchange, failed: None })
@@ -46,7 +47,12 @@ impl HttpBody for Sealed {
         if let Some(error) = this.failed.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        match std::task::ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+        let polled = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Pending => this.exchange.poll_stopped(cx).map(|()| Some(Err(BodyError::Stopped))),
+            _ if this.exchange.is_stopped() => Poll::Ready(Some(Err(BodyError::Stopped))),
+            polled => polled,
+        };
+        match std::task::ready!(polled) {
             Some(Ok(frame)) => {
                 this.exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
                 this.ended = this.body.is_end_stream();
@@ -56,6 +62,7 @@ impl HttpBody for Sealed {
                 // On an error hyper drops what it has not written yet. One more turn lets it write that first, as far
                 // as the client's socket takes it.
                 tracing::debug!(%error, "a response broke off");
+                this.exchange.note(|details| details.cut_short = Some(error.by()));
                 this.failed = Some(error);
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -80,7 +87,9 @@ impl Drop for Sealed {
     fn drop(&mut self) {
         // Where the length is known, hyper does not ask for an end behind the last byte.
         if !self.ended && self.body.size_hint().exact() != Some(0) {
-            self.exchange.note(|details| details.cut_short = true);
+            self.exchange.note(|details| {
+                details.cut_short.get_or_insert(Cut::Client);
+            });
         }
     }
 }

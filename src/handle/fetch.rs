@@ -140,6 +140,7 @@ impl Handler {
             rfc9111::may_store(&admitted.presented(), status, response.headers(), &self.situation(admitted));
         let (Storing::Store(because) | Storing::Pass(because)) = &storing;
         exchange.note_rule(because.rule());
+        exchange.note(|details| details.storing = Some(because.clone()));
         let response = respond::received(response, response_time, self.admission.pseudonym());
         let (parts, incoming) = response.into_parts();
         self.learn_from_head(admitted, status, &parts.headers, (request_time, response_time));

@@ -13,6 +13,7 @@ use crate::admit::Admitted;
 use crate::admit::access::Caller;
 use crate::admit::client::{Identity, Inside};
 use crate::admit::occupancy::Stay;
+use crate::exchange::Cut;
 use crate::exchange::{CacheStatus, Exchange};
 use crate::intercept::{Interception, Opened};
 use crate::upstream::origin::Origin;
@@ -53,7 +54,7 @@ impl Handler {
             // The 200 is gone already: all that is left is to close.
             Err(refusal) => exchange.note(|details| {
                 details.error = refusal.error();
-                details.cut_short = true;
+                details.cut_short = Some(Cut::Client);
             }),
         }
     }

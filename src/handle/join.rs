@@ -99,7 +99,7 @@ impl Handler {
             && let Some(stored) = found.get(stored)
             && let Ok(response) = self.serve(admitted, stored, exchange).await
         {
-            exchange.note_rule(because.rule());
+            exchange.decided(&because);
             return Some(Ok(response));
         }
         let refusal = self.upstream.outages().since(&origin(admitted).ok()?, begun)?;

@@ -28,7 +28,7 @@ use crate::admit::{Admission, Admitted};
 use crate::body::{self, Body, Sealed};
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::exchange::{CacheStatus, Exchange, Reader};
+use crate::exchange::{CacheStatus, Exchange, Observers};
 use crate::intercept::Interception;
 use crate::respond::{self, Refusal};
 use crate::site::{self, Site};
@@ -46,7 +46,7 @@ pub(crate) struct Handler {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) clock: Clock,
     pub(crate) policy: Policy,
-    pub(crate) readers: Arc<[Box<dyn Reader>]>,
+    pub(crate) observers: Arc<Observers>,
     /// How long an origin may take to answer before a stored response is served in its place, where there is one.
     pub(crate) stale_patience: Duration,
     /// How long an origin is asked again and again for the rest of a download that broke off.
@@ -68,10 +68,14 @@ impl Handler {
         request: Request<Incoming>,
         client: Client,
     ) -> Response<Sealed> {
-        let (method, target) = (request.method().clone(), request.uri().clone());
-        let exchange =
-            Exchange::begin(method, target, client.address, self.clock.now(), self.readers.clone());
-        let answer = self.answer(request, client, &exchange).await;
+        let (method, target, version) = (request.method().clone(), request.uri().clone(), request.version());
+        let now = self.clock.now();
+        let exchange = Exchange::begin(method, target, version, client.address, now, &self.observers);
+        let answer = tokio::select! {
+            biased;
+            answer = self.answer(request, client, &exchange) => answer,
+            () = exchange.stopped() => Err(Refusal::Stopped),
+        };
         let mut response = answer.unwrap_or_else(|refusal| self.refuse(refusal, &exchange));
         let (status, rule) = (exchange.cache_status(), exchange.rule());
         respond::finish(&mut response, &status, rule.as_deref());
@@ -93,7 +97,7 @@ impl Handler {
         }
         let found = self.lookup(&admitted);
         let decision = self.decide(&admitted, &found);
-        exchange.note_rule(decision.because().rule());
+        exchange.decided(decision.because());
         match decision {
             Decision::Reuse { stored, because } => {
                 self.refresh_if_asked(&because, &admitted, exchange);
@@ -143,13 +147,11 @@ impl Handler {
     }
 
     fn refuse(&self, refusal: Refusal, exchange: &Exchange) -> Response<Body> {
-        exchange.note(|details| {
-            details.error = refusal.error();
-            if refusal.is_forbidden() {
-                // Forwarding was decided on, and then was not done.
-                details.cache = CacheStatus::Unasked;
-            }
-        });
+        exchange.refused(refusal.error(), &refusal.reason());
+        if refusal.is_forbidden() {
+            // Forwarding was decided on, and then was not done.
+            exchange.note(|details| details.cache = CacheStatus::Unasked);
+        }
         respond::dated(refusal.into_response(), self.clock.now())
     }
 }

@@ -113,7 +113,8 @@ impl Handler {
         };
         let (method, target) = (Method::GET, admitted.target.clone());
         let client = admitted.client.address;
-        let own = Exchange::begin(method, target, client, self.clock.now(), self.readers.clone());
+        let own =
+            Exchange::begin(method, target, admitted.version, client, self.clock.now(), &self.observers);
         let user = exchange.record().details().user;
         own.note(|details| details.user = user);
         tokio::spawn(self.clone().refresh(admitted.for_the_cache(), lead, own, turn, self.drain.work()));
@@ -152,7 +153,7 @@ impl Handler {
         let asked = match self.ask(admitted, headers, exchange).await {
             Ok(asked) => asked,
             Err(refusal) => {
-                exchange.note(|details| details.error = refusal.error());
+                exchange.refused(refusal.error(), &refusal.reason());
                 return None;
             }
         };

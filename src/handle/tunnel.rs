@@ -57,8 +57,9 @@ impl Handler {
         let standings = self.upstream.standings();
         let standing = standings.of(exchange);
         let connector = self.upstream.connector();
-        let (io, peer) = connector.connect_for(origin, Purpose::Tunnel, standing, via).await?;
-        exchange.note(|details| details.peer = Some(peer));
+        let connected = connector.connect_for(origin, Purpose::Tunnel, standing, via).await?;
+        exchange.note(|details| (details.peer, details.times) = (Some(connected.peer), connected.times()));
+        let io = connected.io;
         Place::take(standings, exchange, &io.meter());
         let crossing = Crossing::begin(io.meter(), exchange.clone());
         Ok((io, self.carrier(exchange, crossing, stay)))

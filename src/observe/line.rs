@@ -4,8 +4,7 @@
 use std::fmt::{self, Write as _};
 use std::time::UNIX_EPOCH;
 
-use serde_json::json;
-
+use super::event::{cut_short, event, media_type};
 use super::url::Urls;
 use crate::exchange::{CacheStatus, Details, Forwarded, Record};
 
@@ -17,8 +16,7 @@ pub(crate) fn native(line: &mut String, record: &Record, urls: &Urls) {
     let duration = record.duration();
     let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default() + duration;
     let status = details.status.map_or(0, |status| status.as_u16());
-    // A client that left before it had an answer has no status.
-    let cut_short = details.cut_short || status == 0;
+    let cut_short = cut_short(&details).is_some();
     let _ = write!(
         line,
         "{}.{:03} {:>6} {} {}{}/{status:03} {} {} {} ",
@@ -40,10 +38,6 @@ pub(crate) fn native(line: &mut String, record: &Record, urls: &Urls) {
         Some(peer) => writeln!(line, "{} HIER_DIRECT/{} {}", NoSpace(user), peer.ip(), NoSpace(media_type)),
         None => writeln!(line, "{} HIER_NONE/- {}", NoSpace(user), NoSpace(media_type)),
     };
-}
-
-fn media_type(details: &Details) -> Option<&str> {
-    details.media_type.as_ref()?.to_str().ok()
 }
 
 /// Squid's result code for what the cache did.
@@ -91,29 +85,9 @@ impl fmt::Display for NoSpace<'_> {
     }
 }
 
-/// Appends `record` as one JSON object, with its line feed. Bytes of the link are payload bytes of this exchange,
-/// in each direction.
+/// Appends `record` as one JSON object, with its line feed.
 pub(crate) fn json(line: &mut String, record: &Record, urls: &Urls) {
-    let details = record.details();
-    let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let object = json!({
-        "time": at.as_secs_f64(),
-        "duration_ms": record.duration().as_micros() as f64 / 1000.0,
-        "client": record.client,
-        "user": details.user.as_deref(),
-        "method": record.method.as_str(),
-        "url": urls.written(&record.target),
-        "status": details.status.map(|status| status.as_u16()),
-        "cache_status": details.rule.as_deref().map_or_else(|| details.cache.to_string(), |rule| details.cache.by_rule(rule)),
-        "error": details.error,
-        "media_type": media_type(&details),
-        "client_bytes": record.client_bytes(),
-        "link_down": record.link_down(),
-        "link_up": record.link_up(),
-        "peer": details.peer.map(|peer| peer.to_string()),
-        "cut_short": details.cut_short || details.status.is_none(),
-    });
-    let _ = writeln!(line, "{object}");
+    let _ = writeln!(line, "{}", event(record, urls));
 }
 
 #[cfg(test)]

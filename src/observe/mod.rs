@@ -1,6 +1,8 @@
 //! Readers of exchanges. Each takes what it needs from a finished record without making it wait.
 
+pub(crate) mod event;
 pub(crate) mod line;
+pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod tally;
 mod url;

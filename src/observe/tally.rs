@@ -51,7 +51,7 @@ impl Tally {
 
 impl Reader for Tally {
     fn read(&self, record: &Record) {
-        self.count(&record.details().cache, record.client_bytes());
+        record.with(|details| self.count(&details.cache, record.client_bytes()));
     }
 }
 

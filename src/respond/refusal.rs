@@ -44,6 +44,8 @@ pub(crate) enum Refusal {
     AuthenticationRequired(Challenge),
     /// The client announced content and stopped sending it.
     RequestTimeout,
+    /// An operator broke the exchange off.
+    Stopped,
     ContentTooLarge,
     FieldsTooLarge,
     /// The request target is longer than `limits.uri`.
@@ -180,6 +182,11 @@ impl Refusal {
         self.told().error
     }
 
+    /// What its page says, in a sentence or two.
+    pub(crate) fn reason(&self) -> String {
+        self.told().text
+    }
+
     /// The response, complete but for the fields that every response gets.
     pub(crate) fn into_response(self) -> Response<Body> {
         let told = self.told();
@@ -232,6 +239,10 @@ impl Refusal {
             Self::RequestTimeout => {
                 let text = "The content announced did not arrive: nothing came for as long as timeouts.client allows.";
                 told(S::REQUEST_TIMEOUT, "http_request_error", text)
+            }
+            Self::Stopped => {
+                let text = "Whoever looks after this proxy has broken this request off.";
+                told(S::SERVICE_UNAVAILABLE, "http_request_denied", text)
             }
             Self::ContentTooLarge => {
                 let text = "The content sent is larger than this proxy's option limits.request_body allows.";

@@ -201,7 +201,9 @@ mod tests {
 
     fn exchange(client: &str, target: &'static str) -> Exchange {
         let client = client.parse().expect("an address");
-        Exchange::begin(Method::GET, Uri::from_static(target), client, SystemTime::UNIX_EPOCH, Arc::new([]))
+        let (target, version) = (Uri::from_static(target), http::Version::HTTP_11);
+        let observers = crate::exchange::Observers::new(Vec::new());
+        Exchange::begin(Method::GET, target, version, client, SystemTime::UNIX_EPOCH, &observers)
     }
 
     #[test]

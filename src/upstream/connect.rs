@@ -20,6 +20,7 @@ use super::names::{Addresses, Missing, Names, Toll};
 use super::origin::Origin;
 use super::parent::{self, Asked, Parents};
 use crate::config::{Parent, ParentScheme};
+use crate::exchange::Times;
 use crate::respond::Refusal;
 
 /// Dials origins across the link.
@@ -50,8 +51,21 @@ pub(crate) struct Ways {
     pub(crate) pseudonym: String,
 }
 
-/// A connection that stands, and the address at its other end.
-type Connected = (LinkedIo<TcpStream>, SocketAddr);
+/// A connection that stands, and what it took.
+pub(crate) struct Connected {
+    pub(crate) io: LinkedIo<TcpStream>,
+    /// The address at its other end.
+    pub(crate) peer: SocketAddr,
+    lookup: Duration,
+    connect: Duration,
+}
+
+impl Connected {
+    /// How long dialling it took.
+    pub(crate) fn times(&self) -> Times {
+        Times { lookup: Some(self.lookup), connect: Some(self.connect), ..Times::default() }
+    }
+}
 
 impl Connector {
     /// A connector over `link`.
@@ -156,7 +170,9 @@ impl Connector {
         purpose: Purpose,
         standing: Standing,
     ) -> Result<Connected, Refusal> {
+        let begun = Instant::now();
         let resolved = self.resolve(host, origin.port(), standing).await?;
+        let looked_up = Instant::now();
         // Each time, and each address: what a name leads to may be another thing at every lookup.
         let judged: Vec<_> =
             resolved.iter().map(|address| (*address, self.rules.check(*address, purpose))).collect();
@@ -167,7 +183,7 @@ impl Connector {
         }
         let (io, local, peer) = self.dial(&allowed, origin, standing).await?;
         self.rules.check_connected(local, peer).map_err(|why| refused(why, origin))?;
-        Ok((io, peer))
+        Ok(Connected { io, peer, lookup: looked_up - begun, connect: looked_up.elapsed() })
     }
 
     /// A connection to `parent` that `lead` has made one to somewhere else. The operator has named it, so its address is
@@ -179,18 +195,21 @@ impl Connector {
         lead: impl AsyncFnOnce(&mut LinkedIo<TcpStream>) -> Result<(), Refusal>,
     ) -> Result<Connected, Refusal> {
         let hop = Origin::of_parent(parent);
+        let begun = Instant::now();
+        let mut looked_up = begun;
         let dialled = async {
             let addresses = self.resolve(&Host::read(&parent.host)?, parent.port, standing).await?;
+            looked_up = Instant::now();
             let (io, local, peer) = self.dial(&addresses, &hop, standing).await?;
-            if self.rules.is_own(local, peer) { Err(Refusal::Loop) } else { Ok((io, peer)) }
+            if self.rules.is_own(local, peer) { Err(Refusal::Loop) } else { Ok((io, peer, looked_up)) }
         };
         let led = async {
-            let (mut io, peer) = dialled.await.map_err(|why| match why {
+            let (mut io, peer, looked_up) = dialled.await.map_err(|why| match why {
                 Refusal::Loop => why,
                 why => Refusal::ParentUnreachable { parent: parent.authority(), why: Arc::new(why) },
             })?;
             lead(&mut io).await?;
-            Ok((io, peer))
+            Ok((io, peer, looked_up))
         };
         // Where there is another way, enough time is left for it.
         let patience = if self.parents.falls_back() { self.timeout / 3 } else { self.timeout };
@@ -198,7 +217,8 @@ impl Connector {
             || Refusal::ParentUnreachable { parent: parent.authority(), why: Arc::new(timed_out(&hop)) };
         let led = tokio::time::timeout(patience, led).await.unwrap_or_else(|_| Err(late()));
         self.parents.note(parent, !matches!(led, Err(Refusal::ParentUnreachable { .. })));
-        led
+        let (io, peer, looked_up) = led?;
+        Ok(Connected { io, peer, lookup: looked_up - begun, connect: looked_up.elapsed() })
     }
 
     /// Judges what a parent is to be asked for, as far as what it is called tells.

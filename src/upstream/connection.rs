@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::shared::{Limit, Shared, Stream};
 use crate::body::RequestBody;
 use crate::body::request::Progress;
+use crate::exchange::Times;
 
 /// What carries one request.
 pub(crate) struct Connection {
@@ -25,6 +26,8 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// Whether it has carried a request before.
     pub(crate) reused: bool,
+    /// What dialling it took, until the first request bears it.
+    pub(super) times: Option<Times>,
 }
 
 /// How a request is sent.
@@ -53,7 +56,8 @@ impl Connection {
     pub(super) fn among(shared: &Shared, standing: Standing, anyway: bool) -> Option<Self> {
         let stream = shared.stream(standing, anyway)?;
         let (peer, reused) = (shared.peer(), stream.follows());
-        Some(Self { sender: Sender::Among(shared.sender(), stream), peer, reused })
+        let times = shared.take_times();
+        Some(Self { sender: Sender::Among(shared.sender(), stream), peer, reused, times })
     }
 
     /// Whether it carries one request at a time.
@@ -143,7 +147,7 @@ impl Sender {
 }
 
 /// Begins HTTP/1.1 on `io`.
-pub(super) async fn http1<T>(io: T, meter: Meter, peer: SocketAddr) -> hyper::Result<Connection>
+pub(super) async fn http1<T>(io: T, meter: Meter, peer: SocketAddr, times: Times) -> hyper::Result<Connection>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -161,7 +165,7 @@ where
             tracing::debug!(%error, "a connection to an origin ended");
         }
     });
-    Ok(Connection { sender: Sender::Alone(sender, meter), peer, reused: false })
+    Ok(Connection { sender: Sender::Alone(sender, meter), peer, reused: false, times: Some(times) })
 }
 
 /// Begins HTTP/2 on `io`, which crosses `link`. Floods of CONTINUATION, of resets and of settings are h2's to notice: its
@@ -170,6 +174,7 @@ pub(super) async fn http2<T>(
     io: T,
     meter: Meter,
     peer: SocketAddr,
+    times: Times,
     link: &SharedLink,
 ) -> hyper::Result<Shared>
 where
@@ -201,7 +206,7 @@ where
             }
         }
     });
-    Ok(Shared::new(sender, meter, peer, limit, unread))
+    Ok(Shared::new(sender, meter, peer, times, limit, unread))
 }
 
 /// So many clients may stop reading, each with a window full of its response, before others on the connection notice.

@@ -22,6 +22,8 @@ struct Crossed {
     exchange: Exchange,
     /// What the connection had carried for others.
     before: (u64, u64),
+    /// For how long it had been on the link with them.
+    time: Duration,
 }
 
 /// What an exchange has of the connection that carries it.
@@ -60,6 +62,14 @@ impl Share {
     pub(super) fn count_head(&self, headers: &HeaderMap) {
         if let Self::Stream(stream) = self {
             stream.count_heads(length(headers), 0);
+        }
+    }
+
+    /// For how long bytes were on the link, where they were nobody else's.
+    fn time(&self) -> Duration {
+        match self {
+            Self::All(meter) => meter.time(),
+            Self::Stream(_) => Duration::ZERO,
         }
     }
 
@@ -103,14 +113,24 @@ impl Crossing {
     /// Begins to account what `meter` shows to `exchange`.
     pub(crate) fn begin(meter: Meter, exchange: Exchange) -> Self {
         let before = (meter.down(), meter.up());
-        Self(Arc::new(Crossed { share: Share::All(meter), exchange, before }))
+        Self::count(Share::All(meter), exchange, before)
     }
 
     /// Begins to account to `exchange` its `share` of a connection. The first exchange on it pays for its handshakes, too,
     /// which the connection, if it was not `reused`, has carried already.
     pub(super) fn of(share: Share, reused: bool, exchange: Exchange) -> Self {
         let before = if reused { share.crossed() } else { (0, 0) };
-        Self(Arc::new(Crossed { share, exchange, before }))
+        Self::count(share, exchange, before)
+    }
+
+    fn count(share: Share, exchange: Exchange, before: (u64, u64)) -> Self {
+        let shown = share.clone();
+        exchange.crosses(move || {
+            let (down, up) = shown.crossed();
+            (down.saturating_sub(before.0), up.saturating_sub(before.1))
+        });
+        let time = share.time();
+        Self(Arc::new(Crossed { share, exchange, before, time }))
     }
 
     /// Bytes that came for the exchange so far.
@@ -125,6 +145,6 @@ impl Drop for Crossed {
             Share::All(meter) => (meter.down() - self.before.0, meter.up() - self.before.1),
             Share::Stream(stream) => stream.charge(),
         };
-        self.exchange.crossed(down, up);
+        self.exchange.crossed(down, up, self.share.time().saturating_sub(self.time));
     }
 }

@@ -35,10 +35,11 @@ use http::header::{CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::body::request::{Gate, Progress};
 use crate::body::{OriginBody, RequestBody};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Times};
 use crate::respond::Refusal;
 use crate::respond::interim::Interim;
 use crate::standing::{Place, Standings};
@@ -159,11 +160,14 @@ impl Upstream {
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Refusal> {
         let standing = self.standings.of(exchange);
-        let mut connection = if request.headers().contains_key(UPGRADE) {
-            self.pool.acquire_alone(origin, standing).await?
+        let begun = Instant::now();
+        let acquired = if request.headers().contains_key(UPGRADE) {
+            self.pool.acquire_alone(origin, standing).await
         } else {
-            self.pool.acquire(origin, standing).await?
+            self.pool.acquire(origin, standing).await
         };
+        exchange.note(|details| details.times.connection = Some(begun.elapsed()));
+        let mut connection = acquired?;
         for _ in 1..TRIES {
             match self.attempt(connection, request, origin, exchange).await {
                 Ok(response) => return Ok(response),
@@ -185,7 +189,12 @@ impl Upstream {
         let share = Share::of(&connection);
         let place = Place::take(&self.standings, exchange, &share);
         let crossing = Crossing::of(share.clone(), connection.reused, exchange.clone());
-        exchange.note(|details| details.peer = Some(connection.peer));
+        exchange.note(|details| {
+            details.peer = Some(connection.peer);
+            if let Some(dial) = connection.times.take() {
+                details.times = Times { connection: details.times.connection, ..dial };
+            }
+        });
         let progress = request.body().progress();
         let spare = connection.is_doubtful().then(|| spare(&request)).flatten();
         let original = connection.prepare(&mut request, &progress);
@@ -205,6 +214,8 @@ impl Upstream {
             }
         };
         let flooded = || Failed::for_good(Refusal::TooManyInterim { origin: origin.to_string() });
+        let first_byte = exchange.record().duration();
+        exchange.note(|details| details.times.first_byte = Some(first_byte));
         let mut error = match sent.ok_or_else(flooded)? {
             Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 // The connection is the new protocol's now, and what crosses it goes on counting.

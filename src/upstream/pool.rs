@@ -9,6 +9,7 @@ use linkio::Standing;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::connect::Connected;
 use super::connect::Connector;
 use super::connection::{self, Connection, Dialled};
 use super::destination::Purpose;
@@ -163,19 +164,23 @@ impl Pool {
     }
 
     async fn dial(&self, origin: &Origin, standing: Standing, offer: Offer) -> Result<Dialled, Refusal> {
-        let (io, peer) = self.connector.connect(origin, Purpose::Request, standing).await?;
+        let connected = self.connector.connect(origin, Purpose::Request, standing).await?;
+        let mut times = connected.times();
+        let Connected { io, peer, .. } = connected;
         let meter = io.meter();
         if !origin.is_secure() {
-            let plain = connection::http1(io, meter, peer).await;
+            let plain = connection::http1(io, meter, peer, times).await;
             return plain.map(Dialled::Alone).map_err(|_| terminated(origin));
         }
+        let begun = Instant::now();
         let handshake = tokio::time::timeout(self.connector.timeout(), self.tls.secure(io, origin, offer));
         let timeout = |_| Refusal::ConnectionTimeout { origin: origin.to_string() };
         let io = handshake.await.map_err(timeout)??;
+        times.handshake = Some(begun.elapsed());
         let dialled = if speaks_http2(&io) {
-            connection::http2(io, meter, peer, self.connector.link()).await.map(Dialled::Shared)
+            connection::http2(io, meter, peer, times, self.connector.link()).await.map(Dialled::Shared)
         } else {
-            connection::http1(io, meter, peer).await.map(Dialled::Alone)
+            connection::http1(io, meter, peer, times).await.map(Dialled::Alone)
         };
         dialled.map_err(|_| terminated(origin))
     }

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
 use crate::body::RequestBody;
+use crate::exchange::Times;
 use crate::standing::Carrier;
 
 /// One HTTP/2 connection; clones are the same.
@@ -30,6 +31,8 @@ struct Connection {
     sender: SendRequest<RequestBody>,
     meter: Meter,
     peer: SocketAddr,
+    /// What dialling it took, until the first request bears it.
+    times: Mutex<Option<Times>>,
     limit: Arc<Limit>,
     /// Under which it stands on the link while several clients share it.
     key: ClientKey,
@@ -113,12 +116,13 @@ impl Bytes {
 }
 
 impl Shared {
-    /// The connection that `sender` sends on, to `peer`, whose bytes `meter` counts, which carries up to `limit`
+    /// The connection that `sender` sends on, to `peer`, which took so long to dial, whose bytes `meter` counts, which carries up to `limit`
     /// requests at a time, and of whose content `window` bytes may wait here to be read.
     pub(super) fn new(
         sender: SendRequest<RequestBody>,
         meter: Meter,
         peer: SocketAddr,
+        times: Times,
         limit: Arc<Limit>,
         window: u32,
     ) -> Self {
@@ -130,6 +134,7 @@ impl Shared {
             sender,
             meter,
             peer,
+            times: Mutex::new(Some(times)),
             limit,
             key: ClientKey(hasher.finish()),
             retired: AtomicBool::new(false),
@@ -142,6 +147,11 @@ impl Shared {
     /// The address at its other end.
     pub(super) fn peer(&self) -> SocketAddr {
         self.0.peer
+    }
+
+    /// What dialling it took, for its first request.
+    pub(super) fn take_times(&self) -> Option<Times> {
+        self.0.times.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What sends on it.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::exchange::Exchange;
+use crate::exchange::{Cut, Exchange};
 
 /// Bytes a direction copies at a time.
 const BUFFER: usize = 16 * 1024;
@@ -20,8 +20,8 @@ const BUFFER: usize = 16 * 1024;
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 /// Carries bytes both ways between `client` and `origin` until both sides have ended, one has failed, nothing has
-/// moved for `idle`, or, once `leaving` resolves, nothing has moved for a second. Counts what the client gets in
-/// `exchange`.
+/// moved for `idle`, an operator breaks it off, or, once `leaving` resolves, nothing has moved for a second. Counts what the client sends
+/// and gets in `exchange`.
 pub(crate) async fn relay<C, O>(
     client: C,
     mut origin: O,
@@ -39,6 +39,10 @@ where
     tokio::select! {
         ended = copies => ended.map(|_| ()),
         () = activity.rested(idle) => Err(io::ErrorKind::TimedOut.into()),
+        () = exchange.stopped() => {
+            exchange.note(|details| details.cut_short = Some(Cut::Operator));
+            Ok(())
+        }
         () = async { leaving.await; activity.rested(DRAIN_IDLE).await } => Ok(()),
     }
 }
@@ -77,7 +81,9 @@ struct Watched<'a, C> {
 impl<C: AsyncRead + Unpin> AsyncRead for Watched<'_, C> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let before = buf.filled().len();
         let read = std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf));
+        this.exchange.received((buf.filled().len() - before) as u64);
         this.activity.touch();
         Poll::Ready(read)
     }

@@ -36,3 +36,4 @@ mod sharing;
 mod simulate;
 mod stalled;
 mod tunnels;
+mod under_way;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::alarm::Alarm;
+use super::meter::Counters;
 use super::shared::Shared;
 use crate::flow::FlowId;
 use crate::moment::Moment;
@@ -32,6 +33,8 @@ pub(super) struct Half {
     pub(super) seen: Moment,
     /// The present, as of the last visit.
     pub(super) now: Moment,
+    /// Since when bytes are under way that had not arrived at the last visit.
+    under_way: Option<Moment>,
     alarm: Alarm,
 }
 
@@ -47,6 +50,7 @@ impl Half {
             again: None,
             seen: Moment::START,
             now: Moment::START,
+            under_way: None,
             alarm: Alarm::default(),
         }
     }
@@ -72,13 +76,17 @@ impl Half {
         self.room = self.room.saturating_sub(bytes.len());
     }
 
-    /// Asks the link for what was pushed and learns what has arrived.
-    pub(super) fn visit(&mut self, link: &Arc<Shared>) {
+    /// Asks the link for what was pushed and learns what has arrived. How long it took counts in `counters`.
+    pub(super) fn visit(&mut self, link: &Arc<Shared>, counters: &Counters) {
         let view = link.visit(self.direction, self.flow, std::mem::take(&mut self.unasked) as u64);
         // What arrived and what there is room for are counts of bytes held here, so they fit.
         self.arrived += usize::try_from(view.arrived).unwrap_or(usize::MAX);
         self.room = usize::try_from(view.room).unwrap_or(usize::MAX);
         (self.again, self.seen, self.now) = (view.again, view.seen, view.now);
+        if let Some(since) = self.under_way {
+            counters.count_time(self.now.since(since));
+        }
+        self.under_way = (self.arrived < self.data.len()).then_some(self.now);
     }
 
     /// The bytes that have arrived, as up to two slices.

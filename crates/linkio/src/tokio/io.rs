@@ -172,11 +172,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> LinkedIo<T> {
         }
         self.reader.register(cx.waker());
         loop {
-            self.down.visit(&self.link);
+            self.down.visit(&self.link, &self.counters);
             if self.deliver(buf) {
                 // The link goes on with the next bytes while the caller looks at these.
                 if self.fill(cx) {
-                    self.down.visit(&self.link);
+                    self.down.visit(&self.link, &self.counters);
                 }
                 return Poll::Ready(Ok(()));
             }
@@ -265,7 +265,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> LinkedIo<T> {
         let both = self.both.clone();
         let cx = &mut Context::from_waker(&both);
         loop {
-            self.up.visit(&self.link);
+            self.up.visit(&self.link, &self.counters);
             match self.write_arrived(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(refusal)) => {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use super::shared::Shared;
 use crate::flow::{FlowId, Standing};
@@ -16,6 +17,8 @@ use crate::usage::Usage;
 pub(super) struct Counters {
     pub(super) down: AtomicU64,
     pub(super) up: AtomicU64,
+    /// Nanoseconds for which bytes were on the link.
+    time: AtomicU64,
     /// At how many bytes in both directions the first of the steps is due.
     next: AtomicU64,
     steps: Mutex<VecDeque<(u64, Standing)>>,
@@ -28,6 +31,7 @@ impl Default for Counters {
         Self {
             down: AtomicU64::new(0),
             up: AtomicU64::new(0),
+            time: AtomicU64::new(0),
             next: AtomicU64::new(u64::MAX),
             steps: Mutex::default(),
             flows: OnceLock::new(),
@@ -43,6 +47,10 @@ impl Counters {
 
     pub(super) fn count_up(&self, bytes: u64) {
         self.up.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_time(&self, time: Duration) {
+        self.time.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Whether a step is due.
@@ -101,6 +109,12 @@ impl Meter {
     /// Bytes that were written to the origin.
     pub fn up(&self) -> u64 {
         self.counters.usage().up
+    }
+
+    /// For how long bytes of the connection were on the link, waiting for their turn or on their way, the two directions
+    /// added up.
+    pub fn time(&self) -> Duration {
+        Duration::from_nanos(self.counters.time.load(Ordering::Relaxed))
     }
 
     /// From now on the connection stands so among the others: a pooled one changes hands. What waits goes with it; what

@@ -1,0 +1,97 @@
+//! Who is told of exchanges, and which ones are going on. Readers are told of each once, when it is over; whoever wants to
+//! see those under way asks for them.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::{Exchange, Open, Record};
+
+/// Someone who is told of every exchange when it is over. Must not wait.
+pub(crate) trait Reader: Send + Sync {
+    /// Takes note of one finished exchange.
+    fn read(&self, record: &Record);
+}
+
+/// All readers, and all exchanges under way.
+pub(crate) struct Observers {
+    readers: Vec<Box<dyn Reader>>,
+    begun: AtomicU64,
+    /// By what remains of their numbers, so that many threads rarely meet.
+    under_way: [Mutex<Slots>; SHARDS],
+}
+
+const SHARDS: usize = 8;
+
+/// Exchanges in places that are used again.
+#[derive(Default)]
+struct Slots {
+    places: Vec<Option<Weak<Open>>>,
+    free: Vec<usize>,
+}
+
+impl Observers {
+    /// These readers, and nothing under way yet.
+    pub(crate) fn new(readers: Vec<Box<dyn Reader>>) -> Arc<Self> {
+        Arc::new(Self { readers, begun: AtomicU64::new(0), under_way: Default::default() })
+    }
+
+    /// Exchanges that have begun since the start.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// The exchanges under way, in no order.
+    pub(crate) fn under_way(&self) -> Vec<Exchange> {
+        let each = |at: usize| {
+            let slots = self.lock(at);
+            slots.places.iter().flatten().filter_map(Weak::upgrade).map(Exchange).collect::<Vec<_>>()
+        };
+        // Whoever of them is over by now is told of outside of the locks.
+        (0..SHARDS).flat_map(each).collect()
+    }
+
+    /// A number for one that begins.
+    pub(super) fn number(&self) -> u64 {
+        self.begun.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// `exchange`, number `number`, is under way; where it is kept.
+    pub(super) fn keep(&self, number: u64, exchange: Weak<Open>) -> usize {
+        let mut slots = self.lock(shard(number));
+        let place = slots.free.pop().unwrap_or_else(|| {
+            slots.places.push(None);
+            slots.places.len() - 1
+        });
+        if let Some(slot) = slots.places.get_mut(place) {
+            *slot = Some(exchange);
+        }
+        place
+    }
+
+    /// The exchange number `number`, kept at `place`, is over, and this is its record.
+    pub(super) fn over(&self, number: u64, place: usize, record: &Record) {
+        for reader in &self.readers {
+            reader.read(record);
+        }
+        let mut slots = self.lock(shard(number));
+        let kept = slots.places.get_mut(place).and_then(Option::take);
+        slots.free.push(place);
+        drop((slots, kept));
+    }
+
+    fn lock(&self, shard: usize) -> MutexGuard<'_, Slots> {
+        self.under_way[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the exchange `number` is kept.
+fn shard(number: u64) -> usize {
+    usize::try_from(number % SHARDS as u64).unwrap_or(0)
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observers").field("begun", &self.begun).finish_non_exhaustive()
+    }
+}

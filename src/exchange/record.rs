@@ -1,0 +1,161 @@
+//! `Record`: what is known of one exchange, from its request to its end. One wide event, from which the log, the metrics
+//! and whoever watches take what they need.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use tokio::time::Instant;
+
+use super::CacheStatus;
+
+/// What is known of one exchange.
+pub(crate) struct Record {
+    /// Counted from 1 since the start of the process.
+    pub(crate) number: u64,
+    /// When the request had been read, by the wall clock.
+    pub(crate) at: SystemTime,
+    /// Who asked.
+    pub(crate) client: IpAddr,
+    pub(crate) method: Method,
+    pub(crate) target: Uri,
+    /// Of the client's message.
+    pub(crate) version: Version,
+    pub(super) begun: Instant,
+    pub(super) details: Mutex<Details>,
+    pub(super) client_bytes: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) link_down: AtomicU64,
+    pub(super) link_up: AtomicU64,
+    /// Microseconds.
+    pub(super) link_time: AtomicU64,
+    /// Tells the bytes of the request's content so far, where there is any.
+    pub(super) content: OnceLock<Count>,
+    /// Tells what has crossed the link down and up so far, for what is not in the sums yet.
+    pub(super) crossing: Mutex<Option<Crossing>>,
+}
+
+pub(super) type Count = Box<dyn Fn() -> u64 + Send + Sync>;
+pub(super) type Crossing = Box<dyn Fn() -> (u64, u64) + Send + Sync>;
+
+/// The part of a record that becomes known on the way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Details {
+    /// The final status sent to the client; none while there is none.
+    pub(crate) status: Option<StatusCode>,
+    /// Who the client says it is, once its credentials were verified.
+    pub(crate) user: Option<Arc<str>>,
+    /// The address dialled, where a request or tunnel crossed the link.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) cache: CacheStatus,
+    /// Why the cache decided as it did, in a sentence.
+    pub(crate) because: Option<rfc9111::Because>,
+    /// Why the response was stored or was not, in a sentence.
+    pub(crate) storing: Option<rfc9111::Because>,
+    /// The operator's rule that changed what the cache did.
+    pub(crate) rule: Option<Arc<str>>,
+    pub(crate) media_type: Option<HeaderValue>,
+    /// Bytes of content that the response announced.
+    pub(crate) announced: Option<u64>,
+    /// The RFC 9209 error token of a response that bentpipe made itself.
+    pub(crate) error: Option<&'static str>,
+    /// What that response says, in a sentence.
+    pub(crate) reason: Option<Arc<str>>,
+    pub(crate) times: Times,
+    /// Who broke it off, if it broke off before its end.
+    pub(crate) cut_short: Option<Cut>,
+}
+
+/// How long the parts of an exchange took that had to do with its origin; none for those it did not have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    /// Waiting for a connection: one that was free, or the dial of a new one.
+    pub(crate) connection: Option<Duration>,
+    /// Of that dial, if it was dialled for this exchange: looking the name up,
+    pub(crate) lookup: Option<Duration>,
+    /// being accepted by the origin or by the parent proxy that leads to it,
+    pub(crate) connect: Option<Duration>,
+    /// and the handshake of TLS.
+    pub(crate) handshake: Option<Duration>,
+    /// From the beginning of the exchange to the head of the origin's response.
+    pub(crate) first_byte: Option<Duration>,
+}
+
+/// Who broke an exchange off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// It left, or took nothing for too long.
+    Client,
+    /// It left, or sent nothing for too long, or something that is no content.
+    Origin,
+    /// What is stored could not be read.
+    Store,
+    /// It was asked for.
+    Operator,
+}
+
+impl Cut {
+    /// As one word.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Origin => "origin",
+            Self::Store => "store",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl Record {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Details> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What became known on the way.
+    pub(crate) fn details(&self) -> Details {
+        self.lock().clone()
+    }
+
+    /// What `take` wants of what became known on the way.
+    pub(crate) fn with<T>(&self, take: impl FnOnce(&Details) -> T) -> T {
+        take(&self.lock())
+    }
+
+    /// From the request's head to now: at a reader, the whole exchange.
+    pub(crate) fn duration(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Bytes of the response (head and content) handed to the client's connection.
+    pub(crate) fn client_bytes(&self) -> u64 {
+        self.client_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the request's content, or that the client sent into its tunnel.
+    pub(crate) fn received(&self) -> u64 {
+        let content = self.content.get().map_or(0, |count| count());
+        self.received.load(Ordering::Relaxed).saturating_add(content)
+    }
+
+    /// Bytes that crossed the link from the origin for this exchange, so far.
+    pub(crate) fn link_down(&self) -> u64 {
+        self.link_down.load(Ordering::Relaxed).saturating_add(self.crossing().0)
+    }
+
+    /// Bytes that crossed the link towards the origin for this exchange, so far.
+    pub(crate) fn link_up(&self) -> u64 {
+        self.link_up.load(Ordering::Relaxed).saturating_add(self.crossing().1)
+    }
+
+    /// For how long bytes of it were on the link, waiting for their turn or on their way, on connections of its own.
+    pub(crate) fn link_time(&self) -> Duration {
+        Duration::from_micros(self.link_time.load(Ordering::Relaxed))
+    }
+
+    fn crossing(&self) -> (u64, u64) {
+        let crossing = self.crossing.lock().unwrap_or_else(PoisonError::into_inner);
+        crossing.as_ref().map_or((0, 0), |crossing| crossing())
+    }
+}
