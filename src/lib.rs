@@ -5,6 +5,7 @@
 //! - [`serve`]: builds every part once and joins them
 //! - [`clock`]: the only reader of the wall clock
 //! - `listen`, `admit`, `handle`, `upstream`, `body`, `respond`: the way of one request
+//! - `host`: whom a target means, in whichever spelling
 //! - `exchange`, `observe`: its record, and who reads it; `standing`: where it stands on the link among others
 //! - `ca`, `site`: the certificate authority of interception, and the pages from which devices get it
 //! - `admin`, `cli`: what an operator sees and changes
@@ -24,6 +25,7 @@ mod doctor;
 mod drain;
 mod exchange;
 mod handle;
+mod host;
 mod intercept;
 mod listen;
 mod observe;

@@ -11,6 +11,7 @@ use linkio::Class;
 use rfc9111::{Decision, Explained, Failure, LifetimeSource, Presented, Situation, Step, StoredResponse};
 use serde::{Deserialize, Serialize};
 
+use crate::host::Host;
 use crate::upstream::destination::{Forbidden, Purpose, Rules};
 
 const VALIDATE: &str = "ask the origin whether it still holds";
@@ -168,9 +169,8 @@ impl Explanation {
     /// With what is asked besides the cache where the origin is: whether it may be dialled, and its class on the link.
     pub(crate) fn with_way(mut self, target: &Uri, destinations: &Rules, class: Option<Class>) -> Self {
         let is_secure = target.scheme() == Some(&Scheme::HTTPS);
-        let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
-        let answer = match host.parse() {
-            Ok(address) => {
+        let answer = match Host::read(target.host().unwrap_or_default()) {
+            Ok(Host::Address(address)) => {
                 let port = target.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
                 match destinations.check(SocketAddr::new(address, port), Purpose::Request) {
                     Ok(()) => "yes",
@@ -181,7 +181,8 @@ impl Explanation {
                     Err(Forbidden::Port) => "no: its port is not open (destinations.connect_ports)",
                 }
             }
-            Err(_) => "that is decided by the address its name has",
+            Ok(Host::Name(_)) => "that is decided by the address its name has",
+            Err(_) => "no: its host is no name or address",
         };
         let mut told = |question: &str, answer: &str| {
             self.steps.push(Told {

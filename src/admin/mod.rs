@@ -21,6 +21,7 @@ use rfc9111::{Policy, Rules, Situation};
 use crate::clock::Clock;
 use crate::config::{Config, LinkTrace, trace};
 use crate::exchange::{Exchange, Observers};
+use crate::host::normalised;
 use crate::intercept::Interception;
 use crate::observe::event::event;
 use crate::observe::live::Live;
@@ -195,6 +196,7 @@ impl Admin {
 
     /// What would be decided now for a GET of `target` with `headers`, and why.
     pub(crate) fn explain(&self, target: &http::Uri, headers: &http::HeaderMap) -> Option<Explanation> {
+        let target = &normalised(target);
         let rules = self.rules.for_target(target);
         let key = rules.key(target)?;
         let situation = Situation { now: self.clock.now(), policy: Policy { rules, ..self.policy.clone() } };

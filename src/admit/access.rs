@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::neighbourhood;
 use crate::config::{AccessRule, Admission, Clients, Hours, Others};
+use crate::host::Host;
 use crate::respond::Refusal;
 
 /// The rules of one configuration.
@@ -39,8 +40,7 @@ impl Caller {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) from: Caller,
-    /// As the request has it: in any case, perhaps with a dot behind it or in brackets.
-    pub(crate) host: &'a str,
+    pub(crate) host: &'a Host,
     pub(crate) port: u16,
     pub(crate) method: &'a Method,
     /// The account; none where none was wanted.
@@ -63,12 +63,10 @@ impl Access {
         if self.deny.is_empty() && self.lets_in_others(asked.from) {
             return Ok(());
         }
-        let host = canonical(asked.host);
-        let asked = Asked { host: &host, ..*asked };
-        if let Some(rule) = self.deny.iter().find(|rule| speaks_of(rule, &asked)) {
+        if let Some(rule) = self.deny.iter().find(|rule| speaks_of(rule, asked)) {
             return Err(forbidden_by(rule));
         }
-        if self.lets_in_others(asked.from) || self.allow.iter().any(|rule| speaks_of(rule, &asked)) {
+        if self.lets_in_others(asked.from) || self.allow.iter().any(|rule| speaks_of(rule, asked)) {
             return Ok(());
         }
         Err(self.not_allowed(asked.from))
@@ -119,18 +117,10 @@ fn forbidden_by(rule: &AccessRule) -> Refusal {
     Refusal::NotAdmitted { by: format!("the rule \"{named}\" of its option admission.deny forbids it") }
 }
 
-/// One spelling for every host: in lower case, without a dot behind it, an IPv6 address without brackets.
-fn canonical(host: &str) -> String {
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let bare = bare.strip_suffix('.').unwrap_or(bare);
-    let address = bare.parse::<IpAddr>().map(|address| address.to_canonical().to_string());
-    address.unwrap_or_else(|_| bare.to_ascii_lowercase())
-}
-
 fn speaks_of(rule: &AccessRule, asked: &Asked<'_>) -> bool {
     let among = |users: &[String]| asked.user.is_some_and(|user| users.iter().any(|name| name == user));
     is_among(&rule.clients, asked.from.address)
-        && (rule.hosts.is_empty() || rule.hosts.iter().any(|host| host.matches(asked.host.as_bytes())))
+        && (rule.hosts.is_empty() || rule.hosts.iter().any(|host| host.matches(asked.host)))
         && (rule.ports.is_empty() || rule.ports.iter().any(|ports| ports.contains(&asked.port)))
         && (rule.methods.is_empty() || rule.methods.contains(asked.method))
         && (rule.users.is_empty() || among(&rule.users))
@@ -183,7 +173,8 @@ mod tests {
         let (method, port) = (words[1].parse().expect("a method"), words[3].parse().expect("a port"));
         let now = UNIX_EPOCH + THURSDAY;
         let user = words.get(4).copied();
-        let said = access(flags).check(&Asked { from, host: words[2], port, method: &method, user, now });
+        let host = &Host::read(words[2]).expect("a host");
+        let said = access(flags).check(&Asked { from, host, port, method: &method, user, now });
         check_said(&said, expected, request);
     }
 
@@ -237,7 +228,13 @@ mod tests {
         check(&flags, "192.168.0.1 GET play.games.example 80", "yes");
         check(&flags, "10.0.0.1 GET example.org 80", "yes");
         check(&["--deny", "host=2001:db8::1"], "10.0.0.1 GET [2001:DB8:0::1] 80", "the rule");
-        check(&["--deny", "host=192.0.2.1"], "10.0.0.1 GET [::ffff:192.0.2.1] 80", "the rule");
+        for host in
+            ["[::ffff:192.0.2.1]", "192.0.513", "3221225985", "0xC0.0.0x201", "0300.0.2.1", "192.0.2.1."]
+        {
+            check(&["--deny", "host=192.0.2.1"], &format!("10.0.0.1 GET {host} 80"), "the rule");
+            check(&["--deny", "host=192.0.2.*"], &format!("10.0.0.1 GET {host} 80"), "the rule");
+            check(&["--deny", "host=192.0.2.2"], &format!("10.0.0.1 GET {host} 80"), "yes");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::body::RequestBody;
 use crate::body::request::Progress;
 use crate::config::Config;
 use crate::exchange::Exchange;
+use crate::host::Host;
 use crate::respond::Refusal;
 use crate::respond::interim::Interim;
 use access::{Access, Asked, Caller};
@@ -203,7 +204,7 @@ impl Admission {
         let tls = *method == Method::CONNECT || target.scheme() == Some(&http::uri::Scheme::HTTPS);
         self.access.check(&Asked {
             from: client.caller(),
-            host: target.host().unwrap_or_default(),
+            host: &Host::read(target.host().unwrap_or_default()).map_err(Refusal::BadRequest)?,
             port: target.port_u16().unwrap_or(if tls { 443 } else { 80 }),
             method,
             user: client.identity.as_ref().and_then(|identity| identity.account.as_deref()),

@@ -8,6 +8,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use super::{MAX_FORWARDS, host};
+use crate::host::{Host, normalised};
 use crate::respond::Refusal;
 
 /// Reads the target of a request to a proxy.
@@ -29,7 +30,7 @@ pub(super) fn of(method: &Method, uri: &Uri) -> Result<Uri, Refusal> {
     if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
         return Err(Refusal::NotImplemented("This proxy forwards http and https; no other scheme."));
     }
-    Ok(uri.clone())
+    Ok(normalised(uri))
 }
 
 /// Makes the target of a request out of a tunnel to `authority` an absolute one: there requests are in origin-form
@@ -66,9 +67,11 @@ pub(super) fn inside<B>(request: &Request<B>, authority: &Authority) -> Result<U
         return Err(Refusal::BadRequest("The target's path does not begin with a slash."));
     }
     check_authority(named.as_str(), uri.host())?;
+    let here = Host::read(authority.host());
     let is_here = |other: &Authority| {
         let port = |authority: &Authority| authority.port_u16().unwrap_or(443);
-        other.host().eq_ignore_ascii_case(authority.host()) && port(other) == port(authority)
+        let same = |here: &Host| Host::read(other.host()).is_ok_and(|other| other.is(here));
+        here.as_ref().is_ok_and(same) && port(other) == port(authority)
     };
     let host = request.headers().get(HOST).map(|host| Authority::try_from(host.as_bytes()));
     let host_is_here = host.is_none_or(|host| host.is_ok_and(|host| is_here(&host)));
@@ -88,7 +91,7 @@ fn authority_form(uri: &Uri) -> Result<Uri, Refusal> {
     check_authority(authority.as_str(), uri.host())?;
     match uri.port_u16() {
         None | Some(0) => Err(malformed),
-        Some(_) => Ok(uri.clone()),
+        Some(_) => Ok(normalised(uri)),
     }
 }
 
@@ -101,7 +104,7 @@ fn check_authority(authority: &str, host: Option<&str>) -> Result<(), Refusal> {
     if host.is_none_or(str::is_empty) {
         return Err(Refusal::BadRequest("The target names no host."));
     }
-    if host::is_valid(authority.as_bytes()) {
+    if host::of(authority.as_bytes()).is_some() {
         return Ok(());
     }
     Err(Refusal::BadRequest(
@@ -129,7 +132,7 @@ pub(super) fn check_fields(version: Version, headers: &HeaderMap) -> Result<(), 
         return Err(Refusal::BadRequest("An HTTP/1.1 request needs a Host field."));
     }
     // "…or a Host header field with an invalid field value" (the same sentence). An empty one is valid (RFC 9110 §7.2).
-    let is_valid = |host: &HeaderValue| host.is_empty() || host::is_valid(host.as_bytes());
+    let is_valid = |host: &HeaderValue| host.is_empty() || host::of(host.as_bytes()).is_some();
     if hosts.next().is_some() || !first.is_none_or(is_valid) {
         return Err(Refusal::BadRequest("A request has one Host field with one host in it."));
     }
@@ -215,6 +218,9 @@ mod tests {
         check("GET", "http://example.org:99999/", "400");
         check("GET", "http://[::1]:0/", "400");
         check("GET", "http://example.org:/", "http://example.org:/");
+        check("GET", "http://2130706433:80/a", "http://127.0.0.1:80/a");
+        check("CONNECT", "0x7f.1:443", "127.0.0.1:443");
+        check("CONNECT", "[::ffff:127.0.0.1]:443", "127.0.0.1:443");
         check("GET", "https://example.org/a", "https://example.org/a");
         check("OPTIONS", "*", "200");
         check("GET", "*", "400");

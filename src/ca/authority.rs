@@ -22,7 +22,7 @@ use super::scope::Scope;
 use super::time::{self, DAY};
 #[cfg(test)]
 use crate::config::Config;
-use crate::config::Host;
+use crate::host::Host;
 
 /// How long an authority is valid: devices are visited once in a long while.
 const LIFE: Duration = Duration::from_hours(3650 * 24);
@@ -136,7 +136,7 @@ impl Authority {
         params.serial_number = Some(serial()?);
         params.subject_alt_names = vec![match host {
             Host::Address(address) => SanType::IpAddress(*address),
-            Host::Name(name) => SanType::DnsName(name.as_str().try_into()?),
+            Host::Name(name) => SanType::DnsName(name.text().try_into()?),
         }];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -154,7 +154,8 @@ impl Authority {
         };
         let Ok(name) = ServerName::try_from(host.clone()) else { return false };
         let when = self.certificate.not_before + DAY;
-        let Ok(leaf) = self.sign(&Host::Name(host), self.issuer.key(), when) else { return false };
+        let Ok(host) = Host::read(&host) else { return false };
+        let Ok(leaf) = self.sign(&host, self.issuer.key(), when) else { return false };
         accepts(&self.certificate.der, &leaf.der, &name, when)
     }
 }
@@ -239,7 +240,7 @@ mod tests {
     fn check_accepted(hosts: &str, host: &str, expected: bool) {
         let authority = authority(hosts, now());
         let key = KeyPair::generate().expect("a key");
-        let signed = authority.sign(&Host::parse(host).expect("a host"), &key, now());
+        let signed = authority.sign(&Host::read(host).expect("a host"), &key, now());
         let accepted = signed.is_ok_and(|leaf| {
             let name = ServerName::try_from(host.to_owned()).expect("a name");
             accepts(&authority.certificate.der, &leaf.der, &name, now())
@@ -266,7 +267,7 @@ mod tests {
             let mut authority = authority("*.example.org", now());
             authority.certificate.scope = Scope::Any;
             let key = KeyPair::generate().expect("a key");
-            let leaf = authority.sign(&Host::parse(host).expect("a host"), &key, now()).expect("a leaf");
+            let leaf = authority.sign(&Host::read(host).expect("a host"), &key, now()).expect("a leaf");
             let name = ServerName::try_from(host).expect("a name");
             assert_eq!(accepts(&authority.certificate.der, &leaf.der, &name, now()), expected, "{host}");
         }
@@ -293,7 +294,7 @@ mod tests {
     fn a_leaf_is_valid_within_its_authority_and_no_longer_than_clients_take() {
         let authority = authority("all", now());
         let key = KeyPair::generate().expect("a key");
-        let sign = |when| authority.sign(&Host::Name("a.example".into()), &key, when);
+        let sign = |when| authority.sign(&Host::read("a.example").expect("a host"), &key, when);
         let leaf = sign(now()).expect("a leaf");
         assert_eq!(leaf.not_after, now() - BACKDATED + LEAF_LIFE);
         assert_eq!(sign(now() + LIFE - DAY).expect("a leaf").not_after, now() + LIFE);

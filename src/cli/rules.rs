@@ -8,11 +8,13 @@ use http::Uri;
 use rfc9111::Rule;
 
 use crate::config::{CacheConfig, Loaded, rule};
+use crate::host::normalised;
 
 /// Prints all rules, or those that may speak of `url`.
 pub(crate) fn print(url: Option<&str>, loaded: &Loaded) -> anyhow::Result<()> {
     let expected = "expected a URL such as http://example.org/page";
     let target: Option<Uri> = url.map(str::parse).transpose().context(expected)?;
+    let target = target.as_ref().map(normalised);
     write!(std::io::stdout().lock(), "{}", list(target.as_ref(), &loaded.config.cache))?;
     Ok(())
 }

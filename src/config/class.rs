@@ -9,7 +9,7 @@ use http::Method;
 use ipnet::IpNet;
 use linkio::{ByteCount, Class};
 
-use crate::config::{destination, value};
+use crate::config::{HostPattern, destination, host, value};
 
 const CLASSES: [(&str, Class); 3] =
     [("interactive", Class::Interactive), ("bulk", Class::Bulk), ("background", Class::Background)];
@@ -44,15 +44,6 @@ pub enum Condition {
     Size(ByteCount),
     /// The request's method.
     Method(Method),
-}
-
-/// Hosts by their names in lower case, without a port and, for an IPv6 address, without brackets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This host alone.
-    Exactly(String),
-    /// Every host whose name ends with a dot and this: `*.example.org`, which does not name `example.org` itself.
-    Below(String),
 }
 
 /// The share of a client in the link.
@@ -118,20 +109,10 @@ fn parse_condition(part: &str) -> Result<Condition, String> {
     condition.map_err(|reason| at(&reason, part))
 }
 
-pub(super) fn parse_host(text: &str) -> Result<HostPattern, String> {
-    let lower = text.to_ascii_lowercase();
-    let bare = lower.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&lower);
-    if let Ok(address) = bare.parse::<std::net::Ipv6Addr>() {
-        return Ok(HostPattern::Exactly(address.to_string()));
-    }
-    let (below, name) = lower.strip_prefix("*.").map_or((false, lower.as_str()), |name| (true, name));
-    let named = |label: &str| {
-        !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
-    };
-    if !name.split('.').all(named) {
-        return Err("expected a host such as example.org or *.example.org, without a port".to_owned());
-    }
-    Ok(if below { HostPattern::Below(name.to_owned()) } else { HostPattern::Exactly(name.to_owned()) })
+fn parse_host(text: &str) -> Result<HostPattern, String> {
+    host::parse(text, &[], || {
+        "expected a host such as example.org or *.example.org, without a port".to_owned()
+    })
 }
 
 fn parse_type(text: &str) -> Result<String, String> {
@@ -277,6 +258,7 @@ mod tests {
         check_rule("bulk: method=connect; user=ann", "bulk: method=CONNECT; user=ann");
         check_rule("bulk: host=[2001:DB8::0:1]", "bulk: host=2001:db8::1");
         check_rule("bulk: host=192.0.2.1", "bulk: host=192.0.2.1");
+        check_rule("bulk: host=0xc0.0.513", "bulk: host=192.0.2.1");
         check_rule("bulk: client=2001:db8::/32", "bulk: client=2001:db8::/32");
         check_rule("bulk: user=a=b c", "bulk: user=a=b c");
     }

@@ -1,43 +1,17 @@
-//! `DirectRule`: a destination that browsers reach without bentpipe when they ask `/proxy.pac`, as value and as text.
+//! `pac.direct`: destinations that browsers reach without bentpipe when they ask `/proxy.pac`, as text.
 //!
 //! A network speaks of addresses that stand in a URL: a browser that had to look names up to decide would wait for the
 //! link each time.
 
-use std::fmt;
-
-use ipnet::IpNet;
-
-use crate::config::destination;
-use crate::config::intercept::{self, HostRule};
-
-/// One entry of `pac.direct`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DirectRule {
-    /// A host by name; never `HostRule::All` and never an address.
-    Host(HostRule),
-    /// Every address of this network.
-    Network(IpNet),
-}
+use crate::config::{HostPattern, destination, intercept};
 
 /// Reads a host, `*.` and a name, an address or a network.
-pub(super) fn parse(text: &str) -> Result<DirectRule, String> {
+pub(super) fn parse(text: &str) -> Result<HostPattern, String> {
     let expected = || "expected a host or a network such as *.school.example or 10.0.0.0/8".to_owned();
     if text.contains('/') {
-        return destination::parse_network(text, expected).map(DirectRule::Network);
+        return destination::parse_network(text, expected).map(HostPattern::Network);
     }
-    match intercept::parse_host(text).map_err(|_| expected())? {
-        HostRule::Address(address) => Ok(DirectRule::Network(IpNet::from(address))),
-        rule => Ok(DirectRule::Host(rule)),
-    }
-}
-
-impl fmt::Display for DirectRule {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(rule) => rule.fmt(formatter),
-            Self::Network(net) => formatter.write_str(&destination::print_network(net)),
-        }
-    }
+    intercept::parse_host(text).map_err(|_| expected())
 }
 
 #[cfg(test)]

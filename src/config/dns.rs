@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::{HostPattern, class, host};
+use crate::config::{HostPattern, host};
 
 /// How names become addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +38,10 @@ impl Dns {
     /// The addresses that `hosts` gives to `name`; none if it gives it no address. Entries of the name itself count
     /// before those with a star, of which the longest counts.
     pub(crate) fn given(&self, name: &str) -> Vec<IpAddr> {
-        let fitting = |entry: &&HostEntry| host::is_named(&entry.host, name);
+        let fitting = |entry: &&HostEntry| entry.host.names(name);
         let rank = |entry: &HostEntry| match &entry.host {
-            HostPattern::Exactly(_) => usize::MAX,
             HostPattern::Below(domain) => domain.len(),
+            _ => usize::MAX,
         };
         let best = self.hosts.iter().filter(fitting).map(rank).max();
         let counting = self.hosts.iter().filter(fitting).filter(|entry| Some(rank(entry)) == best);
@@ -56,8 +56,8 @@ pub(super) fn parse_entry(text: &str) -> Result<HostEntry, String> {
             .to_owned()
     };
     let (name, addresses) = text.split_once('=').ok_or_else(expected)?;
-    let host = class::parse_host(name.trim()).map_err(|_| expected())?;
-    if matches!(&host, HostPattern::Exactly(name) if name.parse::<IpAddr>().is_ok()) {
+    let host = host::parse(name.trim(), &[], expected)?;
+    if matches!(host, HostPattern::Network(_)) {
         return Err(expected());
     }
     let address = |text: &str| text.trim().trim_matches(['[', ']']).parse::<IpAddr>().map_err(|_| expected());

@@ -175,6 +175,26 @@ fn position(text: &str, byte: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
+/// For tests of what reads the tables of `key`: what those of a file say, a line a rule or a line an error behind its place.
+#[cfg(test)]
+#[track_caller]
+pub(super) fn check_tables(
+    read: impl Fn(&Table) -> Result<String, Vec<(usize, String)>>,
+    file: &str,
+    key: &str,
+    expected: &[&str],
+) {
+    let entries = entries(file).expect("TOML");
+    let [entry] = entries.as_slice() else { panic!("one entry: {entries:?}") };
+    assert_eq!(entry.key, key);
+    let Written::Tables(tables) = &entry.written else { panic!("tables: {entry:?}") };
+    let said = tables.iter().flat_map(|table| match read(table) {
+        Ok(text) => vec![text],
+        Err(errors) => errors.into_iter().map(|(line, reason)| format!("{line}: {reason}")).collect(),
+    });
+    assert_eq!(said.collect::<Vec<_>>(), expected, "{file}");
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -40,17 +40,15 @@ use rfc9111::{Policy, Rule, Rules};
 
 pub use access::{AccessRule, Clients, Hours, Others};
 pub use admission::{Admission, User};
-pub use class::{ClassRule, ClientWeight, Condition, HostPattern, Sharer};
+pub use class::{ClassRule, ClientWeight, Condition, Sharer};
 pub use destination::AllowedDestination;
-pub use direct::DirectRule;
 pub use dns::{Dns, HostEntry};
 pub use error::{ConfigError, ConfigErrors, Source};
 pub(crate) use flags::Flags;
 use folders::Folders;
-pub use host::HostMatch;
-pub(crate) use host::{is_below, is_inside};
-pub(crate) use intercept::Host;
-pub use intercept::{HostRule, Intercept};
+pub use host::HostPattern;
+pub(crate) use host::is_below;
+pub use intercept::Intercept;
 pub(crate) use load::{Loaded, load_here};
 pub use pack::Pack;
 pub use parent::{Credentials, Parent, ParentRule, ParentScheme, Parents};
@@ -92,7 +90,7 @@ pub struct Config {
     /// Whose HTTPS is opened on its way.
     pub intercept: Intercept,
     /// What browsers that ask `/proxy.pac` reach without bentpipe, beside what is local anyway.
-    pub pac_direct: Vec<DirectRule>,
+    pub pac_direct: Vec<HostPattern>,
 }
 
 /// The store.

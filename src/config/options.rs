@@ -5,8 +5,8 @@
 //! of one value is read (`value`), nor where given values come from (`load`).
 
 use crate::config::{
-    Config, access, admission, class, destination, direct, dns, file, host, intercept, pack, parent, policy,
-    rule, show, token, trace, value,
+    Config, access, admission, class, destination, direct, dns, file, intercept, pack, parent, policy, rule,
+    show, token, trace, value,
 };
 
 /// One option: how it is named, given, explained, read and printed.
@@ -124,8 +124,8 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         value_name: "HOSTS",
         help: "Hosts that are reached without a parent: names, *.example for all below one, networks for addresses \
                that stand in the target itself, and local for names and addresses of local networks.",
-        set: |config, given| put_all(&mut config.parents.except, given, host::parse),
-        get: |config| each(&config.parents.except, host::print),
+        set: |config, given| put_all(&mut config.parents.except, given, parent::parse_hosts),
+        get: |config| each(&config.parents.except, ToString::to_string),
         ..LIST
     },
     OptionRow {

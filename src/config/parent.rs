@@ -2,9 +2,10 @@
 //! `upstream`'s.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 
-use crate::config::{HostMatch, host};
+use crate::config::HostPattern;
+use crate::config::host::{self, Also};
+use crate::host::Host;
 
 /// Which targets are reached through which parent proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,24 +15,24 @@ pub struct Parents {
     /// For some hosts; the first that matches counts.
     pub rules: Vec<ParentRule>,
     /// What is reached directly whatever else is said.
-    pub except: Vec<HostMatch>,
+    pub except: Vec<HostPattern>,
     /// Whether a target is reached directly when its parent cannot be.
     pub fallback: bool,
 }
 
 impl Default for Parents {
     fn default() -> Parents {
-        Parents { parent: None, rules: Vec::new(), except: vec![HostMatch::Local], fallback: false }
+        Parents { parent: None, rules: Vec::new(), except: vec![HostPattern::Local], fallback: false }
     }
 }
 
 impl Parents {
-    /// The parent for a target whose host is `host`, or `address` where it is written as one; `None` is direct.
-    pub fn parent_of(&self, host: &str, address: Option<IpAddr>) -> Option<&Parent> {
-        if self.except.iter().any(|except| except.matches(host, address)) {
+    /// The parent for a target whose host is `host`; `None` is direct.
+    pub(crate) fn parent_of(&self, host: &Host) -> Option<&Parent> {
+        if self.except.iter().any(|except| except.matches(host)) {
             return None;
         }
-        let rule = self.rules.iter().find(|rule| rule.host.matches(host, address));
+        let rule = self.rules.iter().find(|rule| rule.host.matches(host));
         rule.map_or(self.parent.as_ref(), |rule| rule.parent.as_ref())
     }
 }
@@ -40,7 +41,7 @@ impl Parents {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentRule {
     /// The hosts.
-    pub host: HostMatch,
+    pub host: HostPattern,
     /// How they are reached; `None` is direct.
     pub parent: Option<Parent>,
 }
@@ -129,18 +130,9 @@ pub(super) fn parse(text: &str) -> Result<Option<Parent>, String> {
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     let (name, port) = authority.rsplit_once(':').ok_or(EXPECTED)?;
     let port = port.parse().ok().filter(|number| *number > 0 && !port.starts_with('+')).ok_or(EXPECTED)?;
-    let host = parse_name(name).ok_or(EXPECTED)?;
+    let host = Some(name).filter(|name| name.starts_with('[') || !name.contains(':')).map(Host::read);
+    let host = host.and_then(Result::ok).ok_or(EXPECTED)?.to_string();
     Ok(Some(Parent { scheme, credentials, host, port }))
-}
-
-fn parse_name(text: &str) -> Option<String> {
-    if let Some(inner) = text.strip_prefix('[') {
-        return inner.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(|address| address.to_string());
-    }
-    let named = |label: &str| {
-        !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
-    };
-    text.split('.').all(named).then(|| text.to_ascii_lowercase())
 }
 
 fn parse_credentials(text: &str) -> Result<Credentials, String> {
@@ -190,17 +182,25 @@ pub(super) fn print(parent: &Option<Parent>) -> String {
     format!("{}{userinfo}{}", parent.scheme.prefix(), parent.authority())
 }
 
+/// Reads hosts for a parent or for none: an entry of `no_parent`.
+pub(super) fn parse_hosts(text: &str) -> Result<HostPattern, String> {
+    host::parse(text, &[Also::Local, Also::Networks], || {
+        "expected a host such as example.org or *.example.org, a network such as 10.0.0.0/8, or local"
+            .to_owned()
+    })
+}
+
 /// Reads `HOST=PARENT`.
 pub(super) fn parse_rule(text: &str) -> Result<ParentRule, String> {
     let expected =
         "expected hosts and their parent such as *.example=http://proxy.example:3128 or 10.0.0.0/8=direct";
     let (hosts, parent) = text.split_once('=').ok_or(expected)?;
-    let hosts = host::parse(hosts.trim()).map_err(|_| expected)?;
+    let hosts = parse_hosts(hosts.trim()).map_err(|_| expected)?;
     Ok(ParentRule { host: hosts, parent: parse(parent.trim())? })
 }
 
 pub(super) fn print_rule(rule: &ParentRule) -> String {
-    format!("{}={}", host::print(&rule.host), print(&rule.parent))
+    format!("{}={}", rule.host, print(&rule.parent))
 }
 
 /// What to do when a parent cannot be reached.
@@ -273,7 +273,7 @@ mod tests {
     }
 
     fn check_way(parents: &Parents, host: &str, expected: &str) {
-        let found = parents.parent_of(host, host.parse().ok());
+        let found = parents.parent_of(&Host::read(host).unwrap());
         assert_eq!(found.map_or("direct", |parent| &parent.host), expected, "{host}");
     }
 
@@ -283,7 +283,7 @@ mod tests {
         let parents = Parents {
             parent: parse("socks5://three:1").unwrap(),
             rules: rules.map(|text| parse_rule(text).unwrap()).to_vec(),
-            except: vec![HostMatch::Local, host::parse("x.example").unwrap()],
+            except: vec![HostPattern::Local, parse_hosts("x.example").unwrap()],
             fallback: false,
         };
         check_way(&parents, "a.example", "direct");

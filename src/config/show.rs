@@ -152,8 +152,8 @@ mod tests {
     use crate::config::load::without_surroundings;
     use crate::config::{
         AccessFormat, AccessLog, AllowedDestination, CacheConfig, ClassRule, ClientWeight, Condition, Config,
-        Control, Credentials, Destinations, Dns, Flags, HostEntry, HostMatch, HostPattern, Limits,
-        LinkConfig, LogConfig, Parent, ParentRule, ParentScheme, Parents, Sharer, Timeouts, TlsConfig, pack,
+        Control, Credentials, Destinations, Dns, Flags, HostEntry, HostPattern, Limits, LinkConfig,
+        LogConfig, Parent, ParentRule, ParentScheme, Parents, Sharer, Timeouts, TlsConfig, pack,
     };
 
     fn read_back(text: &str) -> Config {
@@ -285,10 +285,9 @@ mod tests {
 
     fn rule() -> impl Strategy<Value = ClassRule> {
         let class = prop_oneof![Just(Class::Interactive), Just(Class::Bulk), Just(Class::Background)];
-        let host = "[a-z0-9-]{1,8}(\\.[a-z]{2,5}){0,2}";
         let first = prop_oneof![
-            host.prop_map(|name| Condition::Host(HostPattern::Exactly(name))),
-            host.prop_map(|name| Condition::Host(HostPattern::Below(name))),
+            name().prop_map(|name| Condition::Host(HostPattern::Exactly(name))),
+            name().prop_map(|name| Condition::Host(HostPattern::Below(name))),
             "[a-z]{1,8}/([a-z][a-z0-9.+-]{0,8}|\\*)".prop_map(Condition::Type),
             network().prop_map(Condition::Client),
         ];
@@ -353,14 +352,14 @@ mod tests {
     }
 
     fn name() -> impl Strategy<Value = String> {
-        "[a-z][a-z0-9-]{0,8}(\\.[a-z]{2,5}){1,2}"
+        "[a-z0-9]([a-z0-9-]{0,8}[a-z])?(\\.[a-z]{2,5}){1,2}"
     }
 
-    fn hosts() -> impl Strategy<Value = HostMatch> {
+    fn hosts() -> impl Strategy<Value = HostPattern> {
         prop_oneof![
-            Just(HostMatch::Local),
-            network().prop_map(HostMatch::Network),
-            name().prop_map(|name| HostMatch::Name(HostPattern::Below(name))),
+            Just(HostPattern::Local),
+            network().prop_map(HostPattern::Network),
+            name().prop_map(HostPattern::Below),
         ]
     }
 

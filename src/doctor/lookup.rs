@@ -11,7 +11,7 @@ use super::proxy::Running;
 use super::visit::Target;
 use super::{Finding, seconds};
 use crate::config::Config;
-use crate::upstream::host::Host;
+use crate::host::Host;
 use crate::upstream::names::{Addresses, Missing, Names};
 
 const NAME: &str = "DNS";
@@ -42,16 +42,16 @@ fn judge_counts(counts: &Value) -> Option<Finding> {
 
 /// Looks the host of `target` up.
 pub(super) fn check(config: &Config, target: &Target) -> Finding {
-    let host = &target.host;
-    let name = match Host::read(host) {
+    let (host, read) = (&target.host, Host::read(&target.host));
+    let (read, name) = match &read {
         Ok(Host::Address(address)) => return Finding::skip(NAME, format!("{address} is an address")),
-        Ok(Host::Name(name)) => name,
+        Ok(read @ Host::Name(name)) => (read, name),
         Err(_) => {
             let text = format!("{host} is no name that can be looked up");
             return Finding::fail(NAME, text, "check the URL");
         }
     };
-    if let Some(parent) = config.parents.parent_of(host, None) {
+    if let Some(parent) = config.parents.parent_of(read) {
         let text = format!("{host} is looked up by the parent proxy {}:{}", parent.host, parent.port);
         return Finding::skip(NAME, text);
     }
@@ -63,7 +63,7 @@ pub(super) fn check(config: &Config, target: &Target) -> Finding {
     let begun = Instant::now();
     let found = runtime.block_on(async {
         // What is asked here does not cross the simulated link, so that nothing is to be paid.
-        Names::new(&config.dns).look_up(&name, |_| Box::pin(std::future::ready(()))).await
+        Names::new(&config.dns).look_up(name, |_| Box::pin(std::future::ready(()))).await
     });
     let taken = begun.elapsed();
     // A name server that does not answer keeps a thread; nothing is worth waiting for it.

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Finding, Verdict};
-use crate::config::{Clients, Config, HostRule, Loaded, Others};
+use crate::config::{Clients, Config, HostPattern, Loaded, Others};
 
 const NAME: &str = "config";
 
@@ -61,7 +61,7 @@ fn is_public(address: &SocketAddr) -> bool {
 }
 
 fn everything_is_opened(config: &Config) -> Option<Finding> {
-    let opens = config.intercept.hosts.contains(&HostRule::All);
+    let opens = config.intercept.hosts.contains(&HostPattern::All);
     (opens && config.intercept.never.is_empty()).then(|| {
         Finding::warn(
             NAME,

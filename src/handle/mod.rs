@@ -12,7 +12,7 @@ mod reuse;
 mod tunnel;
 mod validate;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use crate::body::{self, Body, Sealed};
 use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::exchange::{CacheStatus, Exchange, Observers};
+use crate::host::Host;
 use crate::intercept::Interception;
 use crate::respond::{self, Refusal};
 use crate::site::{self, Site};
@@ -158,7 +159,6 @@ impl Handler {
 
 /// Whether `target` names the address and the port `local`.
 fn is_address(target: &Uri, local: SocketAddr) -> bool {
-    let host = target.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let is_host = host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical() == local.ip().to_canonical());
-    is_host && target.port_u16().unwrap_or(80) == local.port()
+    let host = Host::read(target.host().unwrap_or_default());
+    host.is_ok_and(|host| host == Host::from(local.ip())) && target.port_u16().unwrap_or(80) == local.port()
 }

@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use crate::ca::leaf::Leaves;
 use crate::clock::Clock;
 use crate::config::Intercept;
+use crate::host::Host;
 use crate::secure;
 use hello::Beginning;
 use rewound::Rewound;
@@ -66,7 +67,8 @@ impl Interception {
 
     /// Whether a tunnel of `client` to `port` of `host` is to be looked into.
     pub(crate) fn is_for(&self, client: IpAddr, host: &str, port: u16) -> bool {
-        self.hosts.covers(host) && !self.spliced.has(client, &place(host, port), self.clock.now())
+        let covers = Host::read(host).is_ok_and(|host| self.hosts.covers(&host));
+        covers && !self.spliced.has(client, &place(host, port), self.clock.now())
     }
 
     /// Clients that would not have it, for a day.
@@ -91,7 +93,7 @@ impl Interception {
     {
         let mut ahead = BytesMut::with_capacity(2048);
         let is_for_host = match timeout(HELLO, read_hello(&mut io, &mut ahead)).await {
-            Ok(Ok(named)) => named.as_deref() == Some(host),
+            Ok(Ok(named)) => named.is_some_and(|named| is_same(&named, host)),
             Ok(Err(error)) => {
                 tracing::debug!(%error, %client, host, "a tunnel ended before it began");
                 return Opened::Nobody;
@@ -120,6 +122,11 @@ impl Interception {
             Err(_) => Opened::Nobody,
         }
     }
+}
+
+/// Whether a ClientHello names the host that a CONNECT has asked for: only the latter may have a dot at its end.
+fn is_same(named: &str, host: &str) -> bool {
+    Host::read(named).is_ok_and(|named| Host::read(host).is_ok_and(|host| host.is(&named)))
 }
 
 /// What a refusal is remembered of: one port is not another, where somebody else may listen.

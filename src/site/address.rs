@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use super::is_site;
-use crate::config::Host;
+use crate::host::Host;
 
 /// The host and port at which the client has reached the proxy: those of its Host field, or the address where its
 /// connection arrived.
@@ -34,9 +34,9 @@ fn named(field: &str, local: SocketAddr) -> Option<String> {
         // A port that was left out is 80, which a redirection has brought here: as a proxy we are at our own.
         None => local.port(),
     };
-    Some(match Host::parse(host)? {
+    Some(match Host::read(host).ok()? {
         Host::Address(address) => SocketAddr::new(address, port).to_string(),
-        Host::Name(name) => format!("{name}:{port}"),
+        Host::Name(name) => format!("{}:{port}", name.text()),
     })
 }
 
@@ -57,6 +57,7 @@ mod tests {
         check(Some("[2001:db8::1]:8080"), local, "[2001:db8::1]:8080");
         check(Some("[2001:db8::1]"), local, "[2001:db8::1]:3128");
         check(Some("192.0.2.9:8080"), local, "192.0.2.9:8080");
+        check(Some("3221225993:8080"), local, "192.0.2.9:8080");
         check(None, local, local);
         check(Some("bentpipe.local"), local, local);
         check(Some("Bentpipe.Local.:80"), local, local);
@@ -76,7 +77,7 @@ mod tests {
             "\";alert(1)//:1",
             "<b>:80",
             "a\\:1",
-            "127.1:80",
+            "256.0.0.1:80",
             "[::1:80",
         ] {
             check(Some(wrong), "192.0.2.1:3128", "192.0.2.1:3128");

@@ -20,7 +20,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::body::Body;
 use crate::ca::{Authority, RootCertificate, profile};
-use crate::config::{Config, DirectRule, Intercept};
+use crate::config::{Config, HostPattern, Intercept};
 
 /// The name under which the site is reached through the proxy. Names below `.local` are never asked of a name server
 /// (RFC 6762 §3), so it hides no other site.
@@ -35,7 +35,7 @@ pub(crate) fn is_site(host: &str) -> bool {
 pub(crate) struct Site {
     authority: Option<Arc<Authority>>,
     intercept: Intercept,
-    direct: Vec<DirectRule>,
+    direct: Vec<HostPattern>,
 }
 
 /// What a page is made from.

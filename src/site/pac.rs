@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::{DirectRule, HostRule};
+use crate::config::HostPattern;
 
 /// Networks that the proxy refuses to reach unless it is told otherwise, and browsers reach by themselves.
 const LOCAL_NETWORKS: [&str; 10] = [
@@ -91,16 +91,17 @@ function FindProxyForURL(url, host) {
 "#;
 
 /// The script that names `proxy` (`192.0.2.1:3128`) for all but what is local and what `direct` lists.
-pub(super) fn script(proxy: &str, direct: &[DirectRule]) -> String {
+pub(super) fn script(proxy: &str, direct: &[HostPattern]) -> String {
     let local = LOCAL_NETWORKS.iter().filter_map(|text| text.parse().ok());
     let mut networks: Vec<IpNet> = local.collect();
     let (mut names, mut domains) = (vec!["localhost"], vec!["localhost", "local"]);
     for rule in direct {
         match rule {
-            DirectRule::Network(net) => networks.push(*net),
-            DirectRule::Host(HostRule::Exactly(name)) => names.push(name),
-            DirectRule::Host(HostRule::Below(name)) => domains.push(name),
-            DirectRule::Host(HostRule::All | HostRule::Address(_)) => {}
+            HostPattern::Network(net) => networks.push(*net),
+            HostPattern::Exactly(name) => names.push(name),
+            HostPattern::Below(name) => domains.push(name),
+            // The option takes none of these.
+            HostPattern::All | HostPattern::Local | HostPattern::Like(_) => {}
         }
     }
     let mut script = READING.to_owned();
@@ -157,7 +158,7 @@ mod tests {
 
     const PROXY: &str = "PROXY 192.0.2.1:3128";
 
-    fn direct(rules: &str) -> Vec<DirectRule> {
+    fn direct(rules: &str) -> Vec<HostPattern> {
         crate::Config::from_flags(["--set", &format!("pac.direct={rules}")]).expect("rules").pac_direct
     }
 

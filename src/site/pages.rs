@@ -3,7 +3,7 @@
 use super::html::{escaped, page};
 use super::{Facts, steps};
 use crate::ca::RootCertificate;
-use crate::config::HostRule;
+use crate::config::HostPattern;
 
 /// Hosts and patterns that are named; the others are counted.
 const MOST_NAMED: usize = 24;
@@ -90,7 +90,7 @@ fn meaning(facts: &Facts<'_>) -> String {
             format!(" Never: {}.", shown.join(", "))
         }
     };
-    let opened = if hosts.contains(&HostRule::All) {
+    let opened = if hosts.contains(&HostPattern::All) {
         "every HTTPS site".to_owned()
     } else {
         format!("{}{others}. All other HTTPS passes through unread", named.join(", "))

@@ -14,6 +14,7 @@ use linkio::{Class, ClientKey, Meter, Standing};
 
 use crate::config::LinkConfig;
 use crate::exchange::Exchange;
+use crate::host::Host;
 use rules::{Presented, Rules};
 
 /// The rules of one configuration, and the clients they were asked about.
@@ -43,8 +44,9 @@ impl Standings {
 
     /// The class that a GET of `target` has as it goes out, asked from this machine and without an account.
     pub(crate) fn presumed(&self, target: &Uri) -> Class {
+        let host = host_of(target);
         let presented = Presented {
-            host: target.host().unwrap_or_default(),
+            host: host.as_ref(),
             client: IpAddr::from([127, 0, 0, 1]),
             account: None,
             method: &Method::GET,
@@ -63,7 +65,7 @@ impl Standings {
     fn assess(&self, asker: &Asker, media_type: Option<&str>, crossed: u64) -> (Standing, Option<u64>) {
         let account = asker.account.as_deref();
         let presented = Presented {
-            host: asker.target.host().unwrap_or_default(),
+            host: asker.host.as_ref(),
             client: asker.client,
             account,
             method: &asker.method,
@@ -97,7 +99,11 @@ struct Asker {
     client: IpAddr,
     account: Option<Arc<str>>,
     method: Method,
-    target: Uri,
+    host: Option<Host>,
+}
+
+fn host_of(target: &Uri) -> Option<Host> {
+    Host::read(target.host()?).ok()
 }
 
 impl Asker {
@@ -107,7 +113,7 @@ impl Asker {
             client: record.client,
             account: record.details().user,
             method: record.method.clone(),
-            target: record.target.clone(),
+            host: host_of(&record.target),
         }
     }
 

@@ -8,13 +8,14 @@ use http::Method;
 use ipnet::IpNet;
 use linkio::{ByteCount, Class, Weight};
 
-use crate::config::{ClassRule, ClientWeight, Condition, HostPattern, Sharer, is_inside};
+use crate::config::{ClassRule, ClientWeight, Condition, Sharer};
+use crate::host::Host;
 
 /// What is known of an exchange when it is asked about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Presented<'a> {
-    /// The host of the target URI, in any case, without a port.
-    pub(super) host: &'a str,
+    /// The host of the target URI.
+    pub(super) host: Option<&'a Host>,
     /// The address of the client.
     pub(super) client: IpAddr,
     /// The account whose credentials came with the request.
@@ -85,25 +86,12 @@ fn later(rule: &ClassRule, who: &Presented<'_>) -> Option<u64> {
 
 fn holds(condition: &Condition, who: &Presented<'_>) -> bool {
     match condition {
-        Condition::Host(pattern) => is_host(pattern, who.host),
+        Condition::Host(pattern) => who.host.is_some_and(|host| pattern.matches(host)),
         Condition::Type(pattern) => who.media_type.is_some_and(|media_type| is_type(pattern, media_type)),
         Condition::Client(net) => contains(net, who.client),
         Condition::User(name) => who.account == Some(name),
         Condition::Size(ByteCount(size)) => who.crossed >= *size,
         Condition::Method(method) => who.method == method,
-    }
-}
-
-fn is_host(pattern: &HostPattern, host: &str) -> bool {
-    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    // A name with a dot at its end is the same name, said to be complete.
-    let host = host.strip_suffix('.').unwrap_or(host);
-    match pattern {
-        HostPattern::Exactly(name) if name.contains(':') => {
-            host.parse::<IpAddr>().is_ok_and(|address| address.to_string() == *name)
-        }
-        HostPattern::Exactly(name) => host.eq_ignore_ascii_case(name),
-        HostPattern::Below(name) => is_inside(host, name),
     }
 }
 
@@ -126,14 +114,20 @@ fn contains(net: &IpNet, address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    const ANYONE: Presented<'_> = Presented {
-        host: "www.example.org",
-        client: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5)),
-        account: None,
-        method: &Method::GET,
-        media_type: None,
-        crossed: 0,
-    };
+    fn host(text: &str) -> Option<&'static Host> {
+        Host::read(text).ok().map(|host| &*Box::leak(Box::new(host)))
+    }
+
+    fn anyone() -> Presented<'static> {
+        Presented {
+            host: host("www.example.org"),
+            client: IpAddr::from([10, 0, 0, 5]),
+            account: None,
+            method: &Method::GET,
+            media_type: None,
+            crossed: 0,
+        }
+    }
 
     fn rules(rules: &[&str], weights: &[&str]) -> Rules {
         let rules = rules.iter().map(|rule| format!("--set=link.rules={rule}"));
@@ -152,8 +146,8 @@ mod tests {
         assert_eq!(class == Class::Bulk, expected, "{conditions} and {who:?}");
     }
 
-    fn check_host(pattern: &str, host: &str, expected: bool) {
-        check(&format!("host={pattern}"), Presented { host, ..ANYONE }, expected);
+    fn check_host(pattern: &str, asked: &str, expected: bool) {
+        check(&format!("host={pattern}"), Presented { host: host(asked), ..anyone() }, expected);
     }
 
     #[test]
@@ -166,14 +160,16 @@ mod tests {
         check_host("*.example.org", "example.org", false);
         check_host("*.example.org", ".example.org", false);
         check_host("*.example.org", "badexample.org", false);
-        check_host("*.example.org", "ü.example.org", true);
+        check_host("*.example.org", "ü.example.org", false);
         check_host("*.ab", "ü", false);
         check_host("[2001:db8::1]", "[2001:DB8:0::1]", true);
         check_host("2001:db8::1", "2001:db8::2", false);
+        check_host("192.0.2.1", "[::ffff:192.0.2.1]", true);
+        check_host("192.0.2.1", "0xc0.0.513", true);
     }
 
     fn check_type(pattern: &str, media_type: Option<&str>, expected: bool) {
-        check(&format!("type={pattern}"), Presented { media_type, ..ANYONE }, expected);
+        check(&format!("type={pattern}"), Presented { media_type, ..anyone() }, expected);
     }
 
     #[test]
@@ -190,41 +186,45 @@ mod tests {
 
     #[test]
     fn clients_and_methods() {
-        check("client=10.0.0.5", ANYONE, true);
-        check("client=10.0.0.0/8", ANYONE, true);
-        check("client=10.0.0.6", ANYONE, false);
+        check("client=10.0.0.5", anyone(), true);
+        check("client=10.0.0.0/8", anyone(), true);
+        check("client=10.0.0.6", anyone(), false);
         let mapped = "::ffff:10.0.0.5".parse().expect("an address");
-        check("client=10.0.0.5", Presented { client: mapped, ..ANYONE }, true);
-        check("user=ann", ANYONE, false);
-        check("user=ann", Presented { account: Some("ann"), ..ANYONE }, true);
-        check("user=ann", Presented { account: Some("Ann"), ..ANYONE }, false);
-        check("method=get", ANYONE, true);
-        check("method=CONNECT", ANYONE, false);
-        check("method=CONNECT", Presented { method: &Method::CONNECT, ..ANYONE }, true);
+        check("client=10.0.0.5", Presented { client: mapped, ..anyone() }, true);
+        check("user=ann", anyone(), false);
+        check("user=ann", Presented { account: Some("ann"), ..anyone() }, true);
+        check("user=ann", Presented { account: Some("Ann"), ..anyone() }, false);
+        check("method=get", anyone(), true);
+        check("method=CONNECT", anyone(), false);
+        check("method=CONNECT", Presented { method: &Method::CONNECT, ..anyone() }, true);
     }
 
     #[test]
     fn every_condition_must_hold() {
         let both = "host=*.example.org; type=application/zip";
-        check(both, ANYONE, false);
-        check(both, Presented { media_type: Some("application/zip"), ..ANYONE }, true);
-        check(both, Presented { media_type: Some("application/zip"), host: "other", ..ANYONE }, false);
+        check(both, anyone(), false);
+        check(both, Presented { media_type: Some("application/zip"), ..anyone() }, true);
+        check(
+            both,
+            Presented { media_type: Some("application/zip"), host: host("other"), ..anyone() },
+            false,
+        );
     }
 
     #[test]
     fn the_first_rule_that_matches_decides() {
         let rules = rules(&["interactive*4: client=10.0.0.5", "background: host=*.example.org"], &[]);
-        assert_eq!(rules.standing(&ANYONE), (Class::Interactive, weight(4)));
-        let other = Presented { client: "10.0.0.6".parse().expect("an address"), ..ANYONE };
+        assert_eq!(rules.standing(&anyone()), (Class::Interactive, weight(4)));
+        let other = Presented { client: "10.0.0.6".parse().expect("an address"), ..anyone() };
         assert_eq!(rules.standing(&other), (Class::Background, weight(1)));
-        let neither = Presented { host: "other", ..other };
+        let neither = Presented { host: host("other"), ..other };
         assert_eq!(rules.standing(&neither), (Class::Interactive, Weight::ONE));
     }
 
     /// Where the standing may change next, and what it is from there on.
     fn check_size(rules_written: &[&str], crossed: u64, next: Option<u64>, class: Class) {
         let rules = rules(rules_written, &[]);
-        let who = Presented { crossed, ..ANYONE };
+        let who = Presented { crossed, ..anyone() };
         assert_eq!((rules.next_size(&who), rules.standing(&who).0), (next, class), "{rules_written:?}");
     }
 
@@ -243,7 +243,7 @@ mod tests {
     }
 
     fn check_weight(weights: &[&str], account: Option<&str>, expected: u32) {
-        let found = rules(&[], weights).client_weight(ANYONE.client, account);
+        let found = rules(&[], weights).client_weight(anyone().client, account);
         assert_eq!(found, weight(expected), "{weights:?}, {account:?}");
     }
 

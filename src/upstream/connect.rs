@@ -15,12 +15,12 @@ use super::buffer;
 use super::destination::{Forbidden, Purpose, Rules};
 use super::dial::{self, Failures};
 use super::gauge::Gauge;
-use super::host::Host;
 use super::names::{Addresses, Missing, Names, Toll};
 use super::origin::Origin;
 use super::parent::{self, Asked, Parents};
 use crate::config::{Parent, ParentScheme};
 use crate::exchange::Times;
+use crate::host::Host;
 use crate::respond::Refusal;
 
 /// Dials origins across the link.
@@ -106,7 +106,7 @@ impl Connector {
             // A parent that could read it would be the end of its safety: it goes through a tunnel.
             return Ok(None);
         }
-        let host = Host::read(origin.host())?;
+        let host = Host::read(origin.host()).map_err(Refusal::BadRequest)?;
         let parent = self.parents.of(&host).filter(|parent| parent.scheme == ParentScheme::Http);
         if parent.is_some() {
             self.judge_asked(&host, origin, Purpose::Request)?;
@@ -147,7 +147,7 @@ impl Connector {
         if let Some(parent) = origin.parent() {
             return self.to_parent(parent, standing, async |_| Ok(())).await;
         }
-        let host = Host::read(origin.host())?;
+        let host = Host::read(origin.host()).map_err(Refusal::BadRequest)?;
         let Some(parent) = self.parents.of(&host) else {
             return self.directly(origin, &host, purpose, standing).await;
         };
@@ -198,7 +198,8 @@ impl Connector {
         let begun = Instant::now();
         let mut looked_up = begun;
         let dialled = async {
-            let addresses = self.resolve(&Host::read(&parent.host)?, parent.port, standing).await?;
+            let host = Host::read(&parent.host).map_err(Refusal::BadRequest)?;
+            let addresses = self.resolve(&host, parent.port, standing).await?;
             looked_up = Instant::now();
             let (io, local, peer) = self.dial(&addresses, &hop, standing).await?;
             if self.rules.is_own(local, peer) { Err(Refusal::Loop) } else { Ok((io, peer, looked_up)) }

@@ -14,7 +14,6 @@ pub(crate) mod estimate;
 mod expectation;
 mod framing;
 pub(crate) mod gauge;
-pub(crate) mod host;
 mod informational;
 pub(crate) mod names;
 pub(crate) mod origin;

@@ -208,6 +208,30 @@ async fn what_names_another_host_or_none_is_passed_on() {
     assert!(ask(&scene.proxy, "GET", "/v1/ca", "").await["spliced"].as_array().expect("a list").is_empty());
 }
 
+/// RFC 6066 §3: a name in a handshake has no dot at its end, and in a CONNECT it may have one.
+#[tokio::test]
+async fn a_host_is_looked_into_or_not_in_every_spelling() {
+    for (flags, opened) in [(&[][..], true), (&["--intercept-never", "SITE.test."], false)] {
+        let scene = scene(flags).await;
+        scene.origin.always("GET", "/a", lasting("here"));
+        let config = trusting(&format!("{}{}", scene.pem, scene.origin.root_pem()), &["http/1.1"]);
+        for spelled in ["site.test", "Site.Test", "site.test.", "SITE.TEST."] {
+            let authority = scene.authority().replace(NAME, spelled);
+            let stream = through(scene.proxy.address(), &authority, NAME, &config).await;
+            let mut sender = speak(stream.expect("a handshake")).await;
+            for host in [&scene.authority(), &authority] {
+                let response = sender.get(host, "/a").await;
+                assert_eq!(
+                    (response.status().as_u16(), response.body().as_ref()),
+                    (200, &b"here"[..]),
+                    "{host}"
+                );
+                assert_eq!(response.headers().contains_key("via"), opened, "{authority} {host}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_tls_is_passed_on_as_it_is() {
     let scene = scene(&[]).await;

@@ -34,6 +34,7 @@ mod secrets;
 mod secure;
 mod sharing;
 mod simulate;
+mod spellings;
 mod stalled;
 mod tunnels;
 mod under_way;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
 use testkit::client::{Client, Request, Response};
 use testkit::origin::{Origin, Received};
 use testkit::reply::Reply;
 use tokio::task::JoinSet;
 
+use crate::control::ask;
 use crate::proxy::{Running, start, start_in};
 
 /// Bytes of which no two stretches are alike.
@@ -58,11 +60,22 @@ fn check_part(response: &Response, whole: &[u8], first: usize, last: usize) {
     assert!(response.body == whole[first..=last], "bytes {first}-{last}");
 }
 
-async fn settle() {
-    for _ in 0..200 {
-        tokio::task::yield_now().await;
-    }
-    tokio::time::sleep(Duration::from_millis(50)).await;
+/// Waits until nothing arrives any more, and what had arrived is kept, as a whole or in part, or given up.
+async fn settle(proxy: &Running) {
+    let is_kept = |stored: &Value| {
+        let is_all_held = stored["partial"] == true || stored["arrived"] == stored["length"];
+        stored["arriving"] == false && stored["on_disk"] != 0 && is_all_held
+    };
+    let settled = async {
+        loop {
+            let arriving = ask(proxy, "GET", "/v1/cache", "").await["stats"]["arriving"].as_u64();
+            let listed = ask(proxy, "GET", "/v1/cache/responses", "").await;
+            if arriving == Some(0) && listed["responses"].as_array().expect("a list").iter().all(is_kept) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), settled).await.expect("it settles");
 }
 
 #[tokio::test]
@@ -131,7 +144,7 @@ async fn a_download_does_not_go_on_with_something_else() {
     let mut client = proxy.connect().await;
     let broken = client.request(&Request::new("GET", &origin.url("/a"))).await;
     assert!(broken.is_err() || !broken.is_ok_and(|response| response.is_whole()));
-    settle().await;
+    settle(&proxy).await;
     let response = proxy.get(&origin.url("/a")).await;
     assert!(response.is_whole() && response.body == vec![b'n'; 300_000]);
 }
@@ -154,7 +167,7 @@ async fn what_arrived_survives_a_restart_and_only_the_rest_is_fetched() {
     client.receive_head().await.expect("a head");
     client.receive_exactly(1_000_000).await.expect("a third");
     drop(client);
-    settle().await;
+    settle(&proxy).await;
 
     let proxy = start_in(proxy.stop().await, &[]).await;
     let response = proxy.get(&origin.url("/a")).await;
@@ -198,7 +211,7 @@ async fn a_seek_in_a_large_file_costs_a_piece() {
     check_part(&get_range(&proxy, &url, "bytes=0-99").await, &whole, 0, 99);
     let at = 10 * mib + 200_000;
     check_part(&get_range(&proxy, &url, &format!("bytes={at}-{}", at + 999)).await, &whole, at, at + 999);
-    settle().await;
+    settle(&proxy).await;
     let near = at + 500_000;
     check_part(
         &get_range(&proxy, &url, &format!("bytes={near}-{}", near + 999)).await,
@@ -263,14 +276,14 @@ async fn a_part_without_a_validator_stands_alone() {
         let part = get_range(&proxy, &url, range).await;
         assert_eq!(part.status, 206, "{range}");
         assert!("456789".contains(&part.text()), "{range}");
-        settle().await;
+        settle(&proxy).await;
     }
     assert_eq!(asked(&origin), ["bytes=4-9"]);
     let offline = Request::new("GET", &url).field("cache-control", "only-if-cached");
     assert_eq!(proxy.request(&offline).await.status, 504);
     assert_eq!(get_range(&proxy, &url, "bytes=20-").await.status, 416);
     assert_eq!(proxy.get(&url).await.text(), "0123456789");
-    settle().await;
+    settle(&proxy).await;
     assert_eq!(get_range(&proxy, &url, "bytes=0-1").await.text(), "01");
     assert_eq!(asked(&origin), ["bytes=4-9", "bytes=20-", "-"]);
 }
@@ -352,7 +365,7 @@ async fn what_does_not_name_the_same_validator_is_never_joined() {
         let mut client = proxy.connect().await;
         let broken = client.request(&Request::new("GET", &origin.url("/a"))).await;
         assert!(!broken.is_ok_and(|response| response.is_whole()), "{number}");
-        settle().await;
+        settle(&proxy).await;
         // The next client gets one representation, or none.
         let response = proxy.connect().await.request(&Request::new("GET", &origin.url("/a"))).await;
         let is_mixture = response.is_ok_and(|response| {
@@ -386,7 +399,7 @@ async fn the_end_of_a_part_is_not_the_end_of_the_whole() {
     client.receive_head().await.expect("a head");
     client.receive_exactly(40_000).await.expect("a part");
     drop(client);
-    settle().await;
+    settle(&proxy).await;
     for _ in 0..2 {
         let response = proxy.get(&origin.url("/a")).await;
         assert!(response.is_whole() && response.body == whole, "{}", response.body.len());

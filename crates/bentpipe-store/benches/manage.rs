@@ -1,14 +1,15 @@
 //! What an operator's commands cost where 100,000 responses are stored.
 
-use std::time::UNIX_EPOCH;
+mod common;
 
 use bentpipe_store::{Limits, Listed, Store};
 use bytes::Bytes;
 use divan::{Bencher, black_box};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use rfc9111::{CacheKey, Nominated, StoredResponse};
+use rfc9111::CacheKey;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+
+use common::head;
 
 const LIMITS: Limits = Limits { max_size: 1 << 34, max_object_size: 1 << 30 };
 const STORED: usize = 100_000;
@@ -23,22 +24,6 @@ struct Open {
     runtime: Runtime,
     store: Store,
     _folder: TempDir,
-}
-
-fn head() -> StoredResponse {
-    let mut headers = HeaderMap::new();
-    for name in ["etag", "last-modified", "date", "content-type", "cache-control", "server", "x-cache", "via"]
-    {
-        headers.insert(name, HeaderValue::from_static("some value of usual length"));
-    }
-    let nominated = Nominated::from_parts([]);
-    StoredResponse {
-        status: StatusCode::OK,
-        headers,
-        nominated,
-        request_time: UNIX_EPOCH,
-        response_time: UNIX_EPOCH,
-    }
 }
 
 async fn keep(store: &Store, url: &str) {

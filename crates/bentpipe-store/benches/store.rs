@@ -1,15 +1,16 @@
 //! What a hit and a store cost, and how long a start takes.
 
-use std::time::UNIX_EPOCH;
+mod common;
 
 use bentpipe_store::{Limits, Store};
 use bytes::Bytes;
 use divan::{Bencher, black_box};
-use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
-use rfc9111::{CacheKey, Nominated, StoredResponse};
+use rfc9111::CacheKey;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+
+use common::head;
 
 const LIMITS: Limits = Limits { max_size: 1 << 34, max_object_size: 1 << 30 };
 
@@ -38,22 +39,6 @@ fn reopen(runtime: &Runtime, folder: &TempDir) -> Store {
 fn key(number: usize) -> CacheKey {
     let target = format!("http://www.example.com/some/folder/document-{number}.html?version=12");
     CacheKey::parse(&target).unwrap_or_else(|| std::process::exit(1))
-}
-
-fn head() -> StoredResponse {
-    let mut headers = HeaderMap::new();
-    for name in ["etag", "last-modified", "date", "content-type", "cache-control", "server", "x-cache", "via"]
-    {
-        headers.insert(name, HeaderValue::from_static("some value of usual length"));
-    }
-    let nominated = Nominated::from_parts([]);
-    StoredResponse {
-        status: StatusCode::OK,
-        headers,
-        nominated,
-        request_time: UNIX_EPOCH,
-        response_time: UNIX_EPOCH,
-    }
 }
 
 async fn keep(store: &Store, number: usize, body: Bytes) {

@@ -11,11 +11,11 @@ use std::ops::RangeInclusive;
 
 use http::Method;
 use ipnet::IpNet;
-use rfc9111::Pattern;
 
 pub use hours::Hours;
 
-use crate::config::{destination, nearest};
+use crate::config::host::{self, Also};
+use crate::config::{HostPattern, destination, nearest};
 
 /// A rule of `admission.allow` or `admission.deny`: what meets all of its conditions is what it is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct AccessRule {
     /// Whoever asks; empty is anyone.
     pub clients: Vec<Clients>,
     /// The hosts of the target; empty is any.
-    pub hosts: Vec<Pattern>,
+    pub hosts: Vec<HostPattern>,
     /// The ports of the target, both ends included; empty is any.
     pub ports: Vec<RangeInclusive<u16>>,
     /// The methods; empty is any.
@@ -150,19 +150,10 @@ fn parse_clients(text: &str) -> Result<Clients, String> {
     }
 }
 
-/// A host is looked for in lower case, without a dot behind it and without the brackets of an IPv6 address.
-fn parse_host(text: &str) -> Result<Pattern, String> {
-    let lower = text.to_ascii_lowercase();
-    let bare = lower.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&lower);
-    let bare = bare.strip_suffix('.').unwrap_or(bare);
-    if let Ok(address) = bare.parse::<std::net::IpAddr>() {
-        return Ok(Pattern::new(&address.to_string()));
-    }
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.*".contains(c);
-    if bare.is_empty() || !bare.chars().all(fits) {
-        return Err("expected a host such as example.org or *.example.org, without a port".to_owned());
-    }
-    Ok(Pattern::new(bare))
+fn parse_host(text: &str) -> Result<HostPattern, String> {
+    host::parse(text, &[Also::Stars], || {
+        "expected a host such as example.org or *.example.org, without a port".to_owned()
+    })
 }
 
 fn parse_method(text: &str) -> Result<Method, String> {
@@ -266,6 +257,7 @@ mod tests {
         check("host=[2001:DB8::0:1]; port=443|8000-8999", "host=2001:db8::1; port=443|8000-8999");
         check("night:time=22:00-06:00 UTC;user=ann|bob;", "night: time=22:00-06:00 UTC; user=ann|bob");
         check("method=connect; client=any", "client=any; method=CONNECT");
+        check("host=*|ads*.example|2130706433", "host=*|ads*.example|127.0.0.1");
         check("client=2001:db8::/32; host=example.org.", "client=2001:db8::/32; host=example.org");
     }
 

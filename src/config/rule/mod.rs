@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rfc9111::{Directive, IgnoredQuery, Keep, Pattern, Reload, Rule};
 
+use crate::config::host::{self, Also};
 use crate::config::{nearest, value};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -75,7 +76,7 @@ impl Draft {
         self.given.push(part);
         let rule = &mut self.rule;
         match part {
-            "host" => rule.hosts = patterns(values, host)?,
+            "host" => rule.hosts = patterns(values, parse_host)?,
             "path" => rule.paths = patterns(values, path)?,
             "type" => rule.media_types = patterns(values, media_type)?,
             "min-fresh" => rule.min_fresh = Some(one(values).and_then(lifetime)?),
@@ -121,38 +122,35 @@ fn one<'a>(values: &[&'a str]) -> Result<&'a str, String> {
     }
 }
 
-fn patterns(values: &[&str], check: fn(&str) -> Result<(), String>) -> Result<Vec<Pattern>, String> {
+fn patterns(values: &[&str], read: fn(&str) -> Result<Pattern, String>) -> Result<Vec<Pattern>, String> {
     if values.is_empty() {
         return Err("expected at least one value".to_owned());
     }
-    values.iter().map(|text| check(text).map(|()| Pattern::new(text))).collect()
+    values.iter().map(|text| read(text)).collect()
 }
 
-fn host(text: &str) -> Result<(), String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.*:".contains(c);
-    let port = text.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':'));
-    if text.is_empty() || port || !text.chars().all(fits) {
-        return Err("expected hosts such as example.org or *.example.org, without ports".to_owned());
-    }
-    Ok(())
+/// rfc9111 compares texts: those of targets have addresses in their usual spelling, and so has the pattern.
+fn parse_host(text: &str) -> Result<Pattern, String> {
+    let expected = || "expected hosts such as example.org or *.example.org, without ports".to_owned();
+    host::parse(text, &[Also::Stars], expected).map(|host| Pattern::new(&host.to_string()))
 }
 
-fn path(text: &str) -> Result<(), String> {
+fn path(text: &str) -> Result<Pattern, String> {
     if text.contains('?') {
         return Err("expected paths without queries".to_owned());
     }
     if !text.starts_with(['/', '*']) || !is_plain(text) {
         return Err("expected paths such as /pool/* or *.deb".to_owned());
     }
-    Ok(())
+    Ok(Pattern::new(text))
 }
 
-fn media_type(text: &str) -> Result<(), String> {
+fn media_type(text: &str) -> Result<Pattern, String> {
     let named = |name: &str| {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$&-^_.+*".contains(c))
     };
     match text.split_once('/') {
-        Some((kind, subtype)) if named(kind) && named(subtype) => Ok(()),
+        Some((kind, subtype)) if named(kind) && named(subtype) => Ok(Pattern::new(text)),
         _ => Err("expected media types such as video/mp4 or video/*, without parameters".to_owned()),
     }
 }
@@ -283,6 +281,7 @@ mod tests {
         check("a: max-fresh=0s", "a: max-fresh=0s");
         check("a: Max-Fresh=1d10m; min-fresh=0d", "a: min-fresh=0s; max-fresh=1d10m");
         check("a: host=2001:db8::1; keep=never", "a: host=2001:db8::1; keep=never");
+        check("a: host=[2001:DB8:0::1]|0x7f.1; keep=never", "a: host=2001:db8::1|127.0.0.1; keep=never");
         check("a: type=video/*; override=no-store|private", "a: type=video/*; override=no-store|private");
         check("a: ignore-query=utm_*|sid; reload=ignore", "a: reload=ignore; ignore-query=utm_*|sid");
         check("a: ignore-query=all;", "a: ignore-query=all");

@@ -39,20 +39,9 @@ pub(crate) fn text(table: &Table) -> Result<String, Vec<(usize, String)>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::file::{self, Written};
-
-    /// What the tables of a file say: a line a rule, or a line an error behind its place.
     #[track_caller]
     fn check(file: &str, expected: &[&str]) {
-        let entries = file::entries(file).expect("TOML");
-        let [entry] = entries.as_slice() else { panic!("one entry: {entries:?}") };
-        assert_eq!(entry.key, "cache.rule");
-        let Written::Tables(tables) = &entry.written else { panic!("tables: {entry:?}") };
-        let said = tables.iter().flat_map(|table| match super::text(table) {
-            Ok(text) => vec![text],
-            Err(errors) => errors.into_iter().map(|(line, reason)| format!("{line}: {reason}")).collect(),
-        });
-        assert_eq!(said.collect::<Vec<_>>(), expected, "{file}");
+        crate::config::file::check_tables(super::text, file, "cache.rule", expected);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use rfc9111::Pattern;
 
+use crate::config::host::{self, Also};
 use crate::config::{AccessRule, Admission, Clients, Others, User, token};
 
 fn path() -> impl Strategy<Value = std::path::PathBuf> {
@@ -54,7 +54,8 @@ fn access_rule() -> impl Strategy<Value = AccessRule> {
     let clients =
         prop_oneof![network().prop_map(Clients::Network), Just(Clients::Private), Just(Clients::Any)];
     let ports = (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| a.min(b)..=a.max(b));
-    let host = "[a-z*][a-z0-9*-]{0,8}".prop_map(|text| Pattern::new(&text));
+    let host = "[a-z*][a-z0-9*-]{0,8}|[0-9.]{7}"
+        .prop_filter_map("a host", |text| host::parse(&text, &[Also::Stars], String::new).ok());
     let method = Just(http::Method::CONNECT);
     (name, vec(clients, 1..3), vec(host, 0..2), vec(ports, 0..2), vec(method, 0..2), vec("[a-z]{1,8}", 0..2))
         .prop_map(|(name, clients, hosts, ports, methods, users)| AccessRule {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::cache::{Missing, Outcome};
 use super::local::Watched;
 use crate::config::Dns;
-use crate::upstream::host::Name;
+use crate::host::Name;
 
 /// Where the system says which name servers it has.
 const SYSTEM: &str = "/etc/resolv.conf";

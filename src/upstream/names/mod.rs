@@ -17,8 +17,8 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use super::host::Name;
 use crate::config::Dns;
+use crate::host::Name;
 use ask::Servers;
 pub(crate) use cache::{Addresses, Missing};
 use cache::{Cache, Known, Outcome};

@@ -19,8 +19,8 @@ use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::host::Host;
 use crate::config::{self, Credentials, Parent, ParentScheme};
+use crate::host::Host;
 use crate::respond::Refusal;
 
 /// How long a parent that could not be reached is not tried again, where direct connections may take its place.
@@ -39,11 +39,7 @@ impl Parents {
 
     /// The parent through which `host` is reached now; none if it is reached directly.
     pub(crate) fn of(&self, host: &Host) -> Option<&Parent> {
-        let parent = match host {
-            Host::Address(address) => self.config.parent_of("", Some(canonical(*address))),
-            Host::Name(name) => self.config.parent_of(name.text(), None),
-        };
-        parent.filter(|parent| !self.falls_back() || !self.is_down(parent))
+        self.config.parent_of(host).filter(|parent| !self.falls_back() || !self.is_down(parent))
     }
 
     /// Whether what cannot be reached through a parent is reached directly.
@@ -70,10 +66,6 @@ impl Parents {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
 }
 
 /// Where a parent is to open the way to.

@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::{Asked, broken, refused};
 use crate::config::{Credentials, Parent};
+use crate::host::Host;
 use crate::respond::Refusal;
-use crate::upstream::host::Host;
 
 const VERSION: u8 = 5;
 /// RFC 1929 §2.

@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::Config;
-    use crate::upstream::host::Host;
+    use crate::host::Host;
 
     /// What comes of `answer`, and what is left on the connection behind it.
     async fn check(answer: &[u8], expected: Result<(), &str>, rest: &str) {

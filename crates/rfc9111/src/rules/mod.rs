@@ -29,7 +29,8 @@ use crate::stored::StoredResponse;
 pub struct Rule {
     /// What it is called in Cache-Status and in explanations: a token.
     pub name: Arc<str>,
-    /// Hosts of the target URI, without ports and brackets, in any case.
+    /// Hosts of the target URI, without ports, brackets and the dot at the end of a name, in any case. They are compared as
+    /// texts: that an address has one spelling is seen to by whoever gives the targets and the patterns.
     pub hosts: Vec<Pattern>,
     /// Paths of the target URI, without the query, as they were sent.
     pub paths: Vec<Pattern>,
@@ -113,6 +114,8 @@ impl Rule {
     pub fn matches_target(&self, target: &Uri) -> bool {
         let host = target.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        // A name with a dot at its end is the same name, said to be complete (RFC 3986 §3.2.2).
+        let host = host.strip_suffix('.').unwrap_or(host);
         let path = if target.path().is_empty() { "/" } else { target.path() };
         any(&self.hosts, |pattern| pattern.matches_in_any_case(host.as_bytes()))
             && any(&self.paths, |pattern| pattern.matches(path.as_bytes()))
@@ -235,6 +238,7 @@ mod tests {
     #[test]
     fn hosts_match_in_any_case_and_without_ports() {
         check(&["*.debian.org"], &[], "http://DEB.debian.org:80/a", true);
+        check(&["*.debian.org"], &[], "http://deb.debian.org./a", true);
         check(&["*.debian.org"], &[], "http://debian.org/a", false);
         check(&["*.debian.org"], &[], "http://debian.org.example.com/a", false);
         check(&["a.example", "b.example"], &[], "http://b.example/", true);

@@ -1,14 +1,16 @@
-//! The host of a target, read once: an address in any spelling that some software would take for one, or a name that
-//! may be asked of a name server (RFC 1123 §2.1). What is neither is refused, and never handed to a resolver.
+//! The host of a target, read in one way for everyone who compares, judges, looks up or dials it: an address in any
+//! spelling that some software would take for one, or a name that may be asked of a name server (RFC 1123 §2.1). What is
+//! neither is refused, and never handed to a resolver. Which hosts an option means is `config::host`'s.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::respond::Refusal;
+use http::Uri;
 
 /// Who is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
+    /// An IPv4-mapped IPv6 address is the IPv4 address that it reaches.
     Address(IpAddr),
     Name(Name),
 }
@@ -26,22 +28,73 @@ const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
 impl Host {
-    /// Reads `host`, which has no brackets.
+    /// Reads `host`, which has no port; an IPv6 address may have brackets.
     ///
     /// # Errors
-    /// If no address and no name is written like this.
-    pub(crate) fn read(host: &str) -> Result<Self, Refusal> {
-        if let Ok(address) = host.parse() {
-            return Ok(Self::Address(address));
+    /// If no address and no name is written like this, as a sentence about a target.
+    pub(crate) fn read(host: &str) -> Result<Self, &'static str> {
+        let no_address = "The target's host looks like an address and is none.";
+        if let Some(inside) = host.strip_prefix('[') {
+            // No zone either: "This syntax does not support IPv6 scoped addressing zone identifiers" (RFC 3986 §3.2.2).
+            let address = inside.strip_suffix(']').and_then(|inside| inside.parse::<Ipv6Addr>().ok());
+            return address.map(|address| Self::from(IpAddr::from(address))).ok_or(no_address);
+        }
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(Self::from(address));
         }
         match numeric(host) {
             Some(Ok(address)) => Ok(Self::Address(address.into())),
-            Some(Err(())) => Err(Refusal::BadRequest("The target's host looks like an address and is none.")),
-            None => Name::read(host).map(Self::Name).ok_or(Refusal::BadRequest(
-                "The target's host is no name that can be looked up (RFC 1123 section 2.1).",
-            )),
+            Some(Err(())) => Err(no_address),
+            None => Name::read(host)
+                .map(Self::Name)
+                .ok_or("The target's host is no name that can be looked up (RFC 1123 section 2.1)."),
         }
     }
+
+    /// Whether both are one host: a dot at the end of a name does not make it another.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Address(one), Self::Address(other)) => one == other,
+            (Self::Name(one), Self::Name(other)) => one.text == other.text,
+            _ => false,
+        }
+    }
+}
+
+impl From<IpAddr> for Host {
+    fn from(address: IpAddr) -> Self {
+        Self::Address(address.to_canonical())
+    }
+}
+
+/// Without brackets, and without the dot that says that a name is complete.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name.text()),
+        }
+    }
+}
+
+/// `target` with its host's address, if it has one, in the usual spelling: "If this filtering is performed, literals
+/// should be converted to numeric form and filtered based on the numeric value, and not on a prefix or suffix of the
+/// string form" (RFC 3986 §7.4). Rules, the cache, parents and the origin then all see one host. Names are left as
+/// they are.
+pub(crate) fn normalised(target: &Uri) -> Uri {
+    let usual = || {
+        let Ok(Host::Address(address)) = Host::read(target.host()?) else { return None };
+        let host = match address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        let authority = target.authority()?.as_str();
+        let port = authority.strip_prefix(target.host()?).filter(|_| target.host() != Some(&host))?;
+        let mut parts = target.clone().into_parts();
+        parts.authority = Some(format!("{host}{port}").parse().ok()?);
+        Uri::from_parts(parts).ok()
+    };
+    usual().unwrap_or_else(|| target.clone())
 }
 
 impl Name {
@@ -166,7 +219,10 @@ mod tests {
         check("1.2.3", "1.2.0.3");
         check("4294967295", "255.255.255.255");
         check("::1", "::1");
-        check("::ffff:127.0.0.1", "::ffff:127.0.0.1");
+        for host in ["::ffff:127.0.0.1", "[::ffff:127.0.0.1]", "[::FFFF:7f00:1]"] {
+            check(host, "127.0.0.1");
+        }
+        check("[2001:DB8:0::1]", "2001:db8::1");
     }
 
     #[test]
@@ -206,11 +262,46 @@ mod tests {
             "a b",
             "a%2e",
             "fe80::1%25eth0",
+            "[fe80::1%25eth0]",
+            "[fe80::1%eth0]",
+            "[::1",
+            "[127.0.0.1]",
+            "[a]",
             "b\u{fc}cher",
             &"a".repeat(64),
             &"a.".repeat(128),
         ] {
             check(host, "refused");
+        }
+    }
+
+    #[test]
+    fn a_dot_at_the_end_makes_no_other_host() {
+        let read = |host| Host::read(host).unwrap();
+        assert!(read("A.example.").is(&read("a.example")) && read("[::ffff:0:1]").is(&read("0.0.0.1")));
+        assert!(!read("a.example").is(&read("b.example")) && !read("a.example").is(&read("1.2.3.4")));
+        assert_eq!(
+            (read("A.example.").to_string(), read("[::1]").to_string()),
+            ("a.example".into(), "::1".into())
+        );
+    }
+
+    fn check_normalised(target: &str, expected: &str) {
+        assert_eq!(normalised(&target.parse().unwrap()).to_string(), expected, "{target}");
+    }
+
+    #[test]
+    fn a_target_has_its_address_in_the_usual_spelling_rfc3986_7_4() {
+        check_normalised("http://2130706433:8080/a?b", "http://127.0.0.1:8080/a?b");
+        check_normalised("http://0x7f.1/", "http://127.0.0.1/");
+        check_normalised("http://127.0.0.1.:/", "http://127.0.0.1:/");
+        check_normalised("http://[::FFFF:7f00:1]:81/", "http://127.0.0.1:81/");
+        check_normalised("http://[2001:DB8:0::1]/", "http://[2001:db8::1]/");
+        check_normalised("0177.1:443", "127.0.0.1:443");
+        for same in
+            ["http://127.0.0.1:80/", "http://[::1]/a", "http://Example.org./", "a.example:443", "/a", "*"]
+        {
+            check_normalised(same, same);
         }
     }
 
