@@ -97,8 +97,8 @@ impl Proxy {
         };
         let connector = Arc::new(Connector::new(link.clone(), ways));
         let tls = Tls::new(config.tls.roots.clone(), clock.clone()).await?;
-        let interception = leaves.filter(|_| !config.intercept.hosts.is_empty());
-        let interception = interception
+        // Without hosts it opens our own name alone.
+        let interception = leaves
             .map(|leaves| Interception::new(config.intercept.clone(), leaves, clock.clone()).map(Arc::new))
             .transpose()?;
         let standings = Standings::new(&config.link);
@@ -122,6 +122,7 @@ impl Proxy {
         });
         let (gauge, listening) = (connector.gauge().clone(), [addresses.clone(), secure_addresses.clone()]);
         let traffic = Traffic { tally, live, observers };
+        let interception = interception.filter(|_| !config.intercept.hosts.is_empty());
         let uplink = Uplink { link, standings, gauge, names, interception, traffic, listening };
         let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));
         let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;

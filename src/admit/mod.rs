@@ -9,7 +9,7 @@ mod credentials;
 mod failures;
 mod host;
 mod htpasswd;
-mod neighbourhood;
+pub(crate) mod neighbourhood;
 pub(crate) mod occupancy;
 mod remembered;
 pub(crate) mod target;

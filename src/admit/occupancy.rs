@@ -1,7 +1,9 @@
 //! How much of something each client has at the same moment: connections, exchanges. A seat is taken and given back by
 //! being dropped; who has none takes no memory.
 
+use std::any::Any;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,15 +30,28 @@ pub(crate) struct Seat {
 
 /// What a client's connection takes of what there is of them, in all and for the client. It is given back when the last
 /// holder lets go: the connection, or the tunnel that it has become.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Stay {
-    _seats: Arc<(OwnedSemaphorePermit, Seat)>,
+    seats: Arc<(OwnedSemaphorePermit, Seat)>,
+    /// What else is to last as long.
+    also: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Stay {
     /// The two together.
     pub(crate) fn new(permit: OwnedSemaphorePermit, seat: Seat) -> Self {
-        Self { _seats: Arc::new((permit, seat)) }
+        Self { seats: Arc::new((permit, seat)), also: None }
+    }
+
+    /// The same stay, which also keeps `held` for as long as somebody holds on to this part of it.
+    pub(crate) fn keeping(&self, held: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { also: Some(held), ..self.clone() }
+    }
+}
+
+impl fmt::Debug for Stay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stay").field("seats", &self.seats).field("keeps", &self.also.is_some()).finish()
     }
 }
 

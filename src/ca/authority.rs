@@ -276,7 +276,10 @@ mod tests {
     #[test]
     fn what_the_certificate_says_is_read_back() {
         let read = authority("b.example,*.a.example", now()).certificate;
-        assert_eq!(read.scope, Scope::Domains(vec!["a.example".into(), "b.example".into()]));
+        assert_eq!(
+            read.scope,
+            Scope::Domains(["a.example", "b.example", "bentpipe.local"].map(str::to_owned).into())
+        );
         assert_eq!((read.not_before, read.not_after), (now() - BACKDATED, now() + LIFE));
         assert!(read.name.starts_with("Test CA ") && read.name.len() == 16, "{}", read.name);
         assert_eq!(RootCertificate::from_pem(read.pem().as_bytes()), Some(read));

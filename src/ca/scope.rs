@@ -11,6 +11,9 @@ use super::der::{self, Reader};
 use crate::config::{HostPattern, is_below};
 use crate::host::Host;
 
+/// The name of our own pages, which is nobody else's.
+const OWN: &str = "bentpipe.local";
+
 /// The hosts an authority may sign for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -21,8 +24,8 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// The narrowest scope in which all of `hosts` are. A list with `all` or an address in it, and one that is still
-    /// empty, sets no bounds.
+    /// The narrowest scope in which all of `hosts` are, and our own pages. A list with `all` or an address in it, and one
+    /// that is still empty, sets no bounds.
     pub(crate) fn of(hosts: &[HostPattern]) -> Self {
         let domain = |rule: &HostPattern| match rule {
             HostPattern::Exactly(name) | HostPattern::Below(name) => Some(name.clone()),
@@ -33,6 +36,7 @@ impl Scope {
             Some(mut domains) if !domains.is_empty() => {
                 domains.sort();
                 domains.dedup();
+                domains.push(OWN.to_owned());
                 Self::Domains(domains)
             }
             _ => Self::Any,
@@ -114,7 +118,8 @@ mod tests {
 
     #[test]
     fn names_alone_make_bounds() {
-        let domains = |names: &[&str]| Scope::Domains(names.iter().map(ToString::to_string).collect());
+        let domains =
+            |names: &[&str]| Scope::Domains(names.iter().chain([&OWN]).map(ToString::to_string).collect());
         assert_eq!(scope("*.b.example,a.example,b.example"), domains(&["a.example", "b.example"]));
         assert_eq!(scope("a.example,all"), Scope::Any);
         assert_eq!(scope("a.example,192.0.2.1"), Scope::Any);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -150,6 +150,11 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn serve(config: Config) -> anyhow::Result<()> {
     let filter: Targets = config.log.level.parse()?;
+    // It warns of frames that a peer sends by the thousand, each time.
+    let filter = match filter.iter().any(|(target, _)| target.starts_with("h2")) {
+        true => filter,
+        false => filter.with_target("h2", LevelFilter::ERROR),
+    };
     let colours = std::io::stderr().is_terminal();
     let format =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);

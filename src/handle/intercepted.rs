@@ -16,6 +16,8 @@ use crate::admit::occupancy::Stay;
 use crate::exchange::Cut;
 use crate::exchange::{CacheStatus, Exchange};
 use crate::intercept::{Interception, Opened};
+use crate::respond::Refusal;
+use crate::site;
 use crate::upstream::origin::Origin;
 
 /// A tunnel that was answered here.
@@ -36,11 +38,25 @@ pub(crate) struct Intercepted {
 
 impl Handler {
     /// Who looks into this tunnel to `origin`, if anybody does. A port that CONNECT may not reach is left to the refusal.
-    pub(super) fn interception_of(&self, admitted: &Admitted, origin: &Origin) -> Option<Arc<Interception>> {
-        let interception = self.interception.as_ref()?;
-        let may = self.upstream.connector().may_tunnel_to(origin.port());
-        (may && interception.is_for(admitted.client.address, origin.host(), origin.port()))
-            .then(|| interception.clone())
+    ///
+    /// # Errors
+    /// The tunnel is to ourselves by our name, which leads nowhere else, and there is no certificate for it.
+    pub(super) fn interception_of(
+        &self,
+        admitted: &Admitted,
+        origin: &Origin,
+    ) -> Result<Option<Arc<Interception>>, Refusal> {
+        let (host, port) = (origin.host(), origin.port());
+        let may = self.upstream.connector().may_tunnel_to(port);
+        let is_ours = site::is_site(host);
+        let interception = self.interception.as_ref().filter(|interception| match is_ours {
+            true => interception.can_be(host),
+            false => interception.is_for(admitted.client.address, host, port),
+        });
+        if is_ours && interception.is_none() {
+            return Err(Refusal::OwnNameOverTls);
+        }
+        Ok(interception.filter(|_| may).cloned())
     }
 
     /// Passes `client` on to where the tunnel was meant to go, after all.
@@ -89,6 +105,11 @@ impl Intercepted {
     /// Whose tunnel it is.
     pub(crate) fn client(&self) -> Caller {
         self.client
+    }
+
+    /// What its client's connection takes, for whatever the tunnel becomes to hold on to.
+    pub(crate) fn stay(&self) -> Option<Stay> {
+        self.stay.clone()
     }
 
     /// Takes the client's connection over and finds out what it wants.

@@ -122,8 +122,14 @@ impl Handler {
             None => true,
             Some(host) => site::is_site(host) || is_address(target, client.local),
         };
-        let may_be = *request.method() != Method::CONNECT && target.scheme() != Some(&Scheme::HTTPS);
-        if !is_ours || !may_be || client.inside.is_some() {
+        // By our name over TLS, too: through a tunnel to us, or because a client leaves TLS to its proxy.
+        let is_named = target.host().is_some_and(site::is_site);
+        let leads_here =
+            client.inside.as_ref().is_none_or(|inside| is_named && site::is_site(inside.authority.host()));
+        let may_be = *request.method() != Method::CONNECT
+            && (is_named || target.scheme() != Some(&Scheme::HTTPS))
+            && leads_here;
+        if !is_ours || !may_be {
             return None;
         }
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());

@@ -18,6 +18,7 @@ use crate::body::{Body, OriginBody};
 use crate::drain::Work;
 use crate::exchange::{CacheStatus, Exchange};
 use crate::respond::{self, Refusal};
+use crate::site;
 use crate::standing::Place;
 use crate::upstream::crossing::Crossing;
 use crate::upstream::destination::Purpose;
@@ -34,7 +35,10 @@ impl Handler {
         let on_upgrade = admitted.on_upgrade.take();
         let on_upgrade = on_upgrade.ok_or(Refusal::BadRequest("This connection cannot be handed over."))?;
         let via = self.via(&admitted.headers, admitted.version);
-        if let Some(interception) = self.interception_of(&admitted, &origin) {
+        if let Some(interception) = self.interception_of(&admitted, &origin)? {
+            if !site::is_site(origin.host()) {
+                self.upstream.connector().judge_known(&origin).await?;
+            }
             let tunnel = Intercepted::new(interception, admitted, origin, on_upgrade, via, exchange);
             let mut response = Response::new(Body::Empty);
             response.extensions_mut().insert(tunnel);

@@ -71,6 +71,11 @@ impl Interception {
         covers && !self.spliced.has(client, &place(host, port), self.clock.now())
     }
 
+    /// Whether there is a certificate for `host` that clients accept.
+    pub(crate) fn can_be(&self, host: &str) -> bool {
+        self.leaves.certified(host).is_ok()
+    }
+
     /// Clients that would not have it, for a day.
     pub(crate) fn refused(&self) -> Vec<Refused> {
         self.spliced.list(self.clock.now())
@@ -109,7 +114,10 @@ impl Interception {
         }
         let accepted = timeout(HANDSHAKE, TlsAcceptor::from(self.config.clone()).accept(rewound)).await;
         match accepted {
-            Ok(Ok(stream)) => Opened::Ours(Box::new(stream)),
+            Ok(Ok(stream)) => {
+                self.spliced.accepted(client, &place(host, port));
+                Opened::Ours(Box::new(stream))
+            }
             Ok(Err(error)) => {
                 if let Some(because) = refusal(&error)
                     && self.spliced.note(client, &place(host, port), because, self.clock.now())
@@ -155,11 +163,11 @@ async fn read_hello<T: AsyncRead + Unpin>(io: &mut T, ahead: &mut BytesMut) -> i
 }
 
 /// Whether a failed handshake was a client's refusal of our certificate: it says so in an alert (RFC 8446 §6.2), or it
-/// leaves without a word.
+/// leaves without a word, or with one that may mean something else.
 fn refusal(error: &io::Error) -> Option<Because> {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
-        Some(rustls::Error::AlertReceived(alert)) => is_about_certificate(*alert).then_some(Because::Alert),
+        Some(rustls::Error::AlertReceived(alert)) => of_alert(*alert),
         Some(_) => None,
         None => [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe]
             .contains(&error.kind())
@@ -167,21 +175,22 @@ fn refusal(error: &io::Error) -> Option<Because> {
     }
 }
 
-fn is_about_certificate(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied
-            | AlertDescription::DecryptError
-            | AlertDescription::InternalError
-            | AlertDescription::HandshakeFailure
-            | AlertDescription::UserCanceled
-    )
+/// What `alert` says of our certificate.
+fn of_alert(alert: AlertDescription) -> Option<Because> {
+    use AlertDescription as A;
+    match alert {
+        A::BadCertificate
+        | A::UnsupportedCertificate
+        | A::CertificateRevoked
+        | A::CertificateExpired
+        | A::CertificateUnknown
+        | A::UnknownCA => Some(Because::Alert),
+        // Some programs that pin certificates say these; a user who presses stop comes to the last.
+        A::AccessDenied | A::DecryptError | A::InternalError | A::HandshakeFailure | A::UserCanceled => {
+            Some(Because::Closed)
+        }
+        _ => None,
+    }
 }
 
 /// Chooses a certificate by the name that the client says.
@@ -219,6 +228,7 @@ mod tests {
         let alert = |alert| io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
         check(&alert(AlertDescription::UnknownCA), Some(Because::Alert));
         check(&alert(AlertDescription::CertificateUnknown), Some(Because::Alert));
+        check(&alert(AlertDescription::UserCanceled), Some(Because::Closed));
         check(&alert(AlertDescription::ProtocolVersion), None);
         check(&io::ErrorKind::UnexpectedEof.into(), Some(Because::Closed));
         check(&io::ErrorKind::ConnectionReset.into(), Some(Because::Closed));

@@ -2,23 +2,43 @@
 //! neither; each sets flags here that the other reads.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::body::request::Progress;
 use crate::respond::interim::Interim;
 
+/// Requests of one connection that are given up before they are answered, in `SPAN`: what is more is no person who stops
+/// pages, but the flood of CVE-2023-44487 or CVE-2025-8671.
+const MOST_GIVEN_UP: usize = 1000;
+const SPAN: Duration = Duration::from_secs(60);
+
+/// Bytes written in an eighth of the time in which nothing may go on that show a client who takes something: answers to
+/// pings alone do not.
+const LEAST_WRITTEN: u64 = 256;
+
 /// What the two sides of a connection, its socket and its exchanges, know of each other.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
+    /// Whether requests share the connection (HTTP/2).
+    is_shared: bool,
     in_flight: AtomicUsize,
+    /// Of them those whose next step is the client's: content of theirs waits to be taken.
+    offering: AtomicUsize,
     /// Exchanges so far.
     begun: AtomicUsize,
+    /// Bytes written to the client.
+    written: AtomicU64,
+    /// Since when requests that were given up are counted, and how many there were.
+    given_up: Mutex<(Option<Instant>, usize)>,
+    /// Told when there were too many.
+    overrun: Notify,
     /// Whether what hyper writes belongs to an exchange: set when one begins, until all of it has been flushed.
     answering: AtomicBool,
     /// Whether the request just read was an OPTIONS for a target without a path.
@@ -35,7 +55,20 @@ pub(crate) struct Activity {
 /// An exchange that is going on; over when dropped.
 pub(crate) struct InFlight(Arc<Activity>);
 
+/// A request that nobody has answered; given up if it is dropped.
+pub(crate) struct Unanswered(Option<Arc<Activity>>);
+
 impl Activity {
+    /// That of a connection which requests share.
+    pub(super) fn shared() -> Self {
+        Self { is_shared: true, ..Self::default() }
+    }
+
+    /// Whether requests share the connection.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     /// Begins an exchange whose request's content comes as `upload` tells, and whose interim responses come by way of
     /// `interim`.
     pub(crate) fn begin(self: &Arc<Self>, upload: Progress, interim: Interim) -> InFlight {
@@ -69,16 +102,56 @@ impl Activity {
         upload.as_ref().map_or(0, Progress::crossed)
     }
 
-    /// Resolves once no exchange has been going on for `limit`, give or take an eighth of it.
+    /// A request whose answer is being looked for.
+    pub(super) fn unanswered(self: &Arc<Self>) -> Unanswered {
+        Unanswered(Some(self.clone()))
+    }
+
+    fn note_given_up(&self) {
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, count) = &mut *given_up;
+        if since.is_none_or(|since| since.elapsed() >= SPAN) {
+            (*since, *count) = (Some(Instant::now()), 0);
+        }
+        *count += 1;
+        if *count > MOST_GIVEN_UP {
+            self.overrun.notify_one();
+        }
+    }
+
+    /// Resolves when more requests were given up than anybody does who wants answers.
+    pub(super) async fn overrun(&self) {
+        self.overrun.notified().await;
+    }
+
+    /// Resolves once nothing has gone on for `limit`, give or take an eighth of it: no exchange began, all there are wait
+    /// for the client, and it takes next to nothing.
     pub(super) async fn quiet(&self, limit: Duration) {
-        let (mut since, mut begun) = (Instant::now(), self.begun.load(Ordering::Acquire));
+        let seen = || (self.begun.load(Ordering::Acquire), self.written.load(Ordering::Relaxed));
+        let (mut since, mut last) = (Instant::now(), seen());
         while since.elapsed() < limit {
             tokio::time::sleep(limit / 8).await;
-            let now = self.begun.load(Ordering::Acquire);
-            if self.is_busy() || now != begun {
-                (since, begun) = (Instant::now(), now);
+            let now = seen();
+            if self.is_working() || now.0 != last.0 || now.1.saturating_sub(last.1) >= LEAST_WRITTEN {
+                since = Instant::now();
             }
+            last = now;
         }
+    }
+
+    /// Whether an exchange waits for anybody but the client.
+    fn is_working(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) > self.offering.load(Ordering::Acquire)
+    }
+
+    /// Whether there are exchanges, and all of them wait for the client.
+    pub(super) fn is_untaken(&self) -> bool {
+        self.is_busy() && !self.is_working()
+    }
+
+    /// So many bytes were written to the client.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Hands the connection over: no manners of HTTP apply to it any more.
@@ -128,15 +201,51 @@ impl Drop for InFlight {
     }
 }
 
+impl Unanswered {
+    /// It has an answer.
+    pub(super) fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(activity) = self.0.take() {
+            activity.note_given_up();
+        }
+    }
+}
+
 /// Content that keeps its exchange going until it is dropped.
 pub(crate) struct Timed<B> {
     body: B,
-    _in_flight: InFlight,
+    in_flight: Arc<InFlight>,
+    /// Whether its next step is the client's: what was asked for last has come, and no more is asked for until there is
+    /// room.
+    offers: bool,
 }
 
 impl<B> Timed<B> {
-    pub(crate) fn new(body: B, in_flight: InFlight) -> Self {
-        Self { body, _in_flight: in_flight }
+    pub(crate) fn new(body: B, in_flight: Arc<InFlight>) -> Self {
+        let mut timed = Self { body, in_flight, offers: false };
+        timed.offer(true);
+        timed
+    }
+
+    fn offer(&mut self, offers: bool) {
+        let offering = &self.in_flight.0.offering;
+        match (self.offers, offers) {
+            (false, true) => drop(offering.fetch_add(1, Ordering::AcqRel)),
+            (true, false) => drop(offering.fetch_sub(1, Ordering::AcqRel)),
+            _ => {}
+        }
+        self.offers = offers;
+    }
+}
+
+impl<B> Drop for Timed<B> {
+    fn drop(&mut self) {
+        self.offer(false);
     }
 }
 
@@ -148,7 +257,10 @@ impl<B: Body + Unpin> Body for Timed<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        this.offer(polled.is_ready());
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -163,6 +275,68 @@ impl<B: Body + Unpin> Body for Timed<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Content of which a piece is there, and then no more.
+    struct Piece(bool);
+
+    impl Body for Piece {
+        type Data = bytes::Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+            let there = std::mem::take(&mut self.get_mut().0);
+            if there { Poll::Ready(Some(Ok(Frame::data("x".into())))) } else { Poll::Pending }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_quiet_where_all_exchanges_wait_for_the_client() {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let activity = Arc::new(Activity::shared());
+        let is_quiet = async || tokio::time::timeout(2 * LIMIT, activity.quiet(LIMIT)).await.is_ok();
+        assert!(is_quiet().await, "nothing is going on");
+        let in_flight = Arc::new(activity.begin(Progress::none(), Interim::default()));
+        assert!(!is_quiet().await, "the origin has its turn");
+        let mut timed = Timed::new(Piece(true), in_flight);
+        assert!(is_quiet().await, "there is no room for the first piece");
+        let mut poll =
+            || Pin::new(&mut timed).poll_frame(&mut Context::from_waker(std::task::Waker::noop())).is_ready();
+        assert!(poll());
+        assert!(is_quiet().await, "the piece is not taken");
+        assert!(!poll());
+        assert!(!is_quiet().await, "the origin has its turn again");
+        drop(timed);
+        let writing = async {
+            loop {
+                tokio::time::sleep(LIMIT / 16).await;
+                activity.wrote(500);
+            }
+        };
+        tokio::select! {
+            () = writing => {}
+            quiet = is_quiet() => assert!(!quiet, "it is taken slowly"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_requests_a_minute_may_be_given_up() {
+        let activity = Arc::new(Activity::shared());
+        let overrun = async || tokio::time::timeout(Duration::from_secs(1), activity.overrun()).await.is_ok();
+        for _ in 0..MOST_GIVEN_UP {
+            drop(activity.unanswered());
+            activity.unanswered().answered();
+        }
+        tokio::time::advance(SPAN).await;
+        for _ in 0..MOST_GIVEN_UP {
+            drop(activity.unanswered());
+        }
+        assert!(!overrun().await);
+        drop(activity.unanswered());
+        assert!(overrun().await);
+    }
 
     #[test]
     fn an_options_without_a_path_is_told_from_one_with_a_slash() {

@@ -7,6 +7,7 @@
 //! - a connection that is closed while the client still sends is closed gently (RFC 9112 §9.6): what goes on arriving
 //!   is thrown away for a moment, since a reset would destroy the response on its way;
 //! - bytes that are no request get an answer that says so, in place of hyper's empty one;
+//! - a client of HTTP/2 that sends frames without end that carry nothing is dropped;
 //! - interim responses go out between the responses of hyper, which knows of none.
 
 use std::io;
@@ -19,10 +20,12 @@ use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::between::Between;
+use super::frames::Frames;
 use crate::intercept::rewound::Rewound;
 use crate::respond::refusal;
 use crate::timer::Timer;
@@ -57,11 +60,14 @@ pub(crate) struct ClientIo<T> {
     /// An answer of ours that goes out in place of hyper's.
     own_answer: Bytes,
     between: Between,
+    /// Looks at the frames that come, where requests share the connection.
+    frames: Option<Frames>,
 }
 
 impl<T> ClientIo<T> {
     /// Wraps `io`; a write that makes no progress for `idle` fails. Responses come over a link with a delay of `rtt`.
     pub(crate) fn new(io: T, activity: Arc<Activity>, idle: Duration, rtt: Duration) -> Self {
+        let frames = activity.is_shared().then(|| Frames::new(Instant::now()));
         Self {
             io,
             activity,
@@ -75,6 +81,7 @@ impl<T> ClientIo<T> {
             linger: Timer::default(),
             own_answer: Bytes::new(),
             between: Between::default(),
+            frames,
         }
     }
 
@@ -93,15 +100,19 @@ impl<T> ClientIo<T> {
 
     /// A client that takes some of the response is still there.
     fn note_taken(&mut self, written: &Poll<io::Result<usize>>) {
-        if matches!(written, Poll::Ready(Ok(1..))) {
+        if let Poll::Ready(Ok(bytes @ 1..)) = written {
             self.grace.stop();
+            self.activity.wrote(*bytes);
+            if let Some(frames) = &mut self.frames {
+                frames.wrote(*bytes as u64);
+            }
         }
     }
 
     /// If `buf` is hyper's own empty answer to something it could not read, puts ours in its place. It is hyper's
     /// own if it begins where no exchange is going on and all that exchanges wrote has been flushed.
     fn replace(&mut self, buf: &[u8]) -> bool {
-        if self.activity.is_answering() || self.activity.is_handed_over() {
+        if self.activity.is_answering() || self.activity.is_handed_over() || self.activity.is_shared() {
             return false;
         }
         let Some(status) = buf.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else {
@@ -187,8 +198,11 @@ impl<T: AsyncRead + Breakable + Unpin> AsyncRead for ClientIo<T> {
                     // wants any more.
                     return Poll::Ready(Err(error));
                 }
-                this.activity.read(buf.filled().get(before..).unwrap_or_default());
-                return Poll::Ready(Ok(()));
+                let read = buf.filled().get(before..).unwrap_or_default();
+                this.activity.read(read);
+                let is_within = this.frames.as_mut().is_none_or(|frames| frames.read(read, Instant::now()));
+                let flood = || io::Error::other("too many frames that carry nothing");
+                return Poll::Ready(is_within.then_some(()).ok_or_else(flood));
             }
             this.ended = true;
         }
@@ -296,7 +310,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::time::Instant;
 
     use super::*;
     use crate::body::request::Progress;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 use super::activity::{Activity, Timed};
 use super::attended::Attendance;
 use super::client_io::{Breakable, ClientIo};
+use super::http2::{self, Ended};
 use crate::admit::access::Caller;
 use crate::admit::client::{Client, Inside};
 use crate::admit::occupancy::{Seat, Stay};
@@ -41,7 +42,7 @@ pub(crate) struct Server {
     /// Our name in Via.
     pseudonym: Arc<str>,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: hyper::server::conn::http2::Builder<TokioExecutor>,
     drain: Drain,
     /// How long a client may take nothing of what is sent to it, and how long nothing may go on where many requests share
     /// a connection.
@@ -70,20 +71,7 @@ impl Server {
             .header_read_timeout(config.timeouts.request_head)
             .max_headers(config.limits.request_fields)
             .max_buf_size(head.saturating_mul(2).max(MIN_BUFFER));
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(u32::try_from(head.saturating_mul(2)).unwrap_or(u32::MAX))
-            // Streams that a client resets before they were looked at (CVE-2023-44487), and its errors.
-            .max_pending_accept_reset_streams(Some(RESETS))
-            .max_local_error_reset_streams(Some(RESETS))
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(4 * WINDOW)
-            .max_send_buf_size(SEND_BUFFER)
-            // A client that is gone without a word is found out.
-            .keep_alive_interval(config.timeouts.client)
-            .keep_alive_timeout(PONG);
+        let http2 = http2::builder(head.saturating_mul(2), config.timeouts.client);
         let pseudonym = handler.admission.pseudonym().into();
         let (idle, handshake) = (config.timeouts.client, config.timeouts.request_head);
         Self { handler, pseudonym, http1, http2, drain, idle, handshake }
@@ -164,31 +152,22 @@ impl Server {
     where
         T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
     {
-        let activity = Arc::new(Activity::default());
-        let io = self.client_io(stream, &activity);
-        let attendance = Attendance::default();
+        let activity = Arc::new(Activity::shared());
+        let (io, attendance) = (self.client_io(stream, &activity), Attendance::default());
         let service = service_fn(|request| {
             let (response, attendance) = (self.call(request, &peer, &activity), attendance.clone());
             let limit = self.idle;
             async move { response.await.map(|response| response.map(|body| attendance.over(body, limit))) }
         });
-        let mut connection = std::pin::pin!(self.http2.serve_connection(io, service));
-        let parting = async {
-            tokio::select! { () = work.leaving() => {}, () = activity.quiet(self.idle) => {} }
-        };
-        let served = tokio::select! {
-            served = attendance.during(connection.as_mut(), self.idle) => served,
-            () = parting => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    served = attendance.during(connection, self.idle) => served,
-                    // What is left over is content that the client does not take.
-                    () = activity.quiet(self.idle) => Ok(()),
-                }
+        let connection = self.http2.serve_connection(io, service);
+        match http2::carry(connection, (&activity, &attendance), self.idle, work.leaving()).await {
+            Ended::Served(Ok(())) => {}
+            Ended::Served(Err(error)) => {
+                tracing::debug!(%error, client = %peer.from.address, "a client's connection ended");
             }
-        };
-        if let Err(error) = served {
-            tracing::debug!(%error, client = %peer.from.address, "a client's connection ended");
+            Ended::Broken(why) => {
+                tracing::debug!(why, client = %peer.from.address, "a client's connection was broken off");
+            }
         }
     }
 
@@ -207,7 +186,8 @@ impl Server {
         let progress = Progress::of(&mut request);
         let is_shared = request.version() == Version::HTTP_2;
         let interim = Interim::to(request.version(), &self.pseudonym);
-        let in_flight = activity.begin(progress.clone(), interim.clone());
+        let in_flight = Arc::new(activity.begin(progress.clone(), interim.clone()));
+        let unanswered = activity.unanswered();
         let bare = activity.take_bare_options() && is_for_the_origin(&request);
         let in_asterisk_form = match &peer.inside {
             Some(inside) => target::complete(&mut request, &inside.authority),
@@ -216,13 +196,17 @@ impl Server {
         let Caller { address, local } = peer.from;
         let inside = peer.inside.clone();
         let identity = inside.as_ref().and_then(|inside| inside.identity.clone());
-        let stay = Some(peer.stay.clone());
+        let is_connect = request.method() == Method::CONNECT;
+        // A tunnel on a connection that others share goes on when its request has been answered.
+        let tunnels = is_connect && is_shared;
+        let stay = if tunnels { peer.stay.keeping(in_flight.clone()) } else { peer.stay.clone() };
+        let stay = Some(stay);
         let client = Client { address, local, identity, in_asterisk_form, interim, inside, stay };
         let server = self.clone();
         let (peer, activity) = (peer.clone(), activity.clone());
-        let is_connect = request.method() == Method::CONNECT;
         async move {
             let mut response = server.handler.handle(request, client).await;
+            unanswered.answered();
             if let Some(tunnel) = response.extensions_mut().remove::<Intercepted>() {
                 tokio::spawn(server.clone().look_into(tunnel, peer));
             }
@@ -252,7 +236,7 @@ impl Server {
         Box::pin(async move {
             match tunnel.open().await {
                 Opened::Ours(stream) => {
-                    let (from, stay) = (tunnel.client(), peer.stay);
+                    let (from, stay) = (tunnel.client(), tunnel.stay().unwrap_or(peer.stay));
                     let peer = Peer { from, stay, inside: Some(tunnel.begin()) };
                     self.serve_secured(*stream, peer, self.work()).await;
                 }
@@ -271,13 +255,3 @@ fn is_for_the_origin(request: &Request<Incoming>) -> bool {
 
 /// The parser takes no smaller buffer.
 const MIN_BUFFER: usize = 16 * 1024;
-/// Requests of one connection at once. "It is recommended that this value be no smaller than 100" (RFC 9113 §6.5.2).
-const STREAMS: u32 = 128;
-/// Resets that may wait to be looked at before the connection is given up.
-const RESETS: usize = 20;
-/// Bytes that a client may send of one request's content ahead of the link; of all requests four times as many.
-const WINDOW: u32 = 64 * 1024;
-/// Bytes of one response that wait for the client.
-const SEND_BUFFER: usize = 256 * 1024;
-/// How long a client may take to say that it is still there.
-const PONG: Duration = Duration::from_secs(20);

@@ -6,6 +6,8 @@ mod attended;
 mod between;
 pub(crate) mod client_io;
 pub(crate) mod connection;
+mod frames;
+mod http2;
 mod turned_away;
 
 use std::io;

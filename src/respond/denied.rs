@@ -30,6 +30,11 @@ pub(super) fn told(refusal: &Refusal) -> Option<(StatusCode, String)> {
             let text = "More connections than limits.connections_per_client allows one client.";
             (S::TOO_MANY_REQUESTS, text.to_owned())
         }
+        Refusal::OwnNameOverTls => {
+            let text = "This proxy's own pages are at http://bentpipe.local/ here, without the s: there is no \
+                        certificate for https.";
+            (S::FORBIDDEN, text.to_owned())
+        }
         _ => return None,
     };
     Some((status, text))

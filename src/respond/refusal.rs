@@ -61,6 +61,8 @@ pub(crate) enum Refusal {
     TooManyAtOnce,
     /// The client has as many connections open as it may.
     TooManyConnections,
+    /// Asks for bentpipe's own pages over TLS, for which there is no certificate.
+    OwnNameOverTls,
     /// Asks for something this proxy does not do; says what.
     NotImplemented(&'static str),
     NameNotFound {
@@ -462,6 +464,7 @@ mod tests {
         check(Refusal::NotAdmitted { by: "the rule".into() }, 403, "http_request_denied");
         check(Refusal::TargetTooLong, 414, "http_request_error");
         check(Refusal::TooManyAtOnce, 429, "http_request_denied");
+        check(Refusal::OwnNameOverTls, 403, "http_request_denied");
         check(Refusal::RequestTimeout, 408, "http_request_error");
         check(Refusal::ContentTooLarge, 413, "http_request_error");
         check(Refusal::FieldsTooLarge, 431, "http_request_error");

@@ -237,6 +237,29 @@ impl Connector {
         verdict.map_err(|why| refused(why, origin))
     }
 
+    /// Judges a tunnel to `origin` that is not dialled, as far as can be told without asking anybody: what is forbidden
+    /// for certain is refused before it is answered.
+    ///
+    /// # Errors
+    /// The refusal that dialling it would come to.
+    pub(crate) async fn judge_known(&self, origin: &Origin) -> Result<(), Refusal> {
+        let host = Host::read(origin.host()).map_err(Refusal::BadRequest)?;
+        if self.parents.of(&host).is_some() {
+            return self.judge_asked(&host, origin, Purpose::Tunnel);
+        }
+        let known = match &host {
+            Host::Address(address) => [*address].into(),
+            Host::Name(name) => self.names.known(name).await.unwrap_or_default(),
+        };
+        let check = |ip: &IpAddr| self.rules.check(SocketAddr::new(*ip, origin.port()), Purpose::Tunnel);
+        let mut verdicts = known.iter().map(check);
+        // One address that is allowed would be dialled, whatever the others are.
+        match verdicts.next() {
+            Some(Err(why)) if verdicts.all(|verdict| verdict.is_err()) => Err(refused(why, origin)),
+            _ => Ok(()),
+        }
+    }
+
     /// The addresses of `host`, at least one, in the order of the answer.
     async fn resolve(&self, host: &Host, port: u16, standing: Standing) -> Result<Vec<SocketAddr>, Refusal> {
         let name = match host {

@@ -74,7 +74,7 @@ fn the_certificate_says_what_an_authority_must_as_openssl_reads_it() {
         "X509v3 Basic Constraints: critical CA:TRUE, pathlen:0",
         "X509v3 Key Usage: critical Certificate Sign, CRL Sign",
         "X509v3 Subject Key Identifier:",
-        "X509v3 Name Constraints: critical Permitted: DNS:docs.example DNS:wiki.example \
+        "X509v3 Name Constraints: critical Permitted: DNS:docs.example DNS:wiki.example DNS:bentpipe.local \
          Excluded: IP:0.0.0.0/0.0.0.0 IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0",
     ] {
         assert!(text.contains(part), "{part:?} in {text}");
@@ -119,7 +119,7 @@ fn a_rotation_publishes_both_and_then_the_new_one_alone() {
     let old = home.run(&["ca", "export"]);
     let said = home.run(&["--intercept", "*.wiki.example", "ca", "rotate"]);
     assert!(said.starts_with("made, and published beside the one in force\n"), "{said}");
-    assert!(said.contains("signs for    wiki.example and what is below\n"), "{said}");
+    assert!(said.contains("signs for    wiki.example, bentpipe.local and what is below\n"), "{said}");
     assert!(home.fail(&["ca", "rotate"], 1).contains("bentpipe ca rotate --now puts it in force"));
     assert_eq!(home.run(&["ca", "export"]), old);
     let next = home.run(&["ca", "export", "--next"]);
@@ -140,7 +140,8 @@ fn a_rotation_publishes_both_and_then_the_new_one_alone() {
     let before = home.run(&["ca", "export"]);
     let said = home.run(&["ca", "rotate", "--now"]);
     assert!(
-        said.contains("name         Ship CA ") && said.contains("signs for    wiki.example and"),
+        said.contains("name         Ship CA ")
+            && said.contains("signs for    wiki.example, bentpipe.local and"),
         "{said}"
     );
     let after = home.run(&["ca", "export"]);

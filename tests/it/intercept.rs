@@ -17,15 +17,19 @@ use crate::proxy::{Running, start};
 use crate::secure::{speak, through, trusting, tunnel};
 
 /// The name that clients know the origin by.
-const NAME: &str = "site.test";
+pub(crate) const NAME: &str = "site.test";
+
+/// A name that leads to an address which clients may not reach.
+pub(crate) const INNER: &str = "inner.test";
 
 /// A secure origin, and a proxy with an authority of its own that looks into tunnels to it.
 pub(crate) struct Scene {
     pub(crate) origin: Origin,
     pub(crate) proxy: Running,
     /// The authority's certificate.
-    pem: String,
-    _home: TempDir,
+    pub(crate) pem: String,
+    /// Where the authority is: `ca`.
+    pub(crate) home: TempDir,
 }
 
 pub(crate) async fn scene(flags: &[&str]) -> Scene {
@@ -33,22 +37,31 @@ pub(crate) async fn scene(flags: &[&str]) -> Scene {
 }
 
 async fn scene_of(tls: Tls, flags: &[&str]) -> Scene {
+    scene_for(tls, NAME, flags).await
+}
+
+/// The same, where `hosts` are looked into.
+pub(crate) async fn scene_for(tls: Tls, hosts: &str, flags: &[&str]) -> Scene {
     let origin = Origin::start_tls(&tls).await.expect("an origin");
     let home = tempfile::tempdir().expect("a folder");
     let file = |name: &str| home.path().join(name).to_string_lossy().into_owned();
     std::fs::write(file("roots.pem"), origin.root_pem()).expect("written");
     let authority = Home::new();
     let folder = file("ca");
-    let intercept = ["--ca-dir", &folder, "--intercept", NAME];
+    let intercept = ["--ca-dir", &folder, "--intercept", hosts];
     authority.run(&[&intercept[..], &["ca", "init"]].concat());
     let pem = authority.run(&[&intercept[..], &["ca", "export"]].concat());
-    let (roots, names) = (file("roots.pem"), format!("dns.hosts={NAME}=127.0.0.1"));
+    let (roots, names) = (file("roots.pem"), format!("dns.hosts={NAME}=127.0.0.1,{INNER}=10.9.9.9"));
     let fixed = ["--tls-roots", &roots, "--set", &names];
     let proxy = start(&[&intercept[..], &fixed, flags].concat()).await;
-    // Certificates are made by the proxy's clock, and clients judge them by this machine's.
+    to_the_present(&proxy);
+    Scene { origin, proxy, pem, home }
+}
+
+/// Certificates are made by the proxy's clock, and clients judge them by this machine's.
+pub(crate) fn to_the_present(proxy: &Running) {
     let now = bentpipe::Clock::system().now();
     proxy.clock.advance(now.duration_since(proxy.clock.now()).expect("a moment behind"));
-    Scene { origin, proxy, pem, _home: home }
 }
 
 impl Scene {

@@ -36,15 +36,13 @@ async fn a_response_that_is_not_read_is_given_up_and_its_connection_goes_on() {
     // Two fill their own windows, and leave the client's connection one for others.
     let responses = unread(&scene, &client, 2).await;
     assert_eq!(responses.len(), 2);
+    scene.origin.always("GET", "/small", Reply::new(200).body("hello"));
     let given_up = async {
         while scene.origin.resets() < responses.len() {
-            tokio::task::yield_now().await;
+            assert_eq!(&client.get(&scene.authority(), "/small").await.body()[..], b"hello");
         }
     };
     tokio::time::timeout(PATIENCE, given_up).await.expect("in time");
-    scene.origin.always("GET", "/small", Reply::new(200).body("hello"));
-    let small = client.get(&scene.authority(), "/small").await;
-    assert_eq!(&small.body()[..], b"hello");
     for response in responses {
         let read = http_body_util::BodyExt::collect(response.into_body()).await;
         assert!(read.is_err(), "it broke off");

@@ -123,6 +123,14 @@ impl Tls {
         self
     }
 
+    /// What speaks this on sockets of a test's own, and its authority's certificate as text (PEM).
+    ///
+    /// # Errors
+    /// Names that cannot stand in a certificate.
+    pub fn acceptor(&self) -> io::Result<(TlsAcceptor, String)> {
+        self.start().map(|running| (running.acceptor, running.root_pem))
+    }
+
     /// Makes an authority and its certificate for this.
     ///
     /// # Errors

@@ -153,6 +153,19 @@ impl Names {
         local::special(name.text())
     }
 
+    /// What is known of `name` without asking anybody now; none where somebody would have to be asked, and where what
+    /// is known is that it has no address.
+    pub(crate) async fn known(&self, name: &Name) -> Option<Addresses> {
+        if let Some(known) = self.0.locally(name).await {
+            return known.ok();
+        }
+        match self.0.lock().cache.look(&name.to_string(), Instant::now()) {
+            Known::Fresh(answer) => answer.ok(),
+            Known::Stale(addresses, _) => Some(addresses),
+            Known::Nothing => None,
+        }
+    }
+
     /// What was counted so far.
     pub(crate) fn counted(&self) -> Counted {
         let Counts { lookups, local, hits, stale, queries, failures } = &self.0.counts;
