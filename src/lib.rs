@@ -9,6 +9,7 @@
 //! - `exchange`, `observe`: its record, and who reads it; `standing`: where it stands on the link among others
 //! - `ca`, `site`: the certificate authority of interception, and the pages from which devices get it
 //! - `admin`, `cli`: what an operator sees and changes
+//! - `dashboard`: the page that tells the state of the proxy; `text`: figures as people read them
 //! - `simulate`: what a workload would come to over a link
 //! - `probe`: what the real uplink is like
 //! - `doctor`: whether everything that the proxy stands on is as it should be
@@ -21,6 +22,7 @@ mod ca;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod dashboard;
 mod doctor;
 mod drain;
 mod exchange;
@@ -37,6 +39,7 @@ pub mod serve;
 mod simulate;
 mod site;
 mod standing;
+mod text;
 mod timer;
 mod upstream;
 

@@ -12,14 +12,16 @@ use bentpipe_store::{Limits, Store};
 use linkio::{LinkModel, LinkSpec, SharedLink};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::{self, Admin, Traffic, Uplink};
+use crate::admin::{self, Admin, Uplink};
 use crate::admit::Admission;
 use crate::ca;
 use crate::ca::leaf::Leaves;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::dashboard::{Dashboard, Traffic};
 use crate::drain::Drain;
 use crate::exchange::{Observers, Reader};
 use crate::handle::{Handler, Refreshing};
@@ -28,6 +30,8 @@ use crate::listen;
 use crate::listen::connection::Server;
 use crate::observe::live::Live;
 use crate::observe::log::{AccessLog, Reopen};
+use crate::observe::recent::Recent;
+use crate::observe::series::Series;
 use crate::observe::tally::Tally;
 use crate::secure::{self, Shown};
 use crate::site::Site;
@@ -76,8 +80,10 @@ impl Proxy {
         let log = AccessLog::open(&config.log).context("log.access")?;
         let reopen = log.as_ref().map(AccessLog::reopen).unwrap_or_default();
         let (tally, live) = (Tally::default(), Live::new(config.log.query));
+        let recent = Recent::new(config.log.query);
         let log = log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>);
-        let watchers: [Box<dyn Reader>; 2] = [Box::new(tally.clone()), Box::new(live.clone())];
+        let watchers: [Box<dyn Reader>; 3] =
+            [Box::new(tally.clone()), Box::new(live.clone()), Box::new(recent.clone())];
         let observers = Observers::new(log.chain(watchers).collect());
         let link = SharedLink::new(config.link.trace.model(config.link.spec.clone()));
         link.set_classes(config.link.classes);
@@ -105,10 +111,24 @@ impl Proxy {
         let (keep_alive, idle) = (config.timeouts.keep_alive, config.timeouts.idle);
         let admission = Admission::new(&config, pseudonym);
         let admission = admission.map_err(|reason| anyhow::anyhow!("admission.users_file: {reason}"))?;
+        let upstream = Upstream::new(connector.clone(), tls, standings.clone(), keep_alive, idle);
+        let upstream = Arc::new(upstream);
+        let series = Series::watch(link.clone(), tally.clone(), clock.clone());
+        let reach = upstream.clone();
+        let dashboard = Arc::new(Dashboard {
+            link: link.clone(),
+            standings: standings.clone(),
+            store: store.clone(),
+            traffic: Traffic { tally, live, recent, series, observers: observers.clone() },
+            outages: Box::new(move || reach.outages().count()),
+            clock: clock.clone(),
+            started: Instant::now(),
+            price: config.link.price.clone(),
+        });
         let handler = Arc::new(Handler {
             admission,
             store: store.clone(),
-            upstream: Arc::new(Upstream::new(connector.clone(), tls, standings.clone(), keep_alive, idle)),
+            upstream,
             clock: clock.clone(),
             policy: config.cache.policy(),
             observers: observers.clone(),
@@ -118,12 +138,11 @@ impl Proxy {
             drain: drain.clone(),
             refreshing: Refreshing::default(),
             interception: interception.clone(),
-            site: Site::new(&config, authority),
+            site: Site::new(&config, authority, Some(dashboard.clone())),
         });
         let (gauge, listening) = (connector.gauge().clone(), [addresses.clone(), secure_addresses.clone()]);
-        let traffic = Traffic { tally, live, observers };
         let interception = interception.filter(|_| !config.intercept.hosts.is_empty());
-        let uplink = Uplink { link, standings, gauge, names, interception, traffic, listening };
+        let uplink = Uplink { link, standings, gauge, names, interception, dashboard, listening };
         let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));
         let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;
         let server = Arc::new(Server::new(handler, drain.clone(), &config));

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::selection::NO_URL;
 use super::stock::Purge;
 use super::{Admin, Uplink};
+use crate::dashboard::Viewer;
 use crate::upstream::estimate::Summary;
 
 /// A status and what to say with it.
@@ -23,6 +24,7 @@ pub(crate) fn answer(admin: &Admin, method: &Method, path: &str, content: &[u8])
         ("GET", "/v1/link") => link(admin),
         ("PUT", "/v1/link") => with(content, |given| set_link(admin, &given)),
         ("GET", "/v1/dns") => dns(admin),
+        ("GET", "/v1/overview") => overview(admin),
         ("GET", "/v1/exchanges") => exchanges(admin),
         ("POST", "/v1/exchanges/stop") => with(content, |given| stop(admin, given)),
         ("GET", "/v1/ca") => authority(admin),
@@ -86,10 +88,24 @@ fn link(admin: &Admin) -> Reply {
     }
 }
 
+/// The state of the proxy in a few figures.
+fn overview(admin: &Admin) -> Reply {
+    match admin.uplink() {
+        Some(Uplink { dashboard, .. }) => {
+            (StatusCode::OK, json!(dashboard.overview(Viewer::Operator, SERIES)))
+        }
+        None => failed(StatusCode::CONFLICT, "no proxy is running"),
+    }
+}
+
+/// Seconds of which an overview tells.
+const SERIES: usize = 300;
+
 /// What is under way.
 fn exchanges(admin: &Admin) -> Reply {
     match admin.uplink() {
-        Some(Uplink { traffic, .. }) => {
+        Some(Uplink { dashboard, .. }) => {
+            let traffic = &dashboard.traffic;
             let begun = traffic.observers.begun();
             (StatusCode::OK, json!({ "begun": begun, "exchanges": traffic.shown() }))
         }
@@ -99,12 +115,12 @@ fn exchanges(admin: &Admin) -> Reply {
 
 /// Breaks exchanges off by their numbers.
 fn stop(admin: &Admin, given: Value) -> Reply {
-    let Some(Uplink { traffic, .. }) = admin.uplink() else {
+    let Some(Uplink { dashboard, .. }) = admin.uplink() else {
         return failed(StatusCode::CONFLICT, "no proxy is running, so nothing is under way");
     };
     let numbers = read::<Stop>(given).map(|given| given.numbers);
     told(numbers.map(|numbers| {
-        let stopped = traffic.stop(&numbers);
+        let stopped = dashboard.traffic.stop(&numbers);
         tracing::info!(?numbers, stopped, "exchanges were broken off by the operator");
         json!({ "stopped": stopped })
     }))

@@ -20,12 +20,10 @@ use rfc9111::{Policy, Rules, Situation};
 
 use crate::clock::Clock;
 use crate::config::{Config, LinkTrace, trace};
-use crate::exchange::{Exchange, Observers};
+use crate::dashboard::Dashboard;
 use crate::host::normalised;
 use crate::intercept::Interception;
-use crate::observe::event::event;
-use crate::observe::live::Live;
-use crate::observe::tally::{Tallied, Tally};
+use crate::observe::tally::Tallied;
 use crate::standing::Standings;
 use crate::upstream::destination;
 use crate::upstream::gauge::Gauge;
@@ -33,6 +31,8 @@ use crate::upstream::names::Names;
 use clients::Clients;
 use explain::Explanation;
 use verification::{Verifications, Verify};
+
+pub(crate) use crate::text::human;
 
 /// The operator's hold on a running proxy, or on a cache folder that no proxy has open.
 pub(crate) struct Admin {
@@ -58,37 +58,9 @@ pub(crate) struct Uplink {
     pub(crate) gauge: Gauge,
     pub(crate) names: Names,
     pub(crate) interception: Option<Arc<Interception>>,
-    pub(crate) traffic: Traffic,
+    pub(crate) dashboard: Arc<Dashboard>,
     /// Where clients connect to in plain, and with TLS.
     pub(crate) listening: [Vec<SocketAddr>; 2],
-}
-
-/// What an operator sees of the exchanges of a running proxy.
-pub(crate) struct Traffic {
-    pub(crate) tally: Tally,
-    pub(crate) live: Live,
-    pub(crate) observers: Arc<Observers>,
-}
-
-impl Traffic {
-    /// The exchanges under way, the oldest first.
-    fn under_way(&self) -> Vec<Exchange> {
-        let mut exchanges = self.observers.under_way();
-        exchanges.sort_unstable_by_key(|exchange| exchange.record().number);
-        exchanges
-    }
-
-    /// What is known of each of them now.
-    pub(crate) fn shown(&self) -> Vec<serde_json::Value> {
-        self.under_way().iter().map(|exchange| event(exchange.record(), self.live.urls())).collect()
-    }
-
-    /// Breaks off those with these numbers; how many there were.
-    pub(crate) fn stop(&self, numbers: &[u64]) -> usize {
-        let exchanges = self.under_way();
-        let meant = exchanges.iter().filter(|exchange| numbers.contains(&exchange.record().number));
-        meant.inspect(|exchange| exchange.stop()).count()
-    }
 }
 
 impl Admin {
@@ -167,7 +139,7 @@ impl Admin {
 
     /// How often the cache could answer; none where no proxy is running.
     pub(crate) fn answers(&self) -> Option<Tallied> {
-        self.uplink.as_ref().map(|uplink| uplink.traffic.tally.counted())
+        self.uplink.as_ref().map(|uplink| uplink.dashboard.traffic.tally.counted())
     }
 
     /// The verification that runs, or the last one.
@@ -264,35 +236,4 @@ Stop it with Ctrl-C; what is in flight is finished. All options: bentpipe --help
 /// The folder as everyone calls it: whoever asks may stand elsewhere.
 fn folder(config: &Config) -> PathBuf {
     std::path::absolute(&config.cache.dir).unwrap_or_else(|_| config.cache.dir.clone())
-}
-
-/// Bytes as people read them: at most three digits and a decimal unit.
-pub(crate) fn human(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut units = ["B", "kB", "MB", "GB", "TB"].iter();
-    let mut unit = units.next().unwrap_or(&"B");
-    while value >= 999.5 {
-        let Some(next) = units.next() else { break };
-        value /= 1000.0;
-        unit = next;
-    }
-    let number = if value >= 99.95 { format!("{value:.0}") } else { format!("{value:.1}") };
-    format!("{} {unit}", number.trim_end_matches(".0"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_shown_with_at_most_three_digits() {
-        assert_eq!(human(0), "0 B");
-        assert_eq!(human(999), "999 B");
-        assert_eq!(human(1_000), "1 kB");
-        assert_eq!(human(123_456), "123 kB");
-        assert_eq!(human(10_000_000_000), "10 GB");
-        assert_eq!(human(10_200), "10.2 kB");
-        assert_eq!(human(100_000), "100 kB");
-        assert_eq!(human(999_960), "1 MB");
-    }
 }

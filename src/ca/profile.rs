@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::certificate::RootCertificate;
+use crate::text::escaped;
 
 /// A configuration profile (Apple's "Configuration Profile Reference", payload `com.apple.security.root`) with all
 /// certificates. The same certificates make the same profile, so that it is replaced and not added when it is installed
@@ -65,10 +66,6 @@ fn uuid(purpose: &str, of: &[u8]) -> String {
         text += &format!("{octet:02X}");
     }
     text
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod options;
 mod pack;
 mod parent;
 mod policy;
+mod price;
 pub(crate) mod rule;
 mod secret;
 mod show;
@@ -52,6 +53,7 @@ pub use intercept::Intercept;
 pub(crate) use load::{Loaded, load_here};
 pub use pack::Pack;
 pub use parent::{Credentials, Parent, ParentRule, ParentScheme, Parents};
+pub use price::Price;
 pub(crate) use show::{example, reference, show, show_json};
 pub use token::Token;
 pub use trace::{LinkTrace, TraceFile};
@@ -140,6 +142,8 @@ pub struct LinkConfig {
     pub classes: [ClassPolicy; 3],
     /// Whether name lookups cross the link, too: the name server is at its far end.
     pub dns: bool,
+    /// What traffic across it costs.
+    pub price: Option<Price>,
 }
 
 impl Default for LinkConfig {
@@ -151,6 +155,7 @@ impl Default for LinkConfig {
             weights: Vec::new(),
             classes: ClassPolicy::DEFAULT,
             dns: false,
+            price: None,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! of one value is read (`value`), nor where given values come from (`load`).
 
 use crate::config::{
-    Config, access, admission, class, destination, direct, dns, file, intercept, pack, parent, policy, rule,
+    Config, access, admission, class, destination, direct, dns, file, intercept, pack, parent, policy, price, rule,
     show, token, trace, value,
 };
 
@@ -267,6 +267,15 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         help: "Whether name lookups cross the link, too, because the name server is at its far end: on or off.",
         set: |config, given| put(&mut config.link.dns, given, value::parse_switch),
         get: |config| vec![value::print_switch(&config.link.dns)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "link.price",
+        value_name: "PRICE",
+        help: "What traffic across the link costs, for the dashboard to say what was saved: 12 EUR/GB, 0.05 $/MB, or \
+               none.",
+        set: |config, given| put(&mut config.link.price, given, price::parse),
+        get: |config| vec![price::print(&config.link.price)],
         ..VALUE
     },
     OptionRow {

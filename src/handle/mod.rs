@@ -133,7 +133,7 @@ impl Handler {
             return None;
         }
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let page = self.site.answer(request.method(), target.path(), host, client.local)?;
+        let page = self.site.answer(request.method(), target.path(), host, client.address, client.local)?;
         Some(respond::dated(page, self.clock.now()))
     }
 

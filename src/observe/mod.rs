@@ -4,5 +4,7 @@ pub(crate) mod event;
 pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod log;
+pub(crate) mod recent;
+pub(crate) mod series;
 pub(crate) mod tally;
 mod url;

@@ -11,7 +11,7 @@ mod pages;
 mod qr;
 mod steps;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use crate::body::Body;
 use crate::ca::{Authority, RootCertificate, profile};
 use crate::config::{Config, HostPattern, Intercept};
+use crate::dashboard::{self, Dashboard, Viewer};
 
 /// The name under which the site is reached through the proxy. Names below `.local` are never asked of a name server
 /// (RFC 6762 §3), so it hides no other site.
@@ -36,6 +37,7 @@ pub(crate) struct Site {
     authority: Option<Arc<Authority>>,
     intercept: Intercept,
     direct: Vec<HostPattern>,
+    dashboard: Option<Arc<Dashboard>>,
 }
 
 /// What a page is made from.
@@ -54,11 +56,15 @@ const HTML: &str = "text/html; charset=utf-8";
 
 impl Site {
     /// The site of a proxy of `config` that has this authority.
-    pub(crate) fn new(config: &Config, authority: Option<Arc<Authority>>) -> Self {
-        Self { authority, intercept: config.intercept.clone(), direct: config.pac_direct.clone() }
+    pub(crate) fn new(
+        config: &Config,
+        authority: Option<Arc<Authority>>,
+        dashboard: Option<Arc<Dashboard>>,
+    ) -> Self {
+        Self { authority, intercept: config.intercept.clone(), direct: config.pac_direct.clone(), dashboard }
     }
 
-    /// The answer to a request for `path` (a query behind it does not matter), or none where the site has no such page.
+    /// The answer to a request of `client` for `path` (a query behind it does not matter), or none where the site has no such page.
     /// `host` is the request's Host field, and `local` the address of the proxy at which the client's connection arrived;
     /// from both follows how clients reach the proxy.
     pub(crate) fn answer(
@@ -66,6 +72,7 @@ impl Site {
         method: &Method,
         path: &str,
         host: Option<&str>,
+        client: IpAddr,
         local: SocketAddr,
     ) -> Option<Response<Body>> {
         let path = path.split(['?', '#']).next().unwrap_or(path);
@@ -73,7 +80,7 @@ impl Site {
         let certificates =
             self.authority.as_ref().map_or_else(Vec::new, |authority| authority.published().collect());
         let facts = Facts { proxy: &proxy, certificates, intercept: &self.intercept };
-        let page = self.page(path, &facts)?;
+        let page = self.page(path, &facts).or_else(|| self.status(path, client))?;
         Some(match *method {
             Method::GET => page.response(true),
             Method::HEAD => page.response(false),
@@ -81,9 +88,17 @@ impl Site {
         })
     }
 
+    /// The dashboard, as far as a client may see it.
+    fn status(&self, path: &str, client: IpAddr) -> Option<Page> {
+        let asset = self.dashboard.as_ref()?.asset(path.strip_prefix("/status/")?, Viewer::Client(client))?;
+        Some(Page { policy: dashboard::POLICY, ..Page::new(asset.media_type, asset.content) })
+    }
+
     fn page(&self, path: &str, facts: &Facts<'_>) -> Option<Page> {
         let page = match path {
             "/" | "/index.html" => Page::new(HTML, pages::welcome(facts)),
+            // So that what it names is below it.
+            "/status" if self.dashboard.is_some() => Page::new(HTML, pages::moved_to("/status/")),
             "/proxy.pac" | "/wpad.dat" => {
                 Page::new("application/x-ns-proxy-autoconfig", pac::script(facts.proxy, &self.direct))
             }
@@ -123,11 +138,14 @@ struct Page {
     /// The name under which a browser keeps it.
     file: Option<&'static str>,
     content: Bytes,
+    /// What the page may do; the others have no script, and load nothing from elsewhere.
+    policy: &'static str,
 }
 
 impl Page {
     fn new(media_type: &'static str, content: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, media_type, file: None, content: content.into() }
+        let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'";
+        Self { status: StatusCode::OK, media_type, file: None, content: content.into(), policy }
     }
 
     fn file(self, name: &'static str) -> Self {
@@ -151,9 +169,7 @@ impl Page {
             fields.insert(CONTENT_DISPOSITION, disposition);
         }
         if self.media_type == HTML {
-            // The pages have no script, and load nothing from elsewhere.
-            let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'";
-            fields.insert("content-security-policy", HeaderValue::from_static(policy));
+            fields.insert("content-security-policy", HeaderValue::from_static(self.policy));
         }
         response
     }
@@ -174,6 +190,7 @@ mod tests {
     use super::*;
     use crate::ca::{Folder, Made, Scope};
 
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const LOCAL: &str = "192.0.2.1:3128";
 
     /// A site with so many certificates, one in force and one to follow, and their names and fingerprints.
@@ -188,12 +205,12 @@ mod tests {
             if position == 0 { folder.init(made) } else { folder.prepare(made) }.expect("a pair");
         }
         let authority = folder.load().expect("a folder").map(Arc::new);
-        (Site::new(&config, authority), made.into_iter().map(|made| made.certificate).collect())
+        (Site::new(&config, authority, None), made.into_iter().map(|made| made.certificate).collect())
     }
 
     fn get(site: &Site, path: &str) -> Option<(StatusCode, String, Vec<u8>)> {
         let local = LOCAL.parse().expect("an address");
-        let response = site.answer(&Method::GET, path, Some("bentpipe.local"), local)?;
+        let response = site.answer(&Method::GET, path, Some("bentpipe.local"), CLIENT, local)?;
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         let media_type = response.headers()[CONTENT_TYPE].to_str().expect("text").to_owned();
         let (parts, body) = response.into_parts();
@@ -257,7 +274,7 @@ mod tests {
     fn only_reading_is_allowed() {
         let (site, _) = site(1, &[]);
         let ask = |method: &Method| {
-            site.answer(method, "/", None, LOCAL.parse().expect("an address")).expect("a page")
+            site.answer(method, "/", None, CLIENT, LOCAL.parse().expect("an address")).expect("a page")
         };
         let (head, get) = (ask(&Method::HEAD), ask(&Method::GET));
         assert!(matches!(head.body(), Body::Empty) && head.headers() == get.headers());
@@ -276,8 +293,9 @@ mod tests {
         let local = LOCAL.parse().expect("an address");
         for host in ["<script>:1", "a\";//:80", "x&y:1"] {
             for path in ["/", "/proxy.pac", "/ca.qr.svg"] {
-                let one = site.answer(&Method::GET, path, Some(host), local).expect("a page").into_body();
-                let other = site.answer(&Method::GET, path, None, local).expect("a page").into_body();
+                let one =
+                    site.answer(&Method::GET, path, Some(host), CLIENT, local).expect("a page").into_body();
+                let other = site.answer(&Method::GET, path, None, CLIENT, local).expect("a page").into_body();
                 let (Body::Full(one), Body::Full(other)) = (one, other) else { panic!("pages of our own") };
                 assert_eq!(one, other, "{host} {path}");
             }

@@ -1,9 +1,10 @@
 //! The pages of the site in HTML. They say plainly what it means to install the certificate.
 
-use super::html::{escaped, page};
+use super::html::page;
 use super::{Facts, steps};
 use crate::ca::RootCertificate;
 use crate::config::HostPattern;
+use crate::text::escaped;
 
 /// Hosts and patterns that are named; the others are counted.
 const MOST_NAMED: usize = 24;
@@ -20,6 +21,7 @@ pub(super) fn welcome(facts: &Facts<'_>) -> String {
          <p>This is the proxy between you and a thin link to the internet. It keeps what was fetched once, so that it \
          need not cross the link again, and shares the link among all who use it.</p>\n\
          {certificate}\
+         <p><a href=\"/status/\">How the link is, and what is under way</a></p>\n\
          <h2>Use this proxy</h2>\n\
          <p>HTTP and HTTPS proxy: <code>{proxy}</code></p>\n\
          <p>Address for automatic configuration (PAC): <code>http://{proxy}/proxy.pac</code></p>\n\
@@ -64,6 +66,16 @@ fn with_certificate(facts: &Facts<'_>, current: &RootCertificate, next: &[&RootC
          {}{next}<h2>How to install it</h2>\n{steps}",
         meaning(facts),
         described("Compare this with what whoever runs the proxy tells you", current),
+    )
+}
+
+/// For whoever forgot the slash.
+pub(super) fn moved_to(path: &str) -> String {
+    page(
+        "bentpipe",
+        &format!(
+            "<meta http-equiv=\"refresh\" content=\"0; url={path}\">\n<p><a href=\"{path}\">{path}</a></p>\n"
+        ),
     )
 }
 

@@ -47,6 +47,11 @@ impl Outages {
         }
     }
 
+    /// How many origins were found out of reach of late.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().values().filter(|outage| outage.noted.elapsed() < MEMORY).count()
+    }
+
     /// `origin` has answered.
     pub(crate) fn clear(&self, origin: &Origin) {
         if self.any.load(Ordering::Acquire) {

@@ -1,0 +1,111 @@
+//! The dashboard: one page that tells the state of the link, who uses it, what was saved and what is wrong. Whoever looks
+//! after the proxy sees it on the admin address; clients see what is theirs and everybody's at `http://bentpipe.local/status`.
+//!
+//! The page is made here, whole, and works without JavaScript; its script asks for the same page again and puts the new
+//! parts in the place of the old ones. Nothing on it comes from anywhere else.
+
+pub(crate) mod overview;
+mod page;
+
+use std::sync::Arc;
+
+use bentpipe_store::Store;
+use linkio::SharedLink;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::config::Price;
+use crate::exchange::{Exchange, Observers};
+use crate::observe::event::event;
+use crate::observe::live::Live;
+use crate::observe::recent::Recent;
+use crate::observe::series::Series;
+use crate::observe::tally::Tally;
+use crate::standing::Standings;
+pub(crate) use overview::{Overview, Viewer};
+
+/// What the page is made from.
+pub(crate) struct Dashboard {
+    pub(crate) link: SharedLink,
+    pub(crate) standings: Arc<Standings>,
+    pub(crate) store: Store,
+    pub(crate) traffic: Traffic,
+    /// Tells how many origins were found out of reach of late.
+    pub(crate) outages: Box<dyn Fn() -> usize + Send + Sync>,
+    pub(crate) clock: Clock,
+    pub(crate) started: Instant,
+    pub(crate) price: Option<Price>,
+}
+
+/// What is known of the exchanges of a running proxy.
+pub(crate) struct Traffic {
+    pub(crate) tally: Tally,
+    pub(crate) live: Live,
+    pub(crate) recent: Recent,
+    pub(crate) series: Series,
+    pub(crate) observers: Arc<Observers>,
+}
+
+impl Traffic {
+    /// The exchanges under way, the oldest first.
+    pub(crate) fn under_way(&self) -> Vec<Exchange> {
+        let mut exchanges = self.observers.under_way();
+        exchanges.sort_unstable_by_key(|exchange| exchange.record().number);
+        exchanges
+    }
+
+    /// What is known of each of them now.
+    pub(crate) fn shown(&self) -> Vec<serde_json::Value> {
+        self.under_way().iter().map(|exchange| event(exchange.record(), self.live.urls())).collect()
+    }
+
+    /// Breaks off those with these numbers; how many there were.
+    pub(crate) fn stop(&self, numbers: &[u64]) -> usize {
+        let exchanges = self.under_way();
+        let meant = exchanges.iter().filter(|exchange| numbers.contains(&exchange.record().number));
+        meant.inspect(|exchange| exchange.stop()).count()
+    }
+}
+
+/// Something that a browser asks for.
+pub(crate) struct Asset {
+    pub(crate) media_type: &'static str,
+    pub(crate) content: bytes::Bytes,
+}
+
+/// Seconds that the chart shows.
+const CHART: usize = 300;
+
+impl Dashboard {
+    /// The state of the proxy, as far as `viewer` may see it, with the last `rows` seconds.
+    pub(crate) fn overview(&self, viewer: Viewer, rows: usize) -> Overview {
+        Overview::of(self, viewer, rows)
+    }
+
+    /// What stands at `path`, below the place where the dashboard is, for `viewer`; none if nothing does.
+    pub(crate) fn asset(&self, path: &str, viewer: Viewer) -> Option<Asset> {
+        let fixed = |media_type, content: &'static str| Asset {
+            media_type,
+            content: bytes::Bytes::from_static(content.as_bytes()),
+        };
+        Some(match path {
+            "" => {
+                let content = page::whole(&self.overview(viewer, CHART), viewer).into();
+                Asset { media_type: "text/html; charset=utf-8", content }
+            }
+            "dashboard.js" => fixed(SCRIPT, include_str!("assets/dashboard.js")),
+            "uplot.js" => fixed(SCRIPT, include_str!("assets/uplot.js")),
+            "dashboard.css" => fixed(STYLE, include_str!("assets/dashboard.css")),
+            "uplot.css" => fixed(STYLE, include_str!("assets/uplot.css")),
+            _ => return None,
+        })
+    }
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+/// What its page may do: its own script and style, and nothing from elsewhere.
+pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                                 connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; \
+                                 frame-ancestors 'none'";
