@@ -27,6 +27,15 @@ pub(crate) struct Name {
 const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
+/// The name of our own pages. Names below `.local` are never asked of a name server (RFC 6762 §3), so it hides no other
+/// site.
+pub(crate) const OWN_NAME: &str = "bentpipe.local";
+
+/// Whether `host`, without its port, is the name of our own pages.
+pub(crate) fn is_own_name(host: &str) -> bool {
+    host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(OWN_NAME)
+}
+
 impl Host {
     /// Reads `host`, which has no port; an IPv6 address may have brackets.
     ///

@@ -9,10 +9,7 @@ use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
 
 use super::der::{self, Reader};
 use crate::config::{HostPattern, is_below};
-use crate::host::Host;
-
-/// The name of our own pages, which is nobody else's.
-const OWN: &str = "bentpipe.local";
+use crate::host::{Host, OWN_NAME};
 
 /// The hosts an authority may sign for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +33,7 @@ impl Scope {
             Some(mut domains) if !domains.is_empty() => {
                 domains.sort();
                 domains.dedup();
-                domains.push(OWN.to_owned());
+                domains.push(OWN_NAME.to_owned());
                 Self::Domains(domains)
             }
             _ => Self::Any,
@@ -118,8 +115,9 @@ mod tests {
 
     #[test]
     fn names_alone_make_bounds() {
-        let domains =
-            |names: &[&str]| Scope::Domains(names.iter().chain([&OWN]).map(ToString::to_string).collect());
+        let domains = |names: &[&str]| {
+            Scope::Domains(names.iter().chain([&OWN_NAME]).map(ToString::to_string).collect())
+        };
         assert_eq!(scope("*.b.example,a.example,b.example"), domains(&["a.example", "b.example"]));
         assert_eq!(scope("a.example,all"), Scope::Any);
         assert_eq!(scope("a.example,192.0.2.1"), Scope::Any);

@@ -5,8 +5,8 @@
 //! of one value is read (`value`), nor where given values come from (`load`).
 
 use crate::config::{
-    Config, access, admission, class, destination, direct, dns, file, intercept, pack, parent, policy, price, rule,
-    show, token, trace, value,
+    Config, access, admission, class, destination, direct, dns, file, intercept, pack, parent, policy, price,
+    rule, show, token, trace, value,
 };
 
 /// One option: how it is named, given, explained, read and printed.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Dashboard;
 use crate::exchange::Record;
+use crate::host::is_own_name;
 use crate::observe::recent::{Failure, Site, seconds};
 use crate::observe::series::Row;
 use crate::observe::tally::Tallied;
@@ -149,7 +150,11 @@ impl Overview {
         };
         let is_operator = viewer == Viewer::Operator;
         let mut running = traffic.under_way();
-        running.retain(|exchange| sees(exchange.record().client));
+        // Whoever looks is not what is looked for.
+        running.retain(|exchange| {
+            let record = exchange.record();
+            sees(record.client) && !record.target.host().is_some_and(is_own_name)
+        });
         Self {
             version: env!("CARGO_PKG_VERSION"),
             time: seconds(clock.now()),

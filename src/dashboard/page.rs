@@ -86,7 +86,8 @@ fn saved(overview: &Overview) -> String {
         "Answered from the cache",
         &format!("{} % of requests", overview.hits_in_a_hundred()),
     );
-    figure(&mut figures, "and", &format!("{} % of bytes", overview.hit_bytes_in_a_hundred()));
+    let bytes = format!("{} % of bytes", overview.hit_bytes_in_a_hundred());
+    figure(&mut figures, "In bytes", &bytes);
     let cache = &overview.cache;
     let held = format!("{} responses, {} of {}", cache.objects, human(cache.bytes), human(cache.limit));
     figure(&mut figures, "Held", &held);

@@ -133,7 +133,8 @@ impl Handler {
             return None;
         }
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let page = self.site.answer(request.method(), target.path(), host, client.address, client.local)?;
+        let page = self.site.answer(request.method(), target.path(), host, client.address, client.local);
+        let page = page.or_else(|| is_named.then(|| Site::nothing(request.method())))?;
         Some(respond::dated(page, self.clock.now()))
     }
 

@@ -23,14 +23,7 @@ use crate::ca::{Authority, RootCertificate, profile};
 use crate::config::{Config, HostPattern, Intercept};
 use crate::dashboard::{self, Dashboard, Viewer};
 
-/// The name under which the site is reached through the proxy. Names below `.local` are never asked of a name server
-/// (RFC 6762 §3), so it hides no other site.
-pub(crate) const HOST: &str = "bentpipe.local";
-
-/// Whether `host`, without its port, is the name of the site.
-pub(crate) fn is_site(host: &str) -> bool {
-    host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(HOST)
-}
+pub(crate) use crate::host::is_own_name as is_site;
 
 /// The local site of one proxy.
 pub(crate) struct Site {
@@ -81,11 +74,13 @@ impl Site {
             self.authority.as_ref().map_or_else(Vec::new, |authority| authority.published().collect());
         let facts = Facts { proxy: &proxy, certificates, intercept: &self.intercept };
         let page = self.page(path, &facts).or_else(|| self.status(path, client))?;
-        Some(match *method {
-            Method::GET => page.response(true),
-            Method::HEAD => page.response(false),
-            _ => not_allowed(),
-        })
+        Some(page.answer(method))
+    }
+
+    /// The answer to a request of our own name for a page that there is not.
+    pub(crate) fn nothing(method: &Method) -> Response<Body> {
+        let page = Page::new(HTML, pages::not_found());
+        Page { status: StatusCode::NOT_FOUND, ..page }.answer(method)
     }
 
     /// The dashboard, as far as a client may see it.
@@ -150,6 +145,14 @@ impl Page {
 
     fn file(self, name: &'static str) -> Self {
         Self { file: Some(name), ..self }
+    }
+
+    fn answer(self, method: &Method) -> Response<Body> {
+        match *method {
+            Method::GET => self.response(true),
+            Method::HEAD => self.response(false),
+            _ => not_allowed(),
+        }
     }
 
     fn response(self, with_content: bool) -> Response<Body> {

@@ -69,6 +69,13 @@ fn with_certificate(facts: &Facts<'_>, current: &RootCertificate, next: &[&RootC
     )
 }
 
+/// What there is not.
+pub(super) fn not_found() -> String {
+    let content = "<h1>There is no such page here</h1>\n<p>This is the proxy itself. It has a \
+                   <a href=\"/\">welcome</a> and a <a href=\"/status/\">page of figures</a>.</p>\n";
+    page("Not found", content)
+}
+
 /// For whoever forgot the slash.
 pub(super) fn moved_to(path: &str) -> String {
     page(

@@ -7,6 +7,7 @@ mod cache_commands;
 mod commands;
 mod conformance;
 mod control;
+mod dashboard;
 mod descriptors;
 mod doctor;
 mod exhaustion;
