@@ -31,6 +31,11 @@ impl Drain {
         Work(self.clone())
     }
 
+    /// Pieces of work that are not finished.
+    pub(crate) fn at_work(&self) -> usize {
+        *self.0.at_work.borrow()
+    }
+
     /// Resolves when it is time to go.
     pub(crate) async fn leaving(&self) {
         let mut leaving = self.0.leaving.subscribe();
@@ -43,7 +48,7 @@ impl Drain {
         self.0.leaving.send_replace(true);
         let mut at_work = self.0.at_work.subscribe();
         let _ = tokio::time::timeout(deadline, at_work.wait_for(|at_work| *at_work == 0)).await;
-        *self.0.at_work.borrow()
+        self.at_work()
     }
 }
 

@@ -8,6 +8,7 @@
 //! - `host`: whom a target means, in whichever spelling
 //! - `exchange`, `observe`: its record, and who reads it; `standing`: where it stands on the link among others
 //! - `ca`, `site`: the certificate authority of interception, and the pages from which devices get it
+//! - `memory`: what was freed goes back to the system
 //! - `admin`, `cli`: what an operator sees and changes
 //! - `dashboard`: the page that tells the state of the proxy; `text`: figures as people read them
 //! - `simulate`: what a workload would come to over a link
@@ -30,6 +31,7 @@ mod handle;
 mod host;
 mod intercept;
 mod listen;
+mod memory;
 mod observe;
 mod probe;
 mod respond;

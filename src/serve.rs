@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
+use crate::admin::under_way::UnderWay;
 use crate::admin::{self, Admin, Uplink};
 use crate::admit::Admission;
 use crate::ca;
@@ -28,6 +29,7 @@ use crate::handle::{Handler, Refreshing};
 use crate::intercept::Interception;
 use crate::listen;
 use crate::listen::connection::Server;
+use crate::memory;
 use crate::observe::live::Live;
 use crate::observe::log::{AccessLog, Reopen};
 use crate::observe::recent::Recent;
@@ -142,7 +144,9 @@ impl Proxy {
         });
         let (gauge, listening) = (connector.gauge().clone(), [addresses.clone(), secure_addresses.clone()]);
         let interception = interception.filter(|_| !config.intercept.hosts.is_empty());
-        let uplink = Uplink { link, standings, gauge, names, interception, dashboard, listening };
+        let under_way = UnderWay::new(&drain, &observers);
+        tokio::spawn(memory::look_after(Arc::downgrade(&observers)));
+        let uplink = Uplink { link, standings, gauge, names, interception, dashboard, under_way, listening };
         let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));
         let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;
         let server = Arc::new(Server::new(handler, drain.clone(), &config));
@@ -197,6 +201,12 @@ impl Proxy {
         self.socket.take();
         self.store.close().await;
     }
+}
+
+/// Who is told of every exchange.
+fn readers(log: Option<AccessLog>, tally: &Tally) -> Arc<[Box<dyn Reader>]> {
+    let log = log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>);
+    log.chain([Box::new(tally.clone()) as Box<dyn Reader>]).collect()
 }
 
 /// How far away clients may be.

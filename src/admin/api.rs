@@ -69,13 +69,19 @@ fn with(content: &[u8], carry_out: impl FnOnce(Value) -> Reply) -> Reply {
     }
 }
 
-/// Which program this is, and where clients connect to it.
+/// Which program this is, where clients connect to it, and how much is under way.
 fn proxy(admin: &Admin) -> Reply {
     match admin.uplink() {
         Some(uplink) => {
             let version = env!("CARGO_PKG_VERSION");
             let [listen, secure] = &uplink.listening;
-            (StatusCode::OK, json!({ "version": version, "listen": listen, "https_listen": secure }))
+            let reply = json!({
+                "version": version,
+                "listen": listen,
+                "https_listen": secure,
+                "under_way": uplink.under_way.counted(),
+            });
+            (StatusCode::OK, reply)
         }
         None => failed(StatusCode::CONFLICT, "no proxy is running"),
     }

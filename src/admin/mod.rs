@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod selection;
 pub(crate) mod socket;
 pub(crate) mod stock;
+pub(crate) mod under_way;
 pub(crate) mod verification;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use crate::upstream::gauge::Gauge;
 use crate::upstream::names::Names;
 use clients::Clients;
 use explain::Explanation;
+use under_way::UnderWay;
 use verification::{Verifications, Verify};
 
 pub(crate) use crate::text::human;
@@ -59,6 +61,7 @@ pub(crate) struct Uplink {
     pub(crate) names: Names,
     pub(crate) interception: Option<Arc<Interception>>,
     pub(crate) dashboard: Arc<Dashboard>,
+    pub(crate) under_way: UnderWay,
     /// Where clients connect to in plain, and with TLS.
     pub(crate) listening: [Vec<SocketAddr>; 2],
 }

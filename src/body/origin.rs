@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -19,6 +20,8 @@ pub(crate) struct OriginBody {
     stall: Timer,
     /// Called once when all has arrived; dropped uncalled when the content broke off or was given up.
     on_end: Option<Box<dyn FnOnce() + Send + Sync>>,
+    /// Whether it is a stream of HTTP/2.
+    is_stream: bool,
     /// Told of the bytes of each piece of content, until its end.
     on_data: Option<Box<dyn Fn(u64) + Send + Sync>>,
 }
@@ -26,15 +29,17 @@ pub(crate) struct OriginBody {
 impl OriginBody {
     /// Content that fails after `idle` without a byte, and calls `on_end` after its last one.
     pub(crate) fn new(incoming: Incoming, idle: Duration, on_end: Box<dyn FnOnce() + Send + Sync>) -> Self {
-        let mut body = Self { incoming, idle, stall: Timer::default(), on_end: Some(on_end), on_data: None };
+        let (stall, on_end) = (Timer::default(), Some(on_end));
+        let mut body = Self { incoming, idle, stall, on_end, is_stream: false, on_data: None };
         if body.incoming.is_end_stream() {
             body.finish();
         }
         body
     }
 
-    /// The same content; `on_data` is told of the bytes of each piece.
+    /// The same content, which comes on a stream of HTTP/2; `on_data` is told of the bytes of each piece.
     pub(crate) fn counted(mut self, on_data: Box<dyn Fn(u64) + Send + Sync>) -> Self {
+        self.is_stream = true;
         self.on_data = self.on_end.is_some().then_some(on_data);
         self
     }
@@ -59,6 +64,12 @@ impl HttpBody for OriginBody {
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.stall.stop();
+                if this.is_stream && frame.trailers_ref().is_some_and(HeaderMap::is_empty) {
+                    // A trailer section without a field is an end like any other (RFC 9113 §8.1); only in HTTP/1.1 is it
+                    // a sign that something else was taken for one.
+                    this.finish();
+                    return Poll::Ready(None);
+                }
                 let frame = super::passable(frame);
                 if let (Some(on_data), Ok(Some(data))) = (&this.on_data, frame.as_ref().map(Frame::data_ref))
                 {

@@ -17,6 +17,7 @@ pub(crate) trait Reader: Send + Sync {
 pub(crate) struct Observers {
     readers: Vec<Box<dyn Reader>>,
     begun: AtomicU64,
+    over: AtomicU64,
     /// By what remains of their numbers, so that many threads rarely meet.
     under_way: [Mutex<Slots>; SHARDS],
 }
@@ -33,12 +34,23 @@ struct Slots {
 impl Observers {
     /// These readers, and nothing under way yet.
     pub(crate) fn new(readers: Vec<Box<dyn Reader>>) -> Arc<Self> {
-        Arc::new(Self { readers, begun: AtomicU64::new(0), under_way: Default::default() })
+        Arc::new(Self {
+            readers,
+            begun: AtomicU64::new(0),
+            over: AtomicU64::new(0),
+            under_way: Default::default(),
+        })
     }
 
     /// Exchanges that have begun since the start.
     pub(crate) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// How many exchanges are under way.
+    pub(crate) fn count(&self) -> u64 {
+        let over = self.over.load(Ordering::Acquire);
+        self.begun().saturating_sub(over)
     }
 
     /// The exchanges under way, in no order.
@@ -78,6 +90,7 @@ impl Observers {
         let kept = slots.places.get_mut(place).and_then(Option::take);
         slots.free.push(place);
         drop((slots, kept));
+        self.over.fetch_add(1, Ordering::Release);
     }
 
     fn lock(&self, shard: usize) -> MutexGuard<'_, Slots> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::origin::Origin;
-use testkit::reply::Reply;
+use testkit::reply::{Gate, Reply};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -31,6 +31,28 @@ async fn the_link_is_seen_and_set_while_it_runs() {
     assert_eq!(ask(&proxy, "GET", "/v1/link", "").await["spec"], "64k/32k,rtt=600ms", "nothing was lost");
     assert!(ask(&proxy, "PUT", "/v1/link", "nonsense").await["error"].is_string());
     assert!(ask(&proxy, "GET", "/v1/nowhere", "").await["error"].is_string());
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_counted() {
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&[]).await);
+    let gate = Gate::closed();
+    origin.always("GET", "/a", Reply::new(200).body("hello").wait(&gate));
+    let under_way = async || {
+        let told = ask(&proxy, "GET", "/v1/proxy", "").await["under_way"].clone();
+        (told["connections"].as_u64().expect("a count"), told["exchanges"].as_u64().expect("a count"))
+    };
+    assert_eq!(under_way().await, (0, 0));
+    let url = origin.url("/a");
+    let (answer, ()) = tokio::join!(proxy.get(&url), async {
+        origin.wait_for_requests(1).await;
+        assert_eq!(under_way().await, (1, 1));
+        gate.open();
+    });
+    assert_eq!(answer.text(), "hello");
+    while under_way().await != (0, 0) {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

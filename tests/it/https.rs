@@ -381,6 +381,18 @@ async fn a_stream_that_stalls_ends_whatever_others_carry_rfc9113_5() {
 }
 
 #[tokio::test]
+async fn a_trailer_section_without_a_field_is_an_end_rfc9113_8() {
+    let (origin, proxy) = pair(&Tls::new()).await;
+    let reply = Reply::new(200).body("content").chunked(3);
+    origin.always("GET", "/passed", reply.clone().field("cache-control", "no-store"));
+    origin.always("GET", "/stored", reply.field("cache-control", "max-age=60"));
+    for path in ["/passed", "/stored"] {
+        let answer = proxy.get(&origin.url(path)).await;
+        assert_eq!((answer.text().as_str(), answer.ending), ("content", Ending::Clean), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn heads_trailers_and_broken_responses_go_through_rfc9113_8() {
     let (origin, proxy) = pair(&Tls::new()).await;
     origin.on("HEAD", "/", Reply::new(200).field("content-length", "12345"));

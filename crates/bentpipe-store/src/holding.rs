@@ -167,6 +167,11 @@ impl Holding {
     /// place. To be called where waiting for the disk is allowed.
     pub(crate) fn found_damaged(self: &Arc<Self>, kept: &Arc<Kept>, lost: &Range<u64>) {
         let is_mendable = self.is_mendable() && self.put(|place| lose(place, kept, lost));
+        if self.struck_out.load(Ordering::Acquire) {
+            // It left the store while it was read, and its content with it. That is no damage, and the file of this
+            // digest, if there is one by now, is somebody else's.
+            return;
+        }
         if !is_mendable && self.damaged.swap(true, Ordering::Relaxed) {
             return;
         }

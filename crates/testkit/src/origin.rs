@@ -171,6 +171,12 @@ impl Origin {
         lock(&self.shared.received).clone()
     }
 
+    /// Every request since the last call, which are remembered no longer: for an origin that is asked for hours.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<Received> {
+        std::mem::take(&mut lock(&self.shared.received))
+    }
+
     /// How many requests have arrived.
     #[must_use]
     pub fn request_count(&self) -> usize {

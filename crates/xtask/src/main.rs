@@ -11,6 +11,7 @@ mod ci;
 mod conformance;
 mod docs;
 mod program;
+mod soak;
 
 /// bentpipe's own commands.
 #[derive(Debug, Parser)]
@@ -28,6 +29,8 @@ enum Command {
     Conformance(conformance::Options),
     /// Do to bentpipe what processes and disks suffer, and check every byte it serves afterwards.
     Chaos(chaos::Options),
+    /// Load bentpipe for half an hour with all that clients and origins do, and see that nothing grows.
+    Soak(soak::Options),
 }
 
 #[tokio::main]
@@ -39,5 +42,6 @@ async fn main() -> anyhow::Result<()> {
         Command::Browser(options) => browser::run(&options).await,
         Command::Conformance(options) => conformance::run(&options).await,
         Command::Chaos(options) => chaos::run(&options).await,
+        Command::Soak(options) => soak::run(&options).await,
     }
 }

@@ -19,6 +19,23 @@ fn flip(folder: &Path, at: u64) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_left_the_store_before_it_was_read_is_no_damage() {
+    let (folder, store) = empty(LIMITS);
+    let stored = keep(&store, "a", &body(300_000)).await;
+    assert_eq!(store.invalidate(&key("a")), 1);
+    until(|| content(folder.path()).is_empty()).await;
+    let (bytes, is_broken) = read_until_broken(stored.body(None)).await;
+    assert!(bytes.is_empty() && is_broken);
+    // The keeper has had the time to count it.
+    let mut turns = 0..5;
+    until(|| turns.next().is_none()).await;
+    // The same content for another key is not touched by that.
+    let other = keep(&store, "b", &body(300_000)).await;
+    assert_eq!(read(other.body(None)).await.unwrap(), body(300_000));
+    assert_eq!((store.stats().damaged, content(folder.path()).len()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flipped_bit_is_a_miss_and_never_served() {
     for (length, at) in [(5_000, 0), (5_000, 4_999), (65_536, 100), (1_000_000, 200_000)] {
         let (folder, store) = empty(LIMITS);

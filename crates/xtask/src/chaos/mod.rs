@@ -17,7 +17,7 @@ mod kill;
 mod load;
 mod native;
 mod power;
-mod random;
+pub(crate) mod random;
 mod restart;
 mod row;
 mod source;

@@ -5,35 +5,35 @@ use std::time::Duration;
 
 /// A splitmix64 generator.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// The sequence that belongs to `seed` and `name`: scenarios do not depend on which others run.
-    pub(super) fn new(seed: u64, name: &str) -> Self {
+    pub(crate) fn new(seed: u64, name: &str) -> Self {
         let hash =
             name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Self(hash)
     }
 
     /// A number of `range`, which must not be empty.
-    pub(super) fn within(&mut self, range: Range<usize>) -> usize {
+    pub(crate) fn within(&mut self, range: Range<usize>) -> usize {
         let width = u64::try_from(range.end.saturating_sub(range.start)).unwrap_or(u64::MAX).max(1);
         range.start + usize::try_from(self.next() % width).unwrap_or_default()
     }
 
     /// A time of `range` milliseconds.
-    pub(super) fn milliseconds(&mut self, range: Range<u32>) -> Duration {
+    pub(crate) fn milliseconds(&mut self, range: Range<u32>) -> Duration {
         let width = u64::from(range.end.saturating_sub(range.start)).max(1);
         Duration::from_millis(u64::from(range.start) + self.next() % width)
     }
 
     /// `length` bytes.
-    pub(super) fn bytes(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length).map(|_| self.next().to_le_bytes()[3]).collect()
     }
 
     /// The length of a body as they occur: many small ones that live in the index, few large ones.
-    pub(super) fn body_length(&mut self) -> usize {
+    pub(crate) fn body_length(&mut self) -> usize {
         match self.within(0..100) {
             0..40 => self.within(0..4_096),
             40..80 => self.within(4_096..65_536),
