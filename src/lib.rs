@@ -23,6 +23,7 @@ mod ca;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod current;
 mod dashboard;
 mod doctor;
 mod drain;

@@ -1,62 +1,51 @@
 //! Builds every part once and joins them: store, link, upstream, line, listeners, control socket. The only file that
-//! knows them all, and the one that takes them apart again in order.
+//! knows them all, and the one that takes them apart again in order. What follows from a configuration is put together in
+//! `serve/assembly`, and replaced while the proxy runs in `serve/running`.
+
+mod assembly;
+mod listening;
+mod running;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bentpipe_store::{Limits, Store};
 use linkio::{LinkModel, LinkSpec, SharedLink};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::under_way::UnderWay;
-use crate::admin::{self, Admin, Uplink};
-use crate::admit::Admission;
-use crate::ca;
+use crate::admin::configuring::{Changed, Unchanged};
+use crate::admin::who::Who;
+use crate::admin::{self, Admin};
 use crate::ca::leaf::Leaves;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::dashboard::{Dashboard, Traffic};
+use crate::config::{Config, Given, Hand, Loaded};
+use crate::current::Current;
+use crate::dashboard::Traffic;
 use crate::drain::Drain;
-use crate::exchange::{Observers, Reader};
-use crate::handle::{Handler, Refreshing};
-use crate::intercept::Interception;
-use crate::listen;
+use crate::handle::Refreshing;
 use crate::listen::connection::Server;
+use crate::listen::places::Places;
 use crate::memory;
-use crate::observe::live::Live;
-use crate::observe::log::{AccessLog, Reopen};
-use crate::observe::recent::Recent;
-use crate::observe::series::Series;
-use crate::observe::tally::Tally;
+use crate::observe::levels::Levels;
 use crate::secure::{self, Shown};
-use crate::site::Site;
-use crate::standing::Standings;
-use crate::upstream::Upstream;
 use crate::upstream::buffer;
-use crate::upstream::connect::{Connector, Ways};
-use crate::upstream::destination::Rules;
-use crate::upstream::names::Names;
-use crate::upstream::parent::Parents;
-use crate::upstream::tls::Tls;
+use assembly::{Assembly, Certificates, Lasting};
+use listening::Listening;
+use running::{Running, State};
 
 /// A running proxy.
 pub struct Proxy {
-    addresses: Vec<SocketAddr>,
-    secure_addresses: Vec<SocketAddr>,
+    running: Arc<Running>,
     admin: Arc<Admin>,
-    store: Store,
-    drain: Drain,
-    reopen: Reopen,
-    patience: Duration,
     /// Removed when the proxy ends.
     socket: Option<admin::socket::Socket>,
+    desks: Vec<admin::tcp::Desk>,
 }
 
 impl Proxy {
@@ -66,120 +55,98 @@ impl Proxy {
     /// An address that cannot be listened on, a cache folder that cannot be used, a log that cannot be opened: each
     /// named with its option.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        Self::assemble(Loaded::of(config), Given::nowhere(), None, clock).await
+    }
+
+    /// As [`Proxy::start`], with a configuration that can be read again while the proxy runs.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, and as [`Proxy::start`].
+    pub async fn start_given(given: Given, clock: Clock) -> anyhow::Result<Self> {
+        let loaded = given.load()?;
+        Self::assemble(loaded, given, None, clock).await
+    }
+
+    /// As [`Proxy::start_given`], with what `given` has been `loaded` to. `levels` follow the configuration.
+    pub(crate) async fn assemble(
+        loaded: Loaded,
+        given: Given,
+        levels: Option<Levels>,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        let config = &loaded.config;
         // Before anything is opened: without it there is nothing to answer the listed hosts with.
-        let authority = ca::open(&config)?;
-        let leaves = authority.clone().map(|authority| Leaves::new(authority, clock.clone())).transpose()?;
-        let leaves = leaves.map(Arc::new);
-        let listeners = bind("listen", &config.listen, &config.link.spec)?;
-        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-        let secure_listeners = bind_secure(&config, leaves.as_ref())?;
-        let secure = secure_listeners.iter().map(|(listener, _)| listener.local_addr());
-        let secure_addresses = secure.collect::<Result<Vec<_>, _>>()?;
+        let certificates = Certificates::open(config, &clock, None)?;
+        let mut listening = Listening::nowhere();
+        let shown = TlsShown { config, leaves: certificates.leaves.as_ref() };
+        let plan = listening.plan(config, &shown)?;
+        let desks = admin::tcp::bind(&config.admin.listen).await?;
+        let desk_addresses = desks.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
         let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
         let (folder, min_free) = (config.cache.dir.clone(), config.cache.min_free.map(|bytes| bytes.0));
         let open = move || open_store(&folder, limits).inspect(|store| store.keep_free(min_free));
         let store = tokio::task::spawn_blocking(open).await??;
-        let log = AccessLog::open(&config.log).context("log.access")?;
-        let reopen = log.as_ref().map(AccessLog::reopen).unwrap_or_default();
-        let (tally, live) = (Tally::default(), Live::new(config.log.query));
-        let recent = Recent::new(config.log.query);
-        let log = log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>);
-        let watchers: [Box<dyn Reader>; 3] =
-            [Box::new(tally.clone()), Box::new(live.clone()), Box::new(recent.clone())];
-        let observers = Observers::new(log.chain(watchers).collect());
         let link = SharedLink::new(config.link.trace.model(config.link.spec.clone()));
         link.set_classes(config.link.classes);
-        let drain = Drain::new();
-
-        let own = addresses.iter().chain(&secure_addresses).copied().collect();
-        let rules = Rules::new(config.destinations.clone(), own);
-        let pseudonym = pseudonym(&clock);
-        let names = Names::new(&config.dns);
-        let ways = Ways {
-            rules,
-            names: names.clone(),
-            linked_lookups: config.link.dns,
-            parents: Parents::new(config.parents.clone()),
-            timeout: config.timeouts.connect,
-            pseudonym: pseudonym.clone(),
-        };
-        let connector = Arc::new(Connector::new(link.clone(), ways));
-        let tls = Tls::new(config.tls.roots.clone(), clock.clone()).await?;
-        // Without hosts it opens our own name alone.
-        let interception = leaves
-            .map(|leaves| Interception::new(config.intercept.clone(), leaves, clock.clone()).map(Arc::new))
-            .transpose()?;
-        let standings = Standings::new(&config.link);
-        let (keep_alive, idle) = (config.timeouts.keep_alive, config.timeouts.idle);
-        let admission = Admission::new(&config, pseudonym);
-        let admission = admission.map_err(|reason| anyhow::anyhow!("admission.users_file: {reason}"))?;
-        let upstream = Upstream::new(connector.clone(), tls, standings.clone(), keep_alive, idle);
-        let upstream = Arc::new(upstream);
-        let series = Series::watch(link.clone(), tally.clone(), clock.clone());
-        let reach = upstream.clone();
-        let dashboard = Arc::new(Dashboard {
-            link: link.clone(),
-            standings: standings.clone(),
-            store: store.clone(),
-            traffic: Traffic { tally, live, recent, series, observers: observers.clone() },
-            outages: Box::new(move || reach.outages().count()),
-            clock: clock.clone(),
+        let traffic = Arc::new(Traffic::new(config.log.query, link.clone(), clock.clone()));
+        tokio::spawn(memory::look_after(Arc::downgrade(&traffic.observers)));
+        let lasting = Lasting {
+            pseudonym: pseudonym(&clock),
             started: Instant::now(),
-            price: config.link.price.clone(),
-        });
-        let handler = Arc::new(Handler {
-            admission,
-            store: store.clone(),
-            upstream,
-            clock: clock.clone(),
-            policy: config.cache.policy(),
-            observers: observers.clone(),
-            stale_patience: config.timeouts.stale,
-            resume_patience: config.timeouts.resume,
-            tunnel_idle: config.timeouts.tunnel_idle,
-            drain: drain.clone(),
-            refreshing: Refreshing::default(),
-            interception: interception.clone(),
-            site: Site::new(&config, authority, Some(dashboard.clone())),
-        });
-        let (gauge, listening) = (connector.gauge().clone(), [addresses.clone(), secure_addresses.clone()]);
-        let interception = interception.filter(|_| !config.intercept.hosts.is_empty());
-        let under_way = UnderWay::new(&drain, &observers);
-        tokio::spawn(memory::look_after(Arc::downgrade(&observers)));
-        let uplink = Uplink { link, standings, gauge, names, interception, dashboard, under_way, listening };
-        let admin = Arc::new(Admin::new(uplink, store.clone(), clock, &config));
-        let socket = admin::socket::listen(&config.control, &addresses, admin.clone()).await?;
-        let server = Arc::new(Server::new(handler, drain.clone(), &config));
-        let limit = Arc::new(Semaphore::new(config.limits.connections));
-        let plain = listeners.into_iter().map(|listener| (listener, None));
-        for (listener, acceptor) in plain.chain(secure_listeners) {
-            tokio::spawn(listen::accept(listener, acceptor, server.clone(), limit.clone()));
-        }
-        Ok(Self {
-            addresses,
-            secure_addresses,
-            admin,
+            traffic,
+            clock,
+            drain: Drain::new(),
             store,
-            drain,
-            reopen,
-            patience: config.timeouts.drain,
-            socket,
-        })
+            link,
+            refreshing: Refreshing::default(),
+            desks: desk_addresses,
+        };
+        let own = plan.addresses();
+        let assembly = Arc::new(Assembly::new(config, &lasting, certificates, own, None).await?);
+        assembly.begin_to_log(&lasting);
+        listening.carry_out(plan);
+        let server = Arc::new(Server::new(assembly.handler.clone(), lasting.drain.clone(), config));
+        let places = Places::new(config.limits.connections);
+        let addresses = listening.addresses();
+        let view = Arc::new(Current::new(assembly.view(&lasting, addresses.clone())));
+        let (store, clock) = (lasting.store.clone(), lasting.clock.clone());
+        let config = loaded.config.clone();
+        let loaded = Arc::new(loaded);
+        let state = State { base: loaded.clone(), hand: Hand::default(), loaded, assembly, listening };
+        let state = Mutex::new(state);
+        let turn = tokio::sync::Mutex::new(());
+        let view_of_admin = view.clone();
+        let running = Arc::new(Running { lasting, given, server, places, view, levels, turn, state });
+        let admin = Arc::new(Admin::new(view_of_admin, running.clone(), store, clock, &config));
+        let group = config.admin.group.as_deref();
+        let socket = admin::socket::listen(&config.control, group, &addresses[0], admin.clone()).await?;
+        let desks = admin::tcp::serve(desks, &admin);
+        running.accept();
+        Ok(Self { running, admin, socket, desks })
     }
 
     /// The first address clients connect to; with port 0 configured, the port the system chose.
     pub fn local_address(&self) -> SocketAddr {
-        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+        let [plain, _] = self.running.addresses();
+        plain.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 
     /// The first address clients connect to that speak TLS to the proxy itself, if there is one.
     pub fn local_https_address(&self) -> Option<SocketAddr> {
-        self.secure_addresses.first().copied()
+        let [_, secure] = self.running.addresses();
+        secure.first().copied()
+    }
+
+    /// The first address of the admin interface over TCP, if there is one.
+    pub fn local_admin_address(&self) -> Option<SocketAddr> {
+        self.desks.first().map(admin::tcp::Desk::address)
     }
 
     /// One screen: what this proxy does and how to use it.
     pub(crate) fn welcome(&self) -> String {
-        self.admin.welcome(&self.addresses, &self.secure_addresses, self.socket.as_ref())
+        let [plain, secure] = self.running.addresses();
+        let desks: Vec<_> = self.desks.iter().map(admin::tcp::Desk::address).collect();
+        self.admin.welcome([&plain, &secure, &desks], self.socket.as_ref())
     }
 
     /// Changes the link at once; what is queued stays queued, and nothing is lost.
@@ -189,24 +156,30 @@ impl Proxy {
 
     /// Opens the access log's file anew before its next line, as after it was moved away.
     pub fn reopen_log(&self) {
-        self.reopen.ask();
+        self.running.reopen_log();
+    }
+
+    /// What SIGHUP does: opens the access log's file anew, reads the configuration again, and does as it says. What came
+    /// of it is in the log.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, a line each; then nothing has changed.
+    pub async fn reload(&self) -> Result<(), String> {
+        self.reopen_log();
+        let outcome: Result<Changed, Unchanged> = self.running.reload(&Who::Signal).await;
+        outcome.map(drop).map_err(|Unchanged(why)| why.join("\n"))
     }
 
     /// Stops accepting, finishes what is in flight within `timeouts.drain`, and writes the cache's index down.
     pub async fn shutdown(mut self) {
-        let unfinished = self.drain.finish(self.patience).await;
+        let unfinished = self.running.lasting.drain.finish(self.running.patience()).await;
         if unfinished > 0 {
             tracing::warn!(unfinished, "connections were still busy at the end of timeouts.drain");
         }
         self.socket.take();
-        self.store.close().await;
+        self.desks.clear();
+        self.running.lasting.store.close().await;
     }
-}
-
-/// Who is told of every exchange.
-fn readers(log: Option<AccessLog>, tally: &Tally) -> Arc<[Box<dyn Reader>]> {
-    let log = log.into_iter().map(|log| Box::new(log) as Box<dyn Reader>);
-    log.chain([Box::new(tally.clone()) as Box<dyn Reader>]).collect()
 }
 
 /// How far away clients may be.
@@ -238,24 +211,24 @@ fn takes_no_writes(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ReadOnlyFilesystem || error.raw_os_error() == Some(EIO)
 }
 
-fn bind(option: &str, addresses: &[SocketAddr], link: &LinkSpec) -> anyhow::Result<Vec<TcpListener>> {
-    let each = |address: &SocketAddr| {
-        listener(*address, link).with_context(|| format!("{option} = {address}: cannot be listened on"))
-    };
-    addresses.iter().map(each).collect()
+fn bind(option: &str, address: SocketAddr, link: &LinkSpec) -> anyhow::Result<TcpListener> {
+    listener(address, link).with_context(|| format!("{option} = {address}: cannot be listened on"))
 }
 
-/// The listeners for clients that speak TLS to the proxy itself, each with what they see.
-fn bind_secure(
-    config: &Config,
-    leaves: Option<&Arc<Leaves>>,
-) -> anyhow::Result<Vec<(TcpListener, Option<TlsAcceptor>)>> {
-    let listeners = bind("https_listen", &config.https_listen, &config.link.spec)?;
-    let each = |listener: TcpListener| {
-        let shown = match (&config.tls.certificate, &config.tls.key, leaves) {
+/// What clients see that speak TLS to the proxy itself.
+struct TlsShown<'a> {
+    config: &'a Config,
+    leaves: Option<&'a Arc<Leaves>>,
+}
+
+impl TlsShown<'_> {
+    /// For a listener at `local`. Files are read anew each time.
+    fn acceptor(&self, local: SocketAddr) -> anyhow::Result<TlsAcceptor> {
+        let tls = &self.config.tls;
+        let shown = match (&tls.certificate, &tls.key, self.leaves) {
             (Some(certificate), Some(key), _) => Shown::given(certificate, key)?,
             (None, None, Some(leaves)) => {
-                Shown::Own { leaves: leaves.clone(), address: listener.local_addr()?.ip().to_string() }
+                Shown::Own { leaves: leaves.clone(), address: local.ip().to_string() }
             }
             (None, None, None) => anyhow::bail!(
                 "https_listen wants a certificate: tls.certificate and tls.key, or an authority of its own, which \
@@ -263,9 +236,8 @@ fn bind_secure(
             ),
             _ => anyhow::bail!("tls.certificate and tls.key go together"),
         };
-        Ok((listener, Some(TlsAcceptor::from(secure::config(Arc::new(shown))?))))
-    };
-    listeners.into_iter().map(each).collect()
+        Ok(TlsAcceptor::from(secure::config(Arc::new(shown))?))
+    }
 }
 
 fn listener(address: SocketAddr, link: &LinkSpec) -> io::Result<TcpListener> {

@@ -7,8 +7,10 @@ use linkio::{Accounting, BitRate, Class, ClientKey, LaneState, Usage};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::routes::{self, Asked, Found, Route, Run};
 use super::selection::NO_URL;
 use super::stock::Purge;
+use super::who::Who;
 use super::{Admin, Uplink};
 use crate::dashboard::Viewer;
 use crate::upstream::estimate::Summary;
@@ -16,49 +18,61 @@ use crate::upstream::estimate::Summary;
 /// A status and what to say with it.
 pub(crate) type Reply = (StatusCode, Value);
 
-/// Carries out one request of an operator.
+/// Carries out one request of an operator on a cache folder that no proxy has open.
 pub(crate) fn answer(admin: &Admin, method: &Method, path: &str, content: &[u8]) -> Reply {
-    let route = (method.as_str(), path);
-    match route {
-        ("GET", "/v1/proxy") => proxy(admin),
-        ("GET", "/v1/link") => link(admin),
-        ("PUT", "/v1/link") => with(content, |given| set_link(admin, &given)),
-        ("GET", "/v1/dns") => dns(admin),
-        ("GET", "/v1/overview") => overview(admin),
-        ("GET", "/v1/exchanges") => exchanges(admin),
-        ("POST", "/v1/exchanges/stop") => with(content, |given| stop(admin, given)),
-        ("GET", "/v1/ca") => authority(admin),
-        ("POST", "/v1/ca/forget") => forget(admin),
-        ("GET", "/v1/cache") => (StatusCode::OK, cache(admin)),
-        ("GET", "/v1/cache/survey") => (StatusCode::OK, admin.survey()),
-        ("GET", "/v1/cache/responses") => (StatusCode::OK, json!({ "responses": admin.list() })),
-        ("POST", "/v1/cache/list") => {
-            with(content, |given| carried(given, |asked| admin.list_selected(asked)))
+    match routes::find(method, path) {
+        Found::Route(Route { run: Run::Now(run), .. }, key) => {
+            let (headers, content) = (HeaderMap::new(), Bytes::copy_from_slice(content));
+            run(admin, &Asked { who: Who::CommandLine, key, headers, content })
         }
-        ("POST", "/v1/cache/show") => with(content, |given| show(admin, &given)),
-        ("POST", "/v1/cache/purge") => with(content, |given| purge(admin, given)),
-        ("POST", "/v1/cache/pin") => with(content, |given| carried(given, |asked| admin.pin_selected(asked))),
-        ("GET", "/v1/cache/verification") => (StatusCode::OK, admin.verifications().progress()),
-        ("POST", "/v1/cache/verification") => {
-            with(content, |given| carried(given, |asked| admin.verify(asked)))
-        }
-        ("POST", "/v1/explain") => with(content, |given| explain(admin, &given)),
-        _ => failed(StatusCode::NOT_FOUND, "there is no such route"),
+        Found::Route(..) => failed(StatusCode::CONFLICT, "no proxy is running"),
+        Found::OtherMethods(_) => failed(StatusCode::METHOD_NOT_ALLOWED, "it takes other methods"),
+        Found::Nothing => failed(StatusCode::NOT_FOUND, "there is no such route"),
     }
 }
 
-fn cache(admin: &Admin) -> Value {
-    json!({ "folder": admin.folder(), "stats": admin.stats(), "answers": admin.answers() })
+/// The answer of a route that is none.
+pub(super) fn nothing() -> Reply {
+    failed(StatusCode::NOT_FOUND, "there is no such route")
 }
 
-fn show(admin: &Admin, given: &Value) -> Reply {
-    match given["url"].as_str() {
+pub(super) fn survey(admin: &Admin) -> Reply {
+    (StatusCode::OK, admin.survey())
+}
+
+pub(super) fn responses(admin: &Admin) -> Reply {
+    (StatusCode::OK, json!({ "responses": admin.list() }))
+}
+
+pub(super) fn list(admin: &Admin, asked: &Asked) -> Reply {
+    with(&asked.content, |given| carried(given, |listing| admin.list_selected(listing)))
+}
+
+pub(super) fn pin(admin: &Admin, asked: &Asked) -> Reply {
+    with(&asked.content, |given| carried(given, |pin| admin.pin_selected(pin)))
+}
+
+pub(super) fn verification(admin: &Admin) -> Reply {
+    (StatusCode::OK, admin.verifications().progress())
+}
+
+pub(super) fn verify(admin: &Admin, asked: &Asked) -> Reply {
+    with(&asked.content, |given| carried(given, |verify| admin.verify(verify)))
+}
+
+pub(super) fn cache(admin: &Admin) -> Reply {
+    let (folder, stats, answers) = (admin.folder(), admin.stats(), admin.answers());
+    (StatusCode::OK, json!({ "folder": folder, "stats": stats, "answers": answers }))
+}
+
+pub(super) fn show(admin: &Admin, asked: &Asked) -> Reply {
+    with(&asked.content, |given| match given["url"].as_str() {
         Some(url) => told(admin.show(url)),
         None => failed(StatusCode::BAD_REQUEST, NO_URL),
-    }
+    })
 }
 
-fn failed(status: StatusCode, why: impl Into<String>) -> Reply {
+pub(super) fn failed(status: StatusCode, why: impl Into<String>) -> Reply {
     (status, json!({ "error": why.into() }))
 }
 
@@ -70,7 +84,7 @@ fn with(content: &[u8], carry_out: impl FnOnce(Value) -> Reply) -> Reply {
 }
 
 /// Which program this is, where clients connect to it, and how much is under way.
-fn proxy(admin: &Admin) -> Reply {
+pub(super) fn proxy(admin: &Admin) -> Reply {
     match admin.uplink() {
         Some(uplink) => {
             let version = env!("CARGO_PKG_VERSION");
@@ -87,19 +101,17 @@ fn proxy(admin: &Admin) -> Reply {
     }
 }
 
-fn link(admin: &Admin) -> Reply {
+pub(super) fn link(admin: &Admin) -> Reply {
     match admin.uplink() {
-        Some(uplink) => (StatusCode::OK, shown(uplink, &admin.trace())),
+        Some(uplink) => (StatusCode::OK, shown(&uplink, &admin.trace())),
         None => failed(StatusCode::CONFLICT, "no proxy is running, so there is no link"),
     }
 }
 
 /// The state of the proxy in a few figures.
-fn overview(admin: &Admin) -> Reply {
+pub(super) fn overview(admin: &Admin) -> Reply {
     match admin.uplink() {
-        Some(Uplink { dashboard, .. }) => {
-            (StatusCode::OK, json!(dashboard.overview(Viewer::Operator, SERIES)))
-        }
+        Some(uplink) => (StatusCode::OK, json!(uplink.dashboard.overview(Viewer::Operator, SERIES))),
         None => failed(StatusCode::CONFLICT, "no proxy is running"),
     }
 }
@@ -108,10 +120,10 @@ fn overview(admin: &Admin) -> Reply {
 const SERIES: usize = 300;
 
 /// What is under way.
-fn exchanges(admin: &Admin) -> Reply {
+pub(super) fn exchanges(admin: &Admin) -> Reply {
     match admin.uplink() {
-        Some(Uplink { dashboard, .. }) => {
-            let traffic = &dashboard.traffic;
+        Some(uplink) => {
+            let traffic = &uplink.dashboard.traffic;
             let begun = traffic.observers.begun();
             (StatusCode::OK, json!({ "begun": begun, "exchanges": traffic.shown() }))
         }
@@ -120,16 +132,14 @@ fn exchanges(admin: &Admin) -> Reply {
 }
 
 /// Breaks exchanges off by their numbers.
-fn stop(admin: &Admin, given: Value) -> Reply {
-    let Some(Uplink { dashboard, .. }) = admin.uplink() else {
+pub(super) fn stop(admin: &Admin, asked: &Asked) -> Reply {
+    let Some(uplink) = admin.uplink() else {
         return failed(StatusCode::CONFLICT, "no proxy is running, so nothing is under way");
     };
-    let numbers = read::<Stop>(given).map(|given| given.numbers);
-    told(numbers.map(|numbers| {
-        let stopped = dashboard.traffic.stop(&numbers);
-        tracing::info!(?numbers, stopped, "exchanges were broken off by the operator");
-        json!({ "stopped": stopped })
-    }))
+    with(&asked.content, |given| {
+        let numbers = read::<Stop>(given).map(|given| given.numbers);
+        told(numbers.map(|numbers| json!({ "stopped": uplink.dashboard.traffic.stop(&numbers) })))
+    })
 }
 
 /// `{"numbers": [7, 12]}`
@@ -139,7 +149,7 @@ struct Stop {
 }
 
 /// How names were looked up.
-fn dns(admin: &Admin) -> Reply {
+pub(super) fn dns(admin: &Admin) -> Reply {
     match admin.uplink() {
         Some(uplink) => (StatusCode::OK, json!(uplink.names.counted())),
         None => failed(StatusCode::CONFLICT, "no proxy is running, so no name is looked up"),
@@ -147,7 +157,7 @@ fn dns(admin: &Admin) -> Reply {
 }
 
 /// What came of the tunnels that were to be looked into.
-fn authority(admin: &Admin) -> Reply {
+pub(super) fn authority(admin: &Admin) -> Reply {
     let Some(uplink) = admin.uplink() else {
         return failed(StatusCode::CONFLICT, "no proxy is running, so no tunnel is looked into");
     };
@@ -163,8 +173,8 @@ fn authority(admin: &Admin) -> Reply {
 }
 
 /// Lets every client be tried again.
-fn forget(admin: &Admin) -> Reply {
-    let interception = admin.uplink().and_then(|uplink| uplink.interception.as_ref());
+pub(super) fn forget(admin: &Admin) -> Reply {
+    let interception = admin.uplink().and_then(|uplink| uplink.interception.clone());
     let forgotten = interception.map_or(0, |interception| interception.forget_refused());
     (StatusCode::OK, json!({ "forgotten": forgotten }))
 }
@@ -224,21 +234,13 @@ fn passive(seen: &Summary) -> Value {
     })
 }
 
-fn set_link(admin: &Admin, given: &Value) -> Reply {
-    let (Some(spec), Some(trace)) =
-        (given["spec"].as_str(), given.get("trace").map_or(Some("off"), Value::as_str))
-    else {
-        return failed(StatusCode::BAD_REQUEST, "a link is set with {\"spec\": \"512k/128k,rtt=600ms\"}");
-    };
-    match admin.set_link(spec, trace) {
-        Ok(()) => link(admin),
-        Err(error) => failed(StatusCode::BAD_REQUEST, error),
-    }
-}
-
 /// What a purge may say in place of a whole [`Purge`]: a URL, everything that begins with it where it ends in `*`, or
 /// all.
-fn purge(admin: &Admin, given: Value) -> Reply {
+pub(super) fn purge(admin: &Admin, asked: &Asked) -> Reply {
+    with(&asked.content, |given| purge_given(admin, given))
+}
+
+fn purge_given(admin: &Admin, given: Value) -> Reply {
     let asked = if given.get("selection").is_some() {
         read(given)
     } else {
@@ -263,7 +265,11 @@ fn told(reply: Result<Value, String>) -> Reply {
     }
 }
 
-fn explain(admin: &Admin, given: &Value) -> Reply {
+pub(super) fn explain(admin: &Admin, asked: &Asked) -> Reply {
+    with(&asked.content, |given| explain_given(admin, &given))
+}
+
+fn explain_given(admin: &Admin, given: &Value) -> Reply {
     let Some(target) = given["url"].as_str().and_then(|url| url.parse::<Uri>().ok()) else {
         return failed(StatusCode::BAD_REQUEST, NO_URL);
     };

@@ -4,23 +4,31 @@
 pub(crate) mod api;
 pub(crate) mod client;
 mod clients;
+pub(crate) mod configuring;
 pub(crate) mod explain;
+mod guard;
+mod openapi;
+pub(crate) mod routes;
 pub(crate) mod selection;
+pub(crate) mod serving;
 pub(crate) mod socket;
 pub(crate) mod stock;
+pub(crate) mod tcp;
 pub(crate) mod under_way;
 pub(crate) mod verification;
+pub(crate) mod who;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bentpipe_store::{Stats, Store, Summary};
-use linkio::{LinkModel, LinkSpec, SharedLink, SpecError};
+use linkio::{LinkModel, SharedLink};
 use rfc9111::{Policy, Rules, Situation};
 
 use crate::clock::Clock;
-use crate::config::{Config, LinkTrace, trace};
+use crate::config::Config;
+use crate::current::Current;
 use crate::dashboard::Dashboard;
 use crate::host::normalised;
 use crate::intercept::Interception;
@@ -30,7 +38,9 @@ use crate::upstream::destination;
 use crate::upstream::gauge::Gauge;
 use crate::upstream::names::Names;
 use clients::Clients;
+use configuring::Configured;
 use explain::Explanation;
+use guard::Access;
 use under_way::UnderWay;
 use verification::{Verifications, Verify};
 
@@ -38,19 +48,41 @@ pub(crate) use crate::text::human;
 
 /// The operator's hold on a running proxy, or on a cache folder that no proxy has open.
 pub(crate) struct Admin {
-    uplink: Option<Uplink>,
-    /// The files the link's capacity comes from.
-    trace: Mutex<LinkTrace>,
+    view: Arc<Current<View>>,
+    configured: Option<Arc<dyn Configured>>,
     store: Store,
     clock: Clock,
     folder: PathBuf,
+    verifications: Verifications,
+    /// What the cache may take, in bytes, where the store itself does not know.
+    limit: Option<u64>,
+}
+
+/// What an operator sees that follows from the configuration; another one with every change of it.
+pub(crate) struct View {
+    uplink: Option<Arc<Uplink>>,
+    /// The files the link's capacity comes from.
+    trace: String,
     rules: Rules,
     clients: Clients,
     policy: Policy,
     destinations: destination::Rules,
-    verifications: Verifications,
-    /// What the cache may take, in bytes, where the store itself does not know.
-    limit: Option<u64>,
+    access: Access,
+}
+
+impl View {
+    /// What there is to see of a proxy of `config`; without an uplink, of its folder.
+    pub(crate) fn new(uplink: Option<Uplink>, config: &Config) -> Self {
+        Self {
+            uplink: uplink.map(Arc::new),
+            trace: config.link.trace.to_string(),
+            rules: config.cache.rules_in_force(),
+            clients: Clients::of(&config.admission),
+            policy: config.cache.policy(),
+            destinations: destination::Rules::new(config.destinations.clone(), config.listen.clone()),
+            access: Access::new(&config.admin),
+        }
+    }
 }
 
 /// What an operator sees of the way to the origins.
@@ -67,70 +99,59 @@ pub(crate) struct Uplink {
 }
 
 impl Admin {
-    /// The hold on a proxy made of these parts.
-    pub(crate) fn new(uplink: Uplink, store: Store, clock: Clock, config: &Config) -> Self {
-        Self {
-            uplink: Some(uplink),
-            trace: Mutex::new(config.link.trace.clone()),
-            store,
-            clock,
-            folder: folder(config),
-            rules: config.cache.rules_in_force(),
-            clients: Clients::of(&config.admission),
-            policy: config.cache.policy(),
-            destinations: destination::Rules::new(config.destinations.clone(), config.listen.clone()),
-            verifications: Verifications::default(),
-            limit: None,
-        }
+    /// The hold on a proxy of which this is to be seen, and which is configured by `configured`.
+    pub(crate) fn new(
+        view: Arc<Current<View>>,
+        configured: Arc<dyn Configured>,
+        store: Store,
+        clock: Clock,
+        config: &Config,
+    ) -> Self {
+        let (verifications, folder) = (Verifications::default(), folder(config));
+        Self { view, configured: Some(configured), store, clock, folder, verifications, limit: None }
     }
 
     /// The hold on a cache folder alone.
     pub(crate) fn of_folder(store: Store, clock: Clock, config: &Config) -> Self {
-        Self {
-            uplink: None,
-            trace: Mutex::default(),
-            store,
-            clock,
-            folder: folder(config),
-            rules: config.cache.rules_in_force(),
-            clients: Clients::of(&config.admission),
-            policy: config.cache.policy(),
-            destinations: destination::Rules::new(config.destinations.clone(), config.listen.clone()),
-            verifications: Verifications::default(),
-            limit: Some(config.cache.size.0),
-        }
+        let (view, limit) = (Arc::new(Current::new(View::new(None, config))), Some(config.cache.size.0));
+        let (verifications, folder) = (Verifications::default(), folder(config));
+        Self { view, configured: None, store, clock, folder, verifications, limit }
     }
 
     /// The way to the origins; none where there is only a cache folder.
-    pub(crate) fn uplink(&self) -> Option<&Uplink> {
-        self.uplink.as_ref()
+    pub(crate) fn uplink(&self) -> Option<Arc<Uplink>> {
+        self.view.now().uplink.clone()
+    }
+
+    /// The configuration in force; none where there is only a cache folder.
+    pub(crate) fn configured(&self) -> Option<Arc<dyn Configured>> {
+        self.configured.clone()
+    }
+
+    /// Who may use the interface over TCP.
+    pub(crate) fn access(&self) -> Access {
+        self.view.now().access.clone()
+    }
+
+    /// The operator's rules.
+    pub(crate) fn rules(&self) -> Rules {
+        self.view.now().rules.clone()
+    }
+
+    /// What is decided where RFC 9111 leaves a choice.
+    pub(crate) fn policy(&self) -> Policy {
+        self.view.now().policy.clone()
     }
 
     /// The files the link's capacity comes from; `off` if there are none.
     pub(crate) fn trace(&self) -> String {
-        self.trace.lock().unwrap_or_else(PoisonError::into_inner).to_string()
-    }
-
-    /// Changes the link at once: what is queued stays queued, and nothing is lost. `trace` are the files that say how
-    /// much can cross, or `off`.
-    ///
-    /// # Errors
-    /// If `spec` is no link, or `trace` names no files that can be read; says which part is wrong.
-    pub(crate) fn set_link(&self, spec: &str, trace: &str) -> Result<(), String> {
-        let spec: LinkSpec = spec.parse().map_err(|error: SpecError| error.to_string())?;
-        let trace = trace::parse(trace)?;
-        if let Some(Uplink { link, .. }) = &self.uplink {
-            tracing::info!(before = %link.model().spec, now = %spec, %trace, "the link was changed");
-            link.set(trace.model(spec));
-            *self.trace.lock().unwrap_or_else(PoisonError::into_inner) = trace;
-        }
-        Ok(())
+        self.view.now().trace.clone()
     }
 
     /// Changes the link at once to one that no text names.
     pub(crate) fn set_link_model(&self, model: LinkModel) {
-        if let Some(Uplink { link, .. }) = &self.uplink {
-            link.set(model);
+        if let Some(uplink) = self.uplink() {
+            uplink.link.set(model);
         }
     }
 
@@ -142,7 +163,7 @@ impl Admin {
 
     /// How often the cache could answer; none where no proxy is running.
     pub(crate) fn answers(&self) -> Option<Tallied> {
-        self.uplink.as_ref().map(|uplink| uplink.dashboard.traffic.tally.counted())
+        self.uplink().map(|uplink| uplink.dashboard.traffic.tally.counted())
     }
 
     /// The verification that runs, or the last one.
@@ -172,24 +193,24 @@ impl Admin {
     /// What would be decided now for a GET of `target` with `headers`, and why.
     pub(crate) fn explain(&self, target: &http::Uri, headers: &http::HeaderMap) -> Option<Explanation> {
         let target = &normalised(target);
-        let rules = self.rules.for_target(target);
+        let target = &normalised(target);
+        let view = self.view.now();
+        let rules = view.rules.for_target(target);
         let key = rules.key(target)?;
-        let situation = Situation { now: self.clock.now(), policy: Policy { rules, ..self.policy.clone() } };
+        let situation = Situation { now: self.clock.now(), policy: Policy { rules, ..view.policy.clone() } };
         let explanation = explain::explain(target, headers, &self.store.lookup(&key), &situation);
-        let class = self.uplink.as_ref().map(|uplink| uplink.standings.presumed(target));
-        Some(explanation.with_way(target, &self.destinations, class))
+        let class = view.uplink.as_ref().map(|uplink| uplink.standings.presumed(target));
+        Some(explanation.with_way(target, &view.destinations, class))
     }
 
     /// One screen: what this proxy does and how to use it.
     pub(crate) fn welcome(
         &self,
-        addresses: &[SocketAddr],
-        secure: &[SocketAddr],
+        [addresses, secure, desks]: [&[SocketAddr]; 3],
         socket: Option<&socket::Socket>,
     ) -> String {
         let stats = self.stats();
-        let link =
-            self.uplink.as_ref().map_or_else(String::new, |uplink| uplink.link.model().spec.to_string());
+        let link = self.uplink().map_or_else(String::new, |uplink| uplink.link.model().spec.to_string());
         let list = |addresses: &[SocketAddr]| {
             addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
@@ -204,11 +225,12 @@ impl Admin {
                 address.to_string()
             }
         });
-        let clients = self.clients.of_listeners(addresses);
+        let clients = self.view.now().clients.of_listeners(addresses);
         let control = match socket {
             Some(socket) => socket.path().display().to_string(),
             None => "off".to_owned(),
         };
+        let control = if desks.is_empty() { control } else { format!("{control}, {}", list(desks)) };
         format!(
             "bentpipe {version}: a caching, rate-limiting HTTP proxy for the far end of a thin link
 

@@ -1,27 +1,20 @@
-//! The Unix socket on which a running proxy takes commands: where it is, who may use it (its owner), and serving it.
+//! The Unix socket on which a running proxy takes commands: where it is, and who may use it: its owner, and the members
+//! of a group if there is to be one.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response, StatusCode};
-use http_body::Body;
-use http_body_util::{BodyExt as _, Collected, Full, Limited};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::{Admin, api};
+use super::serving::{self, Entry};
+use super::{Admin, who};
 use crate::config::Control;
 
 /// A listening control socket; its file goes when it is dropped.
@@ -61,31 +54,39 @@ pub(crate) fn folder() -> PathBuf {
 /// If the socket cannot be made, or another proxy answers on it.
 pub(crate) async fn listen(
     control: &Control,
+    group: Option<&str>,
     addresses: &[SocketAddr],
     admin: Arc<Admin>,
 ) -> anyhow::Result<Option<Socket>> {
+    let group = group.map(who::group_number).transpose();
+    let group = group.map_err(|reason| anyhow::anyhow!("control.group: {reason}"))?;
     let path = match control {
         Control::Off => return Ok(None),
         Control::Path(path) => path.clone(),
         Control::Auto => {
             let folder = folder();
-            private(&folder).with_context(|| format!("control.socket: {}", folder.display()))?;
+            private(&folder, group).with_context(|| format!("control.socket: {}", folder.display()))?;
             let port = addresses.first().map_or(0, SocketAddr::port);
             folder.join(format!("{port}.sock"))
         }
     };
-    let listener = bind(&path).await.with_context(|| format!("control.socket = {:?}", path.display()))?;
-    let task = tokio::spawn(serve(listener, admin));
+    let listener =
+        bind(&path, group).await.with_context(|| format!("control.socket = {:?}", path.display()))?;
+    let task = tokio::spawn(serve(listener, group, admin));
     Ok(Some(Socket { path, task }))
 }
 
 /// Makes a folder that only its owner may enter, or checks that it is one: somebody else's could lead commands to
-/// their own socket.
-fn private(folder: &Path) -> io::Result<()> {
+/// their own socket. The members of `group` may enter, too.
+fn private(folder: &Path, group: Option<u32>) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    if group.is_some() {
+        chown(folder, None, group)?;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o750))?;
+    }
     let metadata = std::fs::symlink_metadata(folder)?;
     let owner = std::os::unix::fs::MetadataExt::uid(&metadata);
-    let open_to_others = metadata.permissions().mode() & 0o077 != 0;
+    let open_to_others = metadata.permissions().mode() & if group.is_some() { 0o027 } else { 0o077 } != 0;
     if !metadata.is_dir() || owner != rustix::process::getuid().as_raw() || open_to_others {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
@@ -96,7 +97,7 @@ fn private(folder: &Path) -> io::Result<()> {
 }
 
 /// Binds `path`, in place of a socket that a proxy left behind when it was killed.
-async fn bind(path: &Path) -> io::Result<UnixListener> {
+async fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     if UnixStream::connect(path).await.is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another proxy takes commands there"));
     }
@@ -108,16 +109,18 @@ async fn bind(path: &Path) -> io::Result<UnixListener> {
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    if group.is_some() {
+        // In this order: what was the group's of old is never open to it.
+        chown(path, None, group)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    }
     Ok(listener)
 }
 
 /// Connections that are served at once; more wait in the system's queue.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How long a client may take to send the head of a command, and as long for its content.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-async fn serve(listener: UnixListener, admin: Arc<Admin>) {
+async fn serve(listener: UnixListener, group: Option<u32>, admin: Arc<Admin>) {
     let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let permit = limit.clone().acquire_owned().await;
@@ -125,88 +128,14 @@ async fn serve(listener: UnixListener, admin: Arc<Admin>) {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         };
+        let Some(who) = stream.peer_cred().ok().and_then(|peer| who::of_peer(peer, group)) else {
+            tracing::warn!("somebody who may not was at the control socket");
+            continue;
+        };
         let admin = admin.clone();
         tokio::spawn(async move {
-            let service = service_fn(|request| command(request, &admin));
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = served.await {
-                tracing::debug!(%error, "a control connection ended");
-            }
+            serving::serve(stream, &Entry::Socket(who), &admin).await;
             drop(permit);
         });
-    }
-}
-
-/// Bytes of a command's content.
-const MAX_CONTENT: usize = 64 * 1024;
-
-async fn command(request: Request<Incoming>, admin: &Arc<Admin>) -> Result<Response<Full<Bytes>>, Late> {
-    let (parts, body) = request.into_parts();
-    let (status, reply) = match collect(body).await? {
-        Some(content) => {
-            // Files may be read for it, and whoever is served meanwhile must not wait for that.
-            let (admin, method, path) = (admin.clone(), parts.method, parts.uri.path().to_owned());
-            let work = move || api::answer(&admin, &method, &path, &content);
-            tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-                (StatusCode::INTERNAL_SERVER_ERROR, serde_json::json!({ "error": "the command failed" }))
-            })
-        }
-        None => (StatusCode::PAYLOAD_TOO_LARGE, serde_json::json!({ "error": "the content is too large" })),
-    };
-    let mut response = Response::new(Full::new(api::content(&reply)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
-}
-
-/// A command's content did not arrive in time; its connection is dropped.
-#[derive(Debug, thiserror::Error)]
-#[error("the content of a command did not arrive in time")]
-struct Late;
-
-/// The content of a command; none if it is too large or breaks off.
-async fn collect(body: impl Body<Data = Bytes, Error: Into<BoxError>>) -> Result<Option<Bytes>, Late> {
-    let collected = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_CONTENT).collect()).await;
-    collected.map(|content| content.ok().map(Collected::to_bytes)).map_err(|_| Late)
-}
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-#[cfg(test)]
-mod tests {
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use super::*;
-
-    struct Silent;
-
-    impl Body for Silent {
-        type Data = Bytes;
-        type Error = io::Error;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
-            Poll::Pending
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn content_that_does_not_arrive_is_not_waited_for() {
-        let begun = tokio::time::Instant::now();
-        assert!(matches!(collect(Silent).await, Err(Late)));
-        assert_eq!(begun.elapsed(), PATIENCE);
-    }
-
-    #[tokio::test]
-    async fn content_is_limited() {
-        let full = |length| Full::new(Bytes::from(vec![b' '; length]));
-        assert_eq!(collect(full(MAX_CONTENT)).await.unwrap().map(|content| content.len()), Some(MAX_CONTENT));
-        assert!(collect(full(MAX_CONTENT + 1)).await.unwrap().is_none());
     }
 }

@@ -65,7 +65,7 @@ impl Admin {
     /// The stored responses that are meant, in no order, and whether one URL was named.
     fn meant(&self, selection: &Selection) -> Result<(Vec<Listed>, bool), String> {
         let mut chosen = selection.chosen(|name| self.tagged(name))?;
-        chosen.normalise(&self.rules);
+        chosen.normalise(&self.rules());
         let mut meant = match chosen.only_key() {
             Some(key) => self.store.listed_under(key),
             None => self.store.listed(|key| chosen.passes_key(key)),
@@ -79,14 +79,15 @@ impl Admin {
 
     /// What the operator's rules of this tag speak of; none where there are no such rules.
     fn tagged<'a>(&'a self, tag: &str) -> Option<Tagged<'a>> {
-        if !self.rules.has_tag(tag) {
+        let rules = self.rules();
+        if !rules.has_tag(tag) {
             return None;
         }
         let tag = tag.to_owned();
         let is_tagged = move |key: &CacheKey, media_type: Option<&str>| {
             let target = key.as_str().parse().ok();
             target.is_some_and(|target| {
-                let rules = self.rules.for_target(&target);
+                let rules = rules.for_target(&target);
                 rules.about(media_type.map(str::as_bytes)).is_some_and(|rule| rule.has_tag(&tag))
             })
         };
@@ -193,11 +194,11 @@ impl Admin {
 
     /// What decisions about `key` depend on besides the messages.
     fn situation(&self, key: &CacheKey) -> Situation {
-        let mut policy = self.policy.clone();
-        if !self.rules.is_empty()
+        let (mut policy, rules) = (self.policy(), self.rules());
+        if !rules.is_empty()
             && let Ok(target) = key.as_str().parse()
         {
-            policy.rules = self.rules.for_target(&target);
+            policy.rules = rules.for_target(&target);
         }
         Situation { now: self.clock.now(), policy }
     }

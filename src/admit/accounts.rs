@@ -33,7 +33,7 @@ pub(crate) struct Accounts {
     no_auth: Vec<IpNet>,
     challenge: Challenge,
     remembered: Remembered,
-    failures: Failures,
+    failures: Arc<Failures>,
     /// Slow comparisons at the same moment.
     comparisons: Arc<Semaphore>,
     /// Of the same credentials one comparison at a time, so that the others find what it found.
@@ -58,6 +58,18 @@ impl Accounts {
     /// # Errors
     /// What is wrong with the file of users.
     pub(crate) fn new(admission: &Admission) -> Result<Self, String> {
+        Self::with(admission, Arc::new(Failures::new()))
+    }
+
+    /// Other accounts in place of these. Who has to wait because of guesses goes on waiting.
+    ///
+    /// # Errors
+    /// What is wrong with the file of users.
+    pub(crate) fn renewed(&self, admission: &Admission) -> Result<Self, String> {
+        Self::with(admission, self.failures.clone())
+    }
+
+    fn with(admission: &Admission, failures: Arc<Failures>) -> Result<Self, String> {
         let password = |user: &crate::config::User| Known {
             name: user.name.as_str().into(),
             digest: digest(&user.name, user.password.as_bytes()),
@@ -77,7 +89,7 @@ impl Accounts {
             file,
             no_auth: admission.no_auth.clone(),
             remembered: Remembered::new(),
-            failures: Failures::new(),
+            failures,
             comparisons: Arc::new(Semaphore::new(cores.min(MOST_COMPARISONS))),
             turns: std::array::from_fn(|_| Mutex::new(())),
             #[cfg(test)]

@@ -15,7 +15,7 @@ use super::neighbourhood;
 use crate::respond::Refusal;
 
 /// Failures of late, and who has to wait because of them.
-pub(super) struct Failures {
+pub(crate) struct Failures {
     by_address: Allowance,
     /// More than by address: whoever knows a name must not be able to keep its owner out by a few requests.
     by_account: Allowance,
@@ -38,7 +38,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const MOST: usize = 16 * 1024;
 
 impl Failures {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             by_address: Allowance::new(PERIOD, OF_ADDRESS),
             by_account: Allowance::new(PERIOD, OF_ACCOUNT),
@@ -51,7 +51,7 @@ impl Failures {
     ///
     /// # Errors
     /// 429 with the time after which to try again.
-    pub(super) fn check(&self, address: IpAddr, account: Option<&str>, now: Instant) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, address: IpAddr, account: Option<&str>, now: Instant) -> Result<(), Refusal> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let until = self.keys(address, account).filter_map(|key| waiting.get(&key)).max();
         match until.map(|until| until.saturating_duration_since(now)).filter(|wait| !wait.is_zero()) {
@@ -61,7 +61,7 @@ impl Failures {
     }
 
     /// Credentials from `address` for `account` were wrong.
-    pub(super) fn note(&self, address: IpAddr, account: Option<&str>, now: Instant) {
+    pub(crate) fn note(&self, address: IpAddr, account: Option<&str>, now: Instant) {
         let by_address = self.by_address.take(neighbourhood::of(address)).is_err();
         let by_account = account.is_some_and(|account| self.by_account.take(account).is_err());
         let too_many = self.keys(address, account).zip([by_address, by_account]);

@@ -5,8 +5,9 @@ pub(crate) mod access;
 mod accounts;
 mod allowance;
 pub(crate) mod client;
+mod counters;
 mod credentials;
-mod failures;
+pub(crate) mod failures;
 mod host;
 mod htpasswd;
 pub(crate) mod neighbourhood;
@@ -15,6 +16,7 @@ mod remembered;
 pub(crate) mod target;
 mod users_file;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONNECTION, COOKIE, HOST, TE, UPGRADE};
@@ -34,6 +36,7 @@ use access::{Access, Asked, Caller};
 use accounts::Accounts;
 use allowance::Allowance;
 use client::Client;
+use counters::Counters;
 use occupancy::{Occupancy, Seat};
 
 static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
@@ -41,8 +44,8 @@ static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
 /// Decides which requests may walk the line.
 pub(crate) struct Admission {
     access: Access,
-    accounts: Accounts,
-    allowance: Option<Allowance>,
+    accounts: Arc<Accounts>,
+    allowance: Option<Arc<Allowance>>,
     /// Connections and exchanges of each client.
     connections: Occupancy,
     exchanges: Occupancy,
@@ -86,16 +89,35 @@ impl Admission {
     /// # Errors
     /// What is wrong with the file of users.
     pub(crate) fn new(config: &Config, pseudonym: String) -> Result<Self, String> {
-        let (admission, limits) = (&config.admission, &config.limits);
-        let allowance = admission
-            .requests_per_second
-            .map(|rate| Allowance::new(Duration::from_secs(1) / rate.get(), admission.burst.unwrap_or(rate)));
-        Ok(Self {
-            access: Access::new(admission),
-            accounts: Accounts::new(admission)?,
+        Ok(Self::of(config, pseudonym, Counters::new(&config.admission)?))
+    }
+
+    /// The rules of `config` in place of those of `before`, which these are. What clients hold, have used up and are
+    /// waiting for counts on, as far as the rules about it are the same.
+    ///
+    /// # Errors
+    /// What is wrong with the file of users.
+    pub(crate) fn renewed(&self, before: &Config, config: &Config) -> Result<Self, String> {
+        let Self { accounts, allowance, connections, exchanges, .. } = self;
+        let counters = Counters {
+            accounts: accounts.clone(),
+            allowance: allowance.clone(),
+            connections: connections.clone(),
+            exchanges: exchanges.clone(),
+        };
+        let counters = counters.renewed(&before.admission, &config.admission)?;
+        Ok(Self::of(config, self.pseudonym.clone(), counters))
+    }
+
+    fn of(config: &Config, pseudonym: String, counters: Counters) -> Self {
+        let (limits, Counters { accounts, allowance, connections, exchanges }) = (&config.limits, counters);
+        Self {
+            access: Access::new(&config.admission),
+            accounts,
             allowance,
-            connections: Occupancy::new(limits.connections_per_client.unwrap_or_else(|| limits.share())),
-            exchanges: Occupancy::new(limits.requests_per_client.unwrap_or_else(|| limits.share())),
+            connections: connections
+                .of_at_most(limits.connections_per_client.unwrap_or_else(|| limits.share())),
+            exchanges: exchanges.of_at_most(limits.requests_per_client.unwrap_or_else(|| limits.share())),
             uri: usize::try_from(limits.uri.0).unwrap_or(usize::MAX),
             request_fields: limits.request_fields,
             request_head: usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX),
@@ -103,7 +125,7 @@ impl Admission {
             request_body: config.limits.request_body.map_or(u64::MAX, |limit| limit.0),
             pseudonym,
             rules: config.cache.rules_in_force(),
-        })
+        }
     }
 
     /// Judges a connection before anything was asked on it, and counts it for as long as the seat is held.

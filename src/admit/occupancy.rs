@@ -13,11 +13,13 @@ use super::neighbourhood;
 
 /// Seats of which each client may have so many.
 #[derive(Clone, Debug)]
-pub(crate) struct Occupancy(Arc<Seats>);
+pub(crate) struct Occupancy {
+    most: usize,
+    seats: Arc<Seats>,
+}
 
 #[derive(Debug)]
 struct Seats {
-    most: usize,
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -58,19 +60,24 @@ impl fmt::Debug for Stay {
 impl Occupancy {
     /// Seats of which each client may have `most`.
     pub(crate) fn new(most: usize) -> Self {
-        Self(Arc::new(Seats { most, taken: Mutex::default() }))
+        Self { most, seats: Arc::new(Seats { taken: Mutex::default() }) }
+    }
+
+    /// The same seats, those that are taken included, of which each client may now have `most`.
+    pub(crate) fn of_at_most(&self, most: usize) -> Self {
+        Self { most, seats: self.seats.clone() }
     }
 
     /// A seat for `client`; none if it has as many as it may.
     pub(crate) fn take(&self, client: IpAddr) -> Option<Seat> {
         let client = neighbourhood::of(client);
-        let mut taken = self.0.lock();
+        let mut taken = self.seats.lock();
         let count = taken.entry(client).or_insert(0);
-        if *count >= self.0.most {
+        if *count >= self.most {
             return None;
         }
         *count += 1;
-        Some(Seat { of: self.0.clone(), client })
+        Some(Seat { of: self.seats.clone(), client })
     }
 }
 
@@ -112,7 +119,19 @@ mod tests {
         drop(first);
         assert!(occupancy.take(one).is_some());
         drop(second);
-        assert!(occupancy.0.lock().is_empty());
+        assert!(occupancy.seats.lock().is_empty());
+    }
+
+    #[test]
+    fn seats_that_are_taken_count_under_another_limit() {
+        let client = IpAddr::from([10, 0, 0, 1]);
+        let occupancy = Occupancy::new(2);
+        let held = [occupancy.take(client), occupancy.take(client)];
+        assert!(
+            occupancy.of_at_most(1).take(client).is_none() && occupancy.of_at_most(3).take(client).is_some()
+        );
+        drop(held);
+        assert!(occupancy.of_at_most(1).take(client).is_some());
     }
 
     #[test]

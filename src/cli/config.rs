@@ -1,19 +1,22 @@
-//! `bentpipe config`: look at the configuration without serving anything.
+//! `bentpipe config`: look at the configuration without serving anything, or at that of the running proxy.
 //!
 //! The texts are made by `config`; here is only which of them goes where, and the exit code.
+
+mod running;
 
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::with_config;
 use crate::config::{self, ConfigErrors, Flags, Loaded};
 
 /// What is wrong with how bentpipe was called, and not with what happened then; as clap has it.
 const USAGE: u8 = 2;
 
 /// Look at the configuration.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Say what is wrong with files, environment and flags, or `ok`.
     Check,
@@ -27,16 +30,20 @@ pub(crate) enum ConfigCommand {
     Example,
     /// Print the reference of all options in Markdown.
     Reference,
+    Get(running::Get),
+    Set(running::Set),
 }
 
 /// Carries out `command` with the values that `flags`, environment and files give.
-pub(crate) fn run(command: ConfigCommand, flags: &Flags) -> ExitCode {
+pub(crate) fn run(command: &ConfigCommand, flags: &Flags) -> ExitCode {
     let text = match command {
         ConfigCommand::Check => load(flags).and_then(checked),
         ConfigCommand::Show { json: false } => load(flags).map(|loaded| config::show(&loaded)),
         ConfigCommand::Show { json: true } => load(flags).map(|loaded| config::show_json(&loaded)),
         ConfigCommand::Example => Ok(config::example()),
         ConfigCommand::Reference => Ok(config::reference()),
+        ConfigCommand::Get(command) => return with_config(flags, |loaded| running::get(command, &loaded)),
+        ConfigCommand::Set(command) => return with_config(flags, |loaded| running::set(command, &loaded)),
     };
     match text {
         Ok(text) => print(&text),

@@ -6,20 +6,18 @@ mod cache;
 mod config;
 mod doctor;
 mod link;
+mod reload;
 mod rules;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock::Clock;
-use crate::config::{self as settings, Config, Flags, Loaded};
+use crate::config::{self as settings, Flags, Given, Loaded};
+use crate::observe::levels::Levels;
 use crate::serve::Proxy;
 
 /// A caching, rate-limiting forward HTTP proxy for the far end of a thin link.
@@ -51,7 +49,9 @@ enum Command {
     Ca(ca::CaCommand),
     /// Check clock, disk, names, link, TLS and the proxy itself, and say what to do
     Doctor(doctor::Doctor),
-    /// Look at the configuration
+    /// Have the running proxy read its configuration again
+    Reload(reload::Reload),
+    /// Look at the configuration, or change that of the running proxy
     #[command(subcommand)]
     Config(config::ConfigCommand),
 }
@@ -64,13 +64,16 @@ pub fn run() -> ExitCode {
         Err(error) => error.format(&mut self::command()).exit(),
     };
     match command {
-        None | Some(Command::Serve) => with_config(&flags, |loaded| serve(loaded.config)),
+        None | Some(Command::Serve) => {
+            with_config(&flags, |loaded| serve(loaded, Given::here(flags.clone())))
+        }
         Some(Command::Link(command)) => with_config(&flags, |loaded| link::run(command, &loaded)),
         Some(Command::Cache(command)) => with_config(&flags, |loaded| cache::run(command, &loaded)),
         Some(Command::Explain(command)) => with_config(&flags, |loaded| cache::explain(&command, &loaded)),
         Some(Command::Ca(command)) => with_config(&flags, |loaded| ca::run(command, &loaded)),
         Some(Command::Doctor(command)) => with_config(&flags, |loaded| doctor::run(&command, &loaded)),
-        Some(Command::Config(command)) => config::run(command, &flags),
+        Some(Command::Reload(command)) => with_config(&flags, |loaded| reload::run(command, &loaded)),
+        Some(Command::Config(command)) => config::run(&command, &flags),
     }
 }
 
@@ -101,10 +104,15 @@ fn command() -> clap::Command {
         command.get_arguments().filter(|arg| arg.is_global_set()).map(simulating).collect();
     let certifying: Vec<_> =
         command.get_arguments().filter(|arg| arg.is_global_set()).map(certifying).collect();
-    ["link", "cache", "explain", "doctor"]
+    ["link", "cache", "explain", "doctor", "reload"]
         .into_iter()
         .fold(command, |command, name| command.mut_subcommand(name, |asking| asking.args(flags.clone())))
         .mut_subcommand("link", |link| link.mut_subcommand("simulate", |command| command.args(simulating)))
+        .mut_subcommand("config", |config| {
+            config
+                .mut_subcommand("get", |command| command.args(flags.clone()))
+                .mut_subcommand("set", |command| command.args(flags.clone()))
+        })
         .mut_subcommand("ca", |command| command.args(certifying))
 }
 
@@ -148,30 +156,22 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     kind == Some(std::io::ErrorKind::BrokenPipe)
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
-    let filter: Targets = config.log.level.parse()?;
-    // It warns of frames that a peer sends by the thousand, each time.
-    let filter = match filter.iter().any(|(target, _)| target.starts_with("h2")) {
-        true => filter,
-        false => filter.with_target("h2", LevelFilter::ERROR),
-    };
-    let colours = std::io::stderr().is_terminal();
-    let format =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
-    tracing_subscriber::registry().with(format).with(filter).init();
+fn serve(loaded: Loaded, given: Given) -> anyhow::Result<()> {
+    let levels = Levels::install(&loaded.config.log.level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         // Before the listeners: who starts us may send the signal as soon as the port answers.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let proxy = Proxy::start(config, Clock::system()).await?;
+        let proxy = Proxy::assemble(loaded, given, Some(levels), Clock::system()).await?;
         eprintln!("{}", proxy.welcome());
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => proxy.reopen_log(),
+                // What comes of it is in the log.
+                _ = hangup.recv() => drop(proxy.reload().await),
             }
         }
         tracing::info!("leaving: finishing what is in flight; a second signal ends it at once");
@@ -202,7 +202,18 @@ mod tests {
 
     #[test]
     fn commands_that_ask_show_only_the_flags_that_say_whom() {
-        for asking in ["link", "link show", "link set", "cache", "cache purge", "explain", "doctor"] {
+        for asking in [
+            "link",
+            "link show",
+            "link set",
+            "cache",
+            "cache purge",
+            "explain",
+            "doctor",
+            "reload",
+            "config get",
+            "config set",
+        ] {
             let help = help(&format!("bentpipe {asking} --help"));
             for (flag, _) in WHICH {
                 assert!(help.contains(&format!("--{flag} ")), "{asking}: {flag}: {help}");

@@ -23,6 +23,8 @@ pub enum Source {
     Environment(String),
     /// This flag, as typed: `--cache-size` or `--set`.
     Flag(String),
+    /// An operator, while bentpipe ran.
+    Hand,
 }
 
 impl Source {
@@ -39,6 +41,7 @@ impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Default => formatter.write_str("default"),
+            Source::Hand => formatter.write_str("set by hand"),
             Source::File { path, line } => write!(formatter, "{}:{line}", path.display()),
             Source::Environment(name) | Source::Flag(name) => formatter.write_str(name),
         }

@@ -14,6 +14,8 @@ use crate::config::{Config, ConfigError, ConfigErrors, Flags, Source};
 pub(crate) struct Loaded {
     /// The configuration.
     pub(crate) config: Config,
+    /// The same before values that depend on others or on the machine were settled.
+    pub(super) unsettled: Config,
     /// Where the value of each option came from, in the order of `OPTIONS`.
     pub(super) sources: Vec<(&'static OptionRow, Source)>,
     /// The files that were read.

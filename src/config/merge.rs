@@ -26,7 +26,17 @@ pub(super) struct Merging<'a> {
 impl<'a> Merging<'a> {
     pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Merging<'a> {
         let sources = OPTIONS.iter().map(|row| (row, Source::Default)).collect();
-        let loaded = Loaded { config: Config::unsettled(), sources, files: Vec::new(), doubts: Vec::new() };
+        let loaded = Loaded { sources, ..Loaded::of(Config::unsettled()) };
+        Merging { loaded, errors: Vec::new(), env }
+    }
+
+    /// Goes on where `base` was finished.
+    pub(super) fn resume(base: &Loaded, env: &'a dyn Fn(&str) -> Option<String>) -> Merging<'a> {
+        let loaded = Loaded {
+            sources: base.sources.clone(),
+            files: base.files.clone(),
+            ..Loaded::of(base.unsettled.clone())
+        };
         Merging { loaded, errors: Vec::new(), env }
     }
 
@@ -58,7 +68,7 @@ impl<'a> Merging<'a> {
             return self.unknown(key, place, matches!(written, Written::Other(_)));
         };
         match written {
-            Written::One(text) => self.give(row, &split(row, &text), place),
+            Written::One(text) => self.give(row, &row.split(&text), place),
             Written::Many(texts) if row.list => self.give(row, &texts, place),
             Written::Many(_) => self.refuse(row, place, None, "expected one value, not an array".to_owned()),
             Written::Tables(tables) => self.tables(row, place, &tables),
@@ -95,7 +105,7 @@ impl<'a> Merging<'a> {
                 Some(text) if text.contains(char::REPLACEMENT_CHARACTER) => {
                     self.refuse(row, Source::Environment(name), None, "expected text in UTF-8".to_owned());
                 }
-                Some(text) => self.give(row, &split(row, &text), Source::Environment(name)),
+                Some(text) => self.give(row, &row.split(&text), Source::Environment(name)),
             }
         }
     }
@@ -113,7 +123,7 @@ impl<'a> Merging<'a> {
                 self.refuse(row, place, None, format!("expected {key}={}", row.value_name));
                 continue;
             };
-            let texts = split(row, text);
+            let texts = row.split(text);
             match lists.iter_mut().find(|(known, ..)| known.key == row.key) {
                 Some((_, values, _)) => values.extend(texts),
                 None if row.list => lists.push((row, texts, place)),
@@ -125,7 +135,7 @@ impl<'a> Merging<'a> {
         }
     }
 
-    fn give(&mut self, row: &'static OptionRow, values: &[String], place: Source) {
+    pub(super) fn give(&mut self, row: &'static OptionRow, values: &[String], place: Source) {
         let mut found = Vec::new();
         for value in values {
             match secret::look_up(value, row, self.env) {
@@ -158,17 +168,33 @@ impl<'a> Merging<'a> {
         self.errors.push(ConfigError::UnknownKey { place, key, nearest });
     }
 
-    /// Refuses an object size that was given and cannot be: the default alone gives way to a smaller cache.
+    /// Refuses values that cannot be beside each other.
     fn agree(&mut self) {
+        self.agree_on_sizes();
+        if let Some(open) = self.loaded.config.admin.unguarded()
+            && let Some((row, place)) = self.source("admin.listen")
+        {
+            let reason = "others than this machine reach it, so it wants an admin.token".to_owned();
+            self.refuse(row, place, Some(open.to_string()), reason);
+        }
+    }
+
+    fn source(&self, key: &str) -> Option<(&'static OptionRow, Source)> {
+        let found = self.loaded.sources.iter().find(|(row, _)| row.key == key);
+        found.map(|(row, source)| (*row, source.clone()))
+    }
+
+    /// Refuses an object size that was given and cannot be: the default alone gives way to a smaller cache.
+    fn agree_on_sizes(&mut self) {
         let cache = &self.loaded.config.cache;
-        let source = |key| self.loaded.sources.iter().find(|(row, _)| row.key == key);
+        let source = |key| self.source(key);
         let (Some((row, place)), Some((_, size_place))) = (source("cache.max_object"), source("cache.size"))
         else {
             return;
         };
-        if cache.max_object > cache.size && *place != Source::Default {
+        if cache.max_object > cache.size && place != Source::Default {
             let reason = format!("larger than cache.size, which is {} ({size_place})", cache.size);
-            self.refuse(row, place.clone(), Some(cache.max_object.to_string()), reason);
+            self.refuse(row, place, Some(cache.max_object.to_string()), reason);
         }
     }
 
@@ -179,15 +205,8 @@ impl<'a> Merging<'a> {
         if !self.errors.is_empty() {
             return Err(ConfigErrors(self.errors));
         }
+        self.loaded.unsettled = self.loaded.config.clone();
         self.loaded.config.settle(folders);
         Ok(self.loaded)
     }
-}
-
-/// Outside of arrays, commas separate the values of a list. Nothing between two of them is no value.
-fn split(row: &OptionRow, text: &str) -> Vec<String> {
-    if !row.list {
-        return vec![text.to_owned()];
-    }
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }

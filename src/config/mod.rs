@@ -5,7 +5,9 @@
 //! a `Config` to the constructors that need them.
 
 mod access;
+mod admin;
 mod admission;
+pub(crate) mod changes;
 mod class;
 mod destination;
 mod direct;
@@ -14,6 +16,7 @@ mod error;
 mod file;
 mod flags;
 mod folders;
+mod given;
 mod host;
 mod intercept;
 mod load;
@@ -40,6 +43,7 @@ use linkio::{ByteCount, ClassPolicy, LinkSpec};
 use rfc9111::{Policy, Rule, Rules};
 
 pub use access::{AccessRule, Clients, Hours, Others};
+pub use admin::AdminListen;
 pub use admission::{Admission, User};
 pub use class::{ClassRule, ClientWeight, Condition, Sharer};
 pub use destination::AllowedDestination;
@@ -47,6 +51,8 @@ pub use dns::{Dns, HostEntry};
 pub use error::{ConfigError, ConfigErrors, Source};
 pub(crate) use flags::Flags;
 use folders::Folders;
+pub use given::Given;
+pub(crate) use given::Hand;
 pub use host::HostPattern;
 pub(crate) use host::is_below;
 pub use intercept::Intercept;
@@ -87,6 +93,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Where a running bentpipe takes commands.
     pub control: Control,
+    /// Who else gives commands, and where.
+    pub admin: AdminListen,
     /// The folder of the certificate authority, which need not be there.
     pub ca_dir: PathBuf,
     /// Whose HTTPS is opened on its way.
@@ -357,6 +365,7 @@ impl Config {
                 keep_alive: Duration::from_secs(60),
             },
             control: Control::Auto,
+            admin: AdminListen::default(),
             ca_dir: PathBuf::from(folders::AUTO),
             intercept: Intercept::default(),
             pac_direct: Vec::new(),

@@ -5,8 +5,8 @@
 //! of one value is read (`value`), nor where given values come from (`load`).
 
 use crate::config::{
-    Config, access, admission, class, destination, direct, dns, file, intercept, pack, parent, policy, price,
-    rule, show, token, trace, value,
+    Config, access, admin, admission, class, destination, direct, dns, file, intercept, pack, parent, policy,
+    price, rule, show, token, trace, value,
 };
 
 /// One option: how it is named, given, explained, read and printed.
@@ -24,6 +24,8 @@ pub(super) struct OptionRow {
     pub(super) tables: Option<ReadTable>,
     /// Whether its values are kept from screens and logs, and may stand elsewhere (`secret`).
     pub(super) secret: bool,
+    /// Whether another value takes effect after a restart only.
+    pub(super) restart: bool,
     /// A value of a secret option as it may be shown.
     pub(super) mask: fn(&str) -> String,
     /// One sentence, with units.
@@ -41,6 +43,14 @@ impl OptionRow {
     /// The environment variable: `BENTPIPE_CACHE_SIZE` for `cache.size`.
     pub(super) fn variable(&self) -> String {
         format!("BENTPIPE_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// The values in `text`. Outside of arrays, commas separate those of a list; nothing between two of them is no value.
+    pub(super) fn split(&self, text: &str) -> Vec<String> {
+        if !self.list {
+            return vec![text.to_owned()];
+        }
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 
     /// The default in canonical form, the same on every machine.
@@ -65,6 +75,7 @@ const VALUE: OptionRow = OptionRow {
     list: false,
     tables: None,
     secret: false,
+    restart: false,
     mask: show::masked,
     help: "",
     set: |_, _| Ok(()),
@@ -138,6 +149,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "cache.dir",
+        restart: true,
         flag: Some("cache-dir"),
         value_name: "FOLDER",
         help: "Folder of the stored responses; auto is bentpipe in $XDG_CACHE_HOME or ~/.cache, and \
@@ -638,12 +650,55 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "control.socket",
+        restart: true,
         flag: Some("control"),
         value_name: "PATH",
         help: "Socket on which a running bentpipe takes commands: auto, off or a path.",
         set: |config, given| put(&mut config.control, given, value::parse_control),
         get: |config| vec![value::print_control(&config.control)],
         ..VALUE
+    },
+    OptionRow {
+        key: "control.group",
+        restart: true,
+        value_name: "GROUP",
+        help: "Group of this machine whose members may give commands on the socket, too; off is nobody but the user who \
+               runs bentpipe, and root.",
+        set: |config, given| put(&mut config.admin.group, given, admin::parse_group),
+        get: |config| vec![admin::print_group(&config.admin.group)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "admin.listen",
+        restart: true,
+        value_name: "ADDRESS:PORT",
+        help: "Addresses on which the admin interface is served over TCP, besides the socket: 3129, which is on \
+               127.0.0.1; one that others reach wants admin.token (docs/admin-api.md).",
+        set: |config, given| put_all(&mut config.admin.listen, given, value::parse_listen),
+        get: |config| each(&config.admin.listen, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "admin.names",
+        value_name: "NAMES",
+        help: "Names by which browsers reach the admin interface, beside its addresses and localhost: \
+               proxy.school.example; a request for another name is refused.",
+        set: |config, given| put_all(&mut config.admin.names, given, admin::parse_name),
+        get: |config| each(&config.admin.names, ToString::to_string),
+        ..LIST
+    },
+    OptionRow {
+        key: "admin.token",
+        value_name: "NAME=TOKEN",
+        secret: true,
+        help: "Bearer tokens of at least 16 characters with which the admin interface over TCP may be used to change \
+               something, as ann=TOKEN or ann=sha256:HEX; also @file:PATH, a file with one in each line, or @env:NAME.",
+        set: |config, given| {
+            put_all(&mut config.admin.tokens, given, token::parse)?;
+            token::distinct(&config.admin.tokens).map_err(Rejected::all)
+        },
+        get: |config| each(&config.admin.tokens, ToString::to_string),
+        ..LIST
     },
     OptionRow {
         key: "ca.dir",

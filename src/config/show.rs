@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::Loaded;
 use crate::config::options::{OPTIONS, OptionRow};
+use crate::config::{Config, Loaded};
 
 /// Wider values push their comment to the right rather than everybody's.
 const WIDEST: usize = 40;
@@ -30,7 +30,7 @@ pub(crate) fn show(loaded: &Loaded) -> String {
     let lines: Vec<_> = loaded
         .sources
         .iter()
-        .map(|(row, source)| (row.key, toml_value(row, &shown(row, loaded)), source.to_string()))
+        .map(|(row, source)| (row.key, toml_value(row, &visible(row, &loaded.config)), source.to_string()))
         .collect();
     let widest = |widths: &mut dyn Iterator<Item = usize>| widths.max().unwrap_or(0);
     let key_width = widest(&mut lines.iter().map(|(key, ..)| key.len()));
@@ -44,7 +44,7 @@ pub(crate) fn show(loaded: &Loaded) -> String {
 /// those of lists arrays of texts.
 pub(crate) fn show_json(loaded: &Loaded) -> String {
     let option = |(row, source): &(&'static OptionRow, _)| {
-        let values = shown(row, loaded);
+        let values = visible(row, &loaded.config);
         let value = if row.list { json!(values) } else { json!(values.concat()) };
         (row.key.to_owned(), json!({ "value": value, "source": ToString::to_string(source) }))
     };
@@ -63,7 +63,7 @@ pub(crate) fn example() -> String {
             text += &format!("\n[{section}]\n");
         }
         let flag = row.flag.map_or_else(String::new, |flag| format!(" Flag: --{flag}."));
-        let (help, default) = (comment(&format!("{}{flag}", row.help)), toml_value(row, &row.default()));
+        let (help, default) = (comment(&format!("{}{flag}", sentence(row))), toml_value(row, &row.default()));
         text += &format!("\n{help}#{name} = {default}\n");
     }
     text
@@ -76,9 +76,16 @@ pub(crate) fn reference() -> String {
     for row in OPTIONS {
         let flag = row.flag.map_or_else(String::new, |flag| format!("`--{flag} {}`", row.value_name));
         let (key, variable, default) = (row.key, row.variable(), toml_value(row, &row.default()));
-        text += &format!("| `{key}` | {flag} | `{variable}` | `{default}` | {} |\n", row.help);
+        let help = sentence(row);
+        text += &format!("| `{key}` | {flag} | `{variable}` | `{default}` | {help} |\n");
     }
     text
+}
+
+/// What is said of an option where there is room for it.
+fn sentence(row: &OptionRow) -> String {
+    let restart = if row.restart { " Takes effect after a restart." } else { "" };
+    format!("{}{restart}", row.help)
 }
 
 /// The words of `text` in lines that begin with `# `, which no uncommented value does.
@@ -94,8 +101,8 @@ fn comment(text: &str) -> String {
 }
 
 /// The values of an option as they may be seen.
-fn shown(row: &OptionRow, loaded: &Loaded) -> Vec<String> {
-    let values = (row.get)(&loaded.config);
+pub(super) fn visible(row: &OptionRow, config: &Config) -> Vec<String> {
+    let values = (row.get)(config);
     if row.secret { values.iter().map(|value| (row.mask)(value)).collect() } else { values }
 }
 
@@ -107,7 +114,7 @@ pub(super) fn masked(value: &str) -> String {
     }
 }
 
-fn toml_value(row: &OptionRow, values: &[String]) -> String {
+pub(super) fn toml_value(row: &OptionRow, values: &[String]) -> String {
     let values: Vec<_> = values.iter().map(|value| quoted(value)).collect();
     if row.list { format!("[{}]", values.join(", ")) } else { values.concat() }
 }
@@ -448,7 +455,7 @@ mod tests {
                 parent.credentials = None;
             }
             let sources = loaded(&[]).sources;
-            let shown = show(&Loaded { config: config.clone(), sources, files: Vec::new(), doubts: Vec::new() });
+            let shown = show(&Loaded { sources, ..Loaded::of(config.clone()) });
             prop_assert_eq!(shown.lines().count(), OPTIONS.len());
             prop_assert_eq!(read_back(&shown), config);
         }

@@ -14,13 +14,15 @@ use linkio::SharedLink;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::config::Price;
-use crate::exchange::{Exchange, Observers};
+use crate::config::{Price, QueryLog};
+use crate::current::Current;
+use crate::exchange::{Exchange, Observers, Reader};
 use crate::observe::event::event;
 use crate::observe::live::Live;
 use crate::observe::recent::Recent;
 use crate::observe::series::Series;
 use crate::observe::tally::Tally;
+use crate::observe::url::Urls;
 use crate::standing::Standings;
 pub(crate) use overview::{Overview, Viewer};
 
@@ -29,7 +31,7 @@ pub(crate) struct Dashboard {
     pub(crate) link: SharedLink,
     pub(crate) standings: Arc<Standings>,
     pub(crate) store: Store,
-    pub(crate) traffic: Traffic,
+    pub(crate) traffic: Arc<Traffic>,
     /// Tells how many origins were found out of reach of late.
     pub(crate) outages: Box<dyn Fn() -> usize + Send + Sync>,
     pub(crate) clock: Clock,
@@ -39,6 +41,8 @@ pub(crate) struct Dashboard {
 
 /// What is known of the exchanges of a running proxy.
 pub(crate) struct Traffic {
+    /// How URLs are written everywhere but in the log.
+    pub(crate) urls: Arc<Current<Urls>>,
     pub(crate) tally: Tally,
     pub(crate) live: Live,
     pub(crate) recent: Recent,
@@ -47,6 +51,27 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
+    /// Nothing has happened yet; URLs are written as `query` says. Whoever else is told comes with `renew`.
+    pub(crate) fn new(query: QueryLog, link: SharedLink, clock: Clock) -> Self {
+        let urls = Arc::new(Current::new(Urls::new(query)));
+        let tally = Tally::default();
+        Self {
+            live: Live::new(urls.clone()),
+            recent: Recent::new(urls.clone()),
+            series: Series::watch(link, tally.clone(), clock),
+            observers: Observers::new(Vec::new()),
+            urls,
+            tally,
+        }
+    }
+
+    /// From now on `log` is told of exchanges, too, and no other that was before.
+    pub(crate) fn renew(&self, log: Option<Box<dyn Reader>>) {
+        let own: [Box<dyn Reader>; 3] =
+            [Box::new(self.tally.clone()), Box::new(self.live.clone()), Box::new(self.recent.clone())];
+        self.observers.renew(log.into_iter().chain(own).collect());
+    }
+
     /// The exchanges under way, the oldest first.
     pub(crate) fn under_way(&self) -> Vec<Exchange> {
         let mut exchanges = self.observers.under_way();
@@ -56,7 +81,7 @@ impl Traffic {
 
     /// What is known of each of them now.
     pub(crate) fn shown(&self) -> Vec<serde_json::Value> {
-        self.under_way().iter().map(|exchange| event(exchange.record(), self.live.urls())).collect()
+        self.under_way().iter().map(|exchange| event(exchange.record(), &self.live.urls())).collect()
     }
 
     /// Breaks off those with these numbers; how many there were.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::{Exchange, Open, Record};
+use crate::current::Current;
 
 /// Someone who is told of every exchange when it is over. Must not wait.
 pub(crate) trait Reader: Send + Sync {
@@ -15,7 +16,7 @@ pub(crate) trait Reader: Send + Sync {
 
 /// All readers, and all exchanges under way.
 pub(crate) struct Observers {
-    readers: Vec<Box<dyn Reader>>,
+    readers: Current<Vec<Box<dyn Reader>>>,
     begun: AtomicU64,
     over: AtomicU64,
     /// By what remains of their numbers, so that many threads rarely meet.
@@ -35,11 +36,16 @@ impl Observers {
     /// These readers, and nothing under way yet.
     pub(crate) fn new(readers: Vec<Box<dyn Reader>>) -> Arc<Self> {
         Arc::new(Self {
-            readers,
+            readers: Current::new(readers),
             begun: AtomicU64::new(0),
             over: AtomicU64::new(0),
             under_way: Default::default(),
         })
+    }
+
+    /// From now on these readers are told, also of what has begun.
+    pub(crate) fn renew(&self, readers: Vec<Box<dyn Reader>>) {
+        self.readers.set(readers);
     }
 
     /// Exchanges that have begun since the start.
@@ -83,7 +89,7 @@ impl Observers {
 
     /// The exchange number `number`, kept at `place`, is over, and this is its record.
     pub(super) fn over(&self, number: u64, place: usize, record: &Record) {
-        for reader in &self.readers {
+        for reader in self.readers.now().iter() {
             reader.read(record);
         }
         let mut slots = self.lock(shard(number));

@@ -44,7 +44,7 @@ pub(crate) struct Interception {
     hosts: Intercept,
     leaves: Arc<Leaves>,
     config: Arc<ServerConfig>,
-    spliced: Spliced,
+    spliced: Arc<Spliced>,
     clock: Clock,
 }
 
@@ -62,7 +62,17 @@ impl Interception {
     /// Looks into tunnels to `hosts` with certificates of `leaves`.
     pub(crate) fn new(hosts: Intercept, leaves: Arc<Leaves>, clock: Clock) -> Result<Self, rustls::Error> {
         let config = secure::config(Arc::new(ByName(leaves.clone())))?;
-        Ok(Self { hosts, leaves, config, spliced: Spliced::default(), clock })
+        Ok(Self { hosts, leaves, config, spliced: Arc::default(), clock })
+    }
+
+    /// Looks into tunnels to `hosts`, with the same certificates where `leaves` are the same. Which clients would not have
+    /// it is remembered only then: others may be another matter.
+    pub(crate) fn renewed(&self, hosts: Intercept, leaves: Arc<Leaves>) -> Result<Self, rustls::Error> {
+        if !Arc::ptr_eq(&self.leaves, &leaves) {
+            return Self::new(hosts, leaves, self.clock.clone());
+        }
+        let (config, spliced, clock) = (self.config.clone(), self.spliced.clone(), self.clock.clone());
+        Ok(Self { hosts, leaves, config, spliced, clock })
     }
 
     /// Whether a tunnel of `client` to `port` of `host` is to be looked into.

@@ -30,6 +30,7 @@ use crate::admit::target;
 use crate::body::Sealed;
 use crate::body::request::Progress;
 use crate::config::Config;
+use crate::current::Current;
 use crate::drain::{Drain, Work};
 use crate::handle::{Handler, Intercepted};
 use crate::intercept::Opened;
@@ -38,12 +39,18 @@ use crate::respond::interim::Interim;
 
 /// Serves client connections.
 pub(crate) struct Server {
-    handler: Arc<Handler>,
+    serving: Current<Serving>,
     /// Our name in Via.
     pseudonym: Arc<str>,
+    drain: Drain,
+}
+
+/// What follows from one configuration. A connection keeps the one it began with, but for the handler: each of its
+/// requests is answered by the one of its own moment.
+struct Serving {
+    handler: Arc<Handler>,
     http1: http1::Builder,
     http2: hyper::server::conn::http2::Builder<TokioExecutor>,
-    drain: Drain,
     /// How long a client may take nothing of what is sent to it, and how long nothing may go on where many requests share
     /// a connection.
     idle: Duration,
@@ -60,9 +67,8 @@ struct Peer {
     inside: Option<Arc<Inside>>,
 }
 
-impl Server {
-    /// A server that answers with `handler`, within the limits and timeouts of `config`.
-    pub(crate) fn new(handler: Arc<Handler>, drain: Drain, config: &Config) -> Self {
+impl Serving {
+    fn new(handler: Arc<Handler>, config: &Config) -> Self {
         // A head a little over the limit is still read, so that its refusal can say what the limit is.
         let head = usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX);
         let mut http1 = http1::Builder::new();
@@ -72,9 +78,26 @@ impl Server {
             .max_headers(config.limits.request_fields)
             .max_buf_size(head.saturating_mul(2).max(MIN_BUFFER));
         let http2 = http2::builder(head.saturating_mul(2), config.timeouts.client);
-        let pseudonym = handler.admission.pseudonym().into();
         let (idle, handshake) = (config.timeouts.client, config.timeouts.request_head);
-        Self { handler, pseudonym, http1, http2, drain, idle, handshake }
+        Self { handler, http1, http2, idle, handshake }
+    }
+
+    fn client_io<T>(&self, stream: T, activity: &Arc<Activity>) -> TokioIo<ClientIo<T>> {
+        let rtt = self.handler.upstream.connector().link().rtt();
+        TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle, rtt))
+    }
+}
+
+impl Server {
+    /// A server that answers with `handler`, within the limits and timeouts of `config`.
+    pub(crate) fn new(handler: Arc<Handler>, drain: Drain, config: &Config) -> Self {
+        let pseudonym = handler.admission.pseudonym().into();
+        Self { serving: Current::new(Serving::new(handler, config)), pseudonym, drain }
+    }
+
+    /// Answers with `handler` from now on, and serves new connections within the limits and timeouts of `config`.
+    pub(crate) fn renew(&self, handler: Arc<Handler>, config: &Config) {
+        self.serving.set(Serving::new(handler, config));
     }
 
     /// Resolves when it is time to stop accepting.
@@ -92,7 +115,7 @@ impl Server {
     /// # Errors
     /// What it is told in place of all answers.
     pub(crate) fn admit(&self, from: Caller) -> Result<Seat, Refusal> {
-        self.handler.admission.admit_connection(from)
+        self.serving.now().handler.admission.admit_connection(from)
     }
 
     /// Serves one connection to its end.
@@ -106,10 +129,10 @@ impl Server {
         stream: TcpStream,
         from: Caller,
         stay: Stay,
-        acceptor: TlsAcceptor,
+        acceptor: &TlsAcceptor,
         work: Work,
     ) {
-        match timeout(self.handshake, acceptor.accept(stream)).await {
+        match timeout(self.serving.now().handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => self.serve_secured(stream, Peer { from, stay, inside: None }, work).await,
             Ok(Err(error)) => tracing::debug!(%error, client = %from.address, "a client's handshake failed"),
             Err(_) => tracing::debug!(client = %from.address, "a client's handshake took too long"),
@@ -133,9 +156,10 @@ impl Server {
         T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::default());
-        let io = self.client_io(stream, &activity);
+        let serving = self.serving.now();
+        let io = serving.client_io(stream, &activity);
         let service = service_fn(|request| self.call(request, &peer, &activity));
-        let mut connection = std::pin::pin!(self.http1.serve_connection(io, service).with_upgrades());
+        let mut connection = std::pin::pin!(serving.http1.serve_connection(io, service).with_upgrades());
         let served = tokio::select! {
             served = connection.as_mut() => served,
             () = work.leaving() => {
@@ -153,14 +177,15 @@ impl Server {
         T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::shared());
-        let (io, attendance) = (self.client_io(stream, &activity), Attendance::default());
+        let serving = self.serving.now();
+        let idle = serving.idle;
+        let (io, attendance) = (serving.client_io(stream, &activity), Attendance::default());
         let service = service_fn(|request| {
             let (response, attendance) = (self.call(request, &peer, &activity), attendance.clone());
-            let limit = self.idle;
-            async move { response.await.map(|response| response.map(|body| attendance.over(body, limit))) }
+            async move { response.await.map(|response| response.map(|body| attendance.over(body, idle))) }
         });
-        let connection = self.http2.serve_connection(io, service);
-        match http2::carry(connection, (&activity, &attendance), self.idle, work.leaving()).await {
+        let connection = serving.http2.serve_connection(io, service);
+        match http2::carry(connection, (&activity, &attendance), idle, work.leaving()).await {
             Ended::Served(Ok(())) => {}
             Ended::Served(Err(error)) => {
                 tracing::debug!(%error, client = %peer.from.address, "a client's connection ended");
@@ -169,11 +194,6 @@ impl Server {
                 tracing::debug!(why, client = %peer.from.address, "a client's connection was broken off");
             }
         }
-    }
-
-    fn client_io<T>(&self, stream: T, activity: &Arc<Activity>) -> TokioIo<ClientIo<T>> {
-        let rtt = self.handler.upstream.connector().link().rtt();
-        TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle, rtt))
     }
 
     fn call(
@@ -205,7 +225,8 @@ impl Server {
         let server = self.clone();
         let (peer, activity) = (peer.clone(), activity.clone());
         async move {
-            let mut response = server.handler.handle(request, client).await;
+            let handler = server.serving.now().handler.clone();
+            let mut response = handler.handle(request, client).await;
             unanswered.answered();
             if let Some(tunnel) = response.extensions_mut().remove::<Intercepted>() {
                 tokio::spawn(server.clone().look_into(tunnel, peer));
@@ -240,7 +261,7 @@ impl Server {
                     let peer = Peer { from, stay, inside: Some(tunnel.begin()) };
                     self.serve_secured(*stream, peer, self.work()).await;
                 }
-                Opened::Others(client) => self.handler.splice(tunnel, client).await,
+                Opened::Others(client) => self.serving.now().handler.splice(tunnel, client).await,
                 Opened::Nobody => {}
             }
         })

@@ -8,6 +8,7 @@ pub(crate) mod client_io;
 pub(crate) mod connection;
 mod frames;
 mod http2;
+pub(crate) mod places;
 mod turned_away;
 
 use std::io;
@@ -21,14 +22,16 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admit::access::Caller;
 use crate::admit::occupancy::Stay;
+use crate::current::Current;
 use connection::Server;
 
 /// Accepts connections for `server` until it is time to go, at most `limit` open at once: more wait in the system's
 /// queue, where they cost nothing. Whom nothing would be allowed, or who has too many, is told so and closed at once.
-/// With an `acceptor` they begin with a handshake of TLS.
+/// With an `acceptor` they begin with a handshake of TLS. It may
+/// be dropped wherever it waits: whoever was accepted is served.
 pub(crate) async fn accept(
     listener: TcpListener,
-    acceptor: Option<TlsAcceptor>,
+    acceptor: Option<Arc<Current<TlsAcceptor>>>,
     server: Arc<Server>,
     limit: Arc<Semaphore>,
 ) {
@@ -57,13 +60,13 @@ pub(crate) async fn accept(
                     }
                 };
                 // Taken here, so that nobody who was accepted is forgotten.
-                let (work, acceptor) = (server.work(), acceptor.clone());
+                let (work, acceptor) = (server.work(), acceptor.as_ref().map(|acceptor| acceptor.now()));
                 let Ok(permit) = permit else { return };
                 let stay = Stay::new(permit, seat);
                 tokio::spawn(async move {
                     prepare(&stream);
                     match acceptor {
-                        Some(acceptor) => server.serve_tls(stream, from, stay, acceptor, work).await,
+                        Some(acceptor) => server.serve_tls(stream, from, stay, &acceptor, work).await,
                         None => server.serve(stream, from, stay, work).await,
                     }
                 });

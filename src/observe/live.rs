@@ -7,14 +7,14 @@ use tokio::sync::broadcast;
 
 use super::event::event;
 use super::url::Urls;
-use crate::config::QueryLog;
+use crate::current::Current;
 use crate::exchange::{Reader, Record};
 
 /// Where events can be watched. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Live {
     events: broadcast::Sender<Arc<str>>,
-    urls: Arc<Urls>,
+    urls: Arc<Current<Urls>>,
 }
 
 /// One who watches.
@@ -33,9 +33,9 @@ pub(crate) enum Told {
 const QUEUE: usize = 1024;
 
 impl Live {
-    /// Nobody watches yet. Of queries as much is told as the log would write.
-    pub(crate) fn new(query: QueryLog) -> Self {
-        Self { events: broadcast::channel(QUEUE).0, urls: Arc::new(Urls::new(query)) }
+    /// Nobody watches yet. URLs are written as `urls` does.
+    pub(crate) fn new(urls: Arc<Current<Urls>>) -> Self {
+        Self { events: broadcast::channel(QUEUE).0, urls }
     }
 
     /// From now on.
@@ -44,8 +44,8 @@ impl Live {
     }
 
     /// How URLs are written here.
-    pub(crate) fn urls(&self) -> &Urls {
-        &self.urls
+    pub(crate) fn urls(&self) -> Arc<Urls> {
+        self.urls.now()
     }
 }
 
@@ -63,7 +63,7 @@ impl Watching {
 impl Reader for Live {
     fn read(&self, record: &Record) {
         if self.events.receiver_count() > 0 {
-            let _ = self.events.send(event(record, &self.urls).to_string().into());
+            let _ = self.events.send(event(record, &self.urls.now()).to_string().into());
         }
     }
 }
@@ -85,7 +85,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_watches_sees_every_exchange_or_how_many_were_lost() {
-        let live = Live::new(QueryLog::Drop);
+        let live = Live::new(Arc::new(Current::new(Urls::new(crate::config::QueryLog::Drop))));
         let observers = Observers::new(vec![Box::new(live.clone())]);
         end_one(&observers);
         let mut watching = live.watch();

@@ -106,6 +106,13 @@ impl Reader for AccessLog {
     }
 }
 
+/// A log that goes on under another configuration.
+impl Reader for Arc<AccessLog> {
+    fn read(&self, record: &Record) {
+        AccessLog::read(self, record);
+    }
+}
+
 impl Drop for AccessLog {
     /// Waits until everything is written.
     fn drop(&mut self) {

@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use super::event::cut_short;
 use super::url::Urls;
-use crate::config::QueryLog;
+use crate::current::Current;
 use crate::exchange::{CacheStatus, Cut, Reader, Record};
 
 /// Sites and errors since the start. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Recent {
     seen: Arc<Mutex<Seen>>,
-    urls: Arc<Urls>,
+    urls: Arc<Current<Urls>>,
 }
 
 #[derive(Default)]
@@ -55,9 +55,9 @@ const SITES: usize = 512;
 const FAILURES: usize = 64;
 
 impl Recent {
-    /// Nothing has happened yet. Of queries as much is kept as the log would write.
-    pub(crate) fn new(query: QueryLog) -> Self {
-        Self { seen: Arc::default(), urls: Arc::new(Urls::new(query)) }
+    /// Nothing has happened yet. URLs are written as `urls` does.
+    pub(crate) fn new(urls: Arc<Current<Urls>>) -> Self {
+        Self { seen: Arc::default(), urls }
     }
 
     /// The sites by bytes handed to clients, most first, `most` of them.
@@ -103,7 +103,7 @@ impl Reader for Recent {
             time: seconds(record.at),
             client: record.client.to_string(),
             method: record.method.to_string(),
-            url: self.urls.written(&record.target),
+            url: self.urls.now().written(&record.target),
             status: status.map(|status| status.as_u16()),
             error,
             reason,
@@ -165,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn sites_are_counted_and_the_large_ones_stay() {
-        let recent = Recent::new(QueryLog::Keep);
+        let recent = Recent::new(Arc::new(Current::new(Urls::new(crate::config::QueryLog::Keep))));
         let observers = Observers::new(vec![Box::new(recent.clone())]);
         exchange(&observers, "http://large.example/").sent(1_000_000);
         exchange(&observers, "http://large.example/b").sent(1_000_000);
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_latest_errors_are_remembered_and_who_left_is_not() {
-        let recent = Recent::new(QueryLog::Drop);
+        let recent = Recent::new(Arc::new(Current::new(Urls::new(crate::config::QueryLog::Drop))));
         let observers = Observers::new(vec![Box::new(recent.clone())]);
         for number in 0..FAILURES + 5 {
             exchange(&observers, &format!("http://a.example/{number}?q")).refused(Some("dns_error"), "No.");

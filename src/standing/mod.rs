@@ -21,7 +21,7 @@ use rules::{Presented, Rules};
 #[derive(Debug)]
 pub(crate) struct Standings {
     rules: Rules,
-    names: Mutex<HashMap<ClientKey, Arc<str>>>,
+    names: Arc<Mutex<HashMap<ClientKey, Arc<str>>>>,
 }
 
 /// Clients whose names are kept for whoever asks who uses the link.
@@ -31,7 +31,13 @@ impl Standings {
     /// The rules and weights of `link`.
     pub(crate) fn new(link: &LinkConfig) -> Arc<Self> {
         let rules = Rules::new(link.rules.clone(), link.weights.clone());
-        Arc::new(Self { rules, names: Mutex::default() })
+        Arc::new(Self { rules, names: Arc::default() })
+    }
+
+    /// The rules and weights of `link` in place of these, for the same clients.
+    pub(crate) fn renewed(&self, link: &LinkConfig) -> Arc<Self> {
+        let rules = Rules::new(link.rules.clone(), link.weights.clone());
+        Arc::new(Self { rules, names: self.names.clone() })
     }
 
     /// Where `exchange` stands as its request goes out.

@@ -75,6 +75,14 @@ impl Connector {
         Self { link, gauge, rules, names, linked_lookups, parents, failures, timeout, via }
     }
 
+    /// A connector over the same link that finds its ways otherwise.
+    pub(crate) fn renewed(&self, ways: Ways) -> Self {
+        let Ways { rules, names, linked_lookups, parents, timeout, pseudonym } = ways;
+        let (link, gauge, failures) = (self.link.clone(), self.gauge.clone(), self.failures.clone());
+        let via = format!("1.1 {pseudonym}");
+        Self { link, gauge, rules, names, linked_lookups, parents, failures, timeout, via }
+    }
+
     /// Whether CONNECT may reach `port`.
     pub(crate) fn may_tunnel_to(&self, port: u16) -> bool {
         self.rules.may_tunnel_to(port)

@@ -25,18 +25,28 @@ pub(crate) enum Forbidden {
 pub(crate) struct Rules {
     destinations: Destinations,
     own: Vec<SocketAddr>,
+    desks: Vec<SocketAddr>,
 }
 
 impl Rules {
     /// The rules of `destinations` for a proxy that listens on `own`.
     pub(crate) fn new(destinations: Destinations, own: Vec<SocketAddr>) -> Self {
-        Self { destinations, own }
+        Self { destinations, own, desks: Vec::new() }
+    }
+
+    /// The same, with the admin interface on `desks`: nobody is led there, whatever is allowed, since who comes from this
+    /// machine sees more than others.
+    pub(crate) fn with_desks(self, desks: Vec<SocketAddr>) -> Self {
+        Self { desks, ..self }
     }
 
     /// Judges one address.
     pub(crate) fn check(&self, address: SocketAddr, purpose: Purpose) -> Result<(), Forbidden> {
         let ip = canonical(address.ip());
         let address = SocketAddr::new(ip, address.port());
+        if self.desks.contains(&address) {
+            return Err(Forbidden::OwnListener);
+        }
         let mut matching =
             self.destinations.allow.iter().filter(|allowed| allowed.allows(address)).peekable();
         if matching.peek().is_none() {
@@ -78,6 +88,11 @@ impl Rules {
     /// whatever address led to it.
     pub(crate) fn check_connected(&self, local: SocketAddr, peer: SocketAddr) -> Result<(), Forbidden> {
         let own_port = self.own.iter().any(|own| own.ip().is_unspecified() && own.port() == peer.port());
+        let desk_port =
+            self.desks.iter().any(|desk| desk.ip().is_unspecified() && desk.port() == peer.port());
+        if desk_port && local.ip() == peer.ip() {
+            return Err(Forbidden::OwnListener);
+        }
         let opened = self.destinations.allow.iter().any(|allowed| allowed.allows(peer));
         if own_port && local.ip() == peer.ip() && !opened { Err(Forbidden::OwnListener) } else { Ok(()) }
     }
@@ -271,6 +286,12 @@ mod tests {
         // A parent is allowed whatever its address is, but it cannot be ourselves.
         let near = "203.0.113.9:50000".parse().expect("an address");
         assert!(rules.is_own(near, here) && self::rules(&["203.0.113.9"]).is_own(from, here));
+        let desks = ["203.0.113.9:3129", "0.0.0.0:3130"].map(|desk| desk.parse().expect("an address"));
+        let guarded = self::rules(&["203.0.113.9"]).with_desks(desks.to_vec());
+        assert_eq!(guarded.check(desks[0], Purpose::Request), Err(Forbidden::OwnListener));
+        let by_any_address = "203.0.113.9:3130".parse().expect("an address");
+        assert_eq!(guarded.check_connected(from, by_any_address), Err(Forbidden::OwnListener));
+        assert_eq!(guarded.check(here, Purpose::Request), Ok(()));
         let elsewhere = "203.0.113.10:3128".parse().expect("an address");
         assert!(!rules.is_own(from, elsewhere));
     }

@@ -57,7 +57,7 @@ use tls::Tls;
 pub(crate) struct Upstream {
     connector: Arc<Connector>,
     pool: Arc<Pool>,
-    outages: Outages,
+    outages: Arc<Outages>,
     standings: Arc<Standings>,
     /// How long an exchange may make no progress at all.
     idle: Duration,
@@ -82,13 +82,19 @@ impl Upstream {
     /// Who goes first on the link is `standings`' to say.
     pub(crate) fn new(
         connector: Arc<Connector>,
-        tls: Tls,
+        tls: Arc<Tls>,
         standings: Arc<Standings>,
         keep_alive: Duration,
         idle: Duration,
     ) -> Self {
         let pool = Pool::new(connector.clone(), tls, keep_alive);
-        Self { pool, connector, outages: Outages::default(), standings, idle }
+        Self { pool, connector, outages: Arc::default(), standings, idle }
+    }
+
+    /// The same way to the origins, with the connections that are kept, where `standings` and `idle` are others.
+    pub(crate) fn renewed(&self, standings: Arc<Standings>, idle: Duration) -> Self {
+        let Self { connector, pool, outages, .. } = self;
+        Self { connector: connector.clone(), pool: pool.clone(), outages: outages.clone(), standings, idle }
     }
 
     /// Who goes first on the link.
@@ -119,7 +125,7 @@ impl Upstream {
     }
 
     /// The dialler, for tunnels.
-    pub(crate) fn connector(&self) -> &Connector {
+    pub(crate) fn connector(&self) -> &Arc<Connector> {
         &self.connector
     }
 

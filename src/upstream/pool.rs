@@ -22,7 +22,7 @@ use crate::respond::Refusal;
 /// Connections by origin, idle or shared, and the requests that wait for one.
 pub(crate) struct Pool {
     connector: Arc<Connector>,
-    tls: Tls,
+    tls: Arc<Tls>,
     keep_alive: Duration,
     slots: Mutex<Slots>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// A pool that dials with `connector`, speaks TLS as `tls` does, and keeps an idle connection for `keep_alive`. Runs a
     /// task that closes what was kept long enough; it ends with the pool.
-    pub(crate) fn new(connector: Arc<Connector>, tls: Tls, keep_alive: Duration) -> Arc<Self> {
+    pub(crate) fn new(connector: Arc<Connector>, tls: Arc<Tls>, keep_alive: Duration) -> Arc<Self> {
         let pool = Arc::new(Self { connector, tls, keep_alive, slots: Mutex::default() });
         let swept = Arc::downgrade(&pool);
         tokio::spawn(async move {

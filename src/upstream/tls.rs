@@ -71,6 +71,11 @@ impl Tls {
         Ok(Self { extra, clock, connectors: OnceCell::new() })
     }
 
+    /// Whether the operator's authorities are the same as those of `other`.
+    pub(crate) fn trusts_as(&self, other: &Self) -> bool {
+        self.extra == other.extra
+    }
+
     /// Makes `io`, which leads to `origin`, safe.
     ///
     /// # Errors

@@ -89,3 +89,18 @@ async fn the_cache_is_listed_explained_and_purged() {
     assert_eq!(origin.request_count(), 2);
     assert!(ask(&proxy, "POST", "/v1/explain", r#"{"url": "not a url"}"#).await["error"].is_string());
 }
+
+#[tokio::test]
+async fn the_socket_is_its_owners_or_a_groups() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let mode = async |flags: &[&str]| {
+        let proxy = start(flags).await;
+        assert_eq!(ask(&proxy, "GET", "/v1/link", "").await["spec"], "unlimited");
+        let metadata = std::fs::metadata(proxy.folder.path().join("control.sock")).expect("a socket");
+        (metadata.mode() & 0o777, metadata.gid())
+    };
+    let own = rustix::process::getgid().as_raw();
+    assert_eq!(mode(&[]).await.0, 0o600);
+    assert_eq!(mode(&["--set", &format!("control.group={own}")]).await, (0o660, own));
+}

@@ -1,6 +1,7 @@
 //! The one integration binary: a module for each feature.
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+mod admin_tcp;
 mod admission;
 mod ca;
 mod cache_commands;
@@ -33,6 +34,7 @@ mod partial;
 mod poisoning;
 mod proxy;
 mod refreshing;
+mod reload;
 mod rules;
 mod scenarios;
 mod secrets;

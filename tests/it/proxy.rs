@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use bentpipe::Clock;
+use bentpipe::config::Given;
 use bentpipe::serve::Proxy;
-use bentpipe::{Clock, Config};
 use tempfile::TempDir;
 use testkit::client::{self, Client, Request, Response};
 
@@ -25,9 +26,9 @@ pub(crate) async fn start_in(folder: TempDir, flags: &[&str]) -> Running {
     let control = folder.path().join("control.sock").to_string_lossy().into_owned();
     let fixed = ["--listen", "127.0.0.1:0", "--cache-dir", &path, "--control", &control];
     let open = ["--allow-destination", "127.0.0.1:1-65535"];
-    let config = Config::from_flags(fixed.iter().chain(&open).chain(flags)).expect("flags");
+    let given = Given::by_flags(fixed.iter().chain(&open).chain(flags)).expect("flags");
     let clock = Clock::manual();
-    let proxy = Proxy::start(config, clock.clone()).await.expect("a proxy");
+    let proxy = Proxy::start_given(given, clock.clone()).await.expect("a proxy");
     Running { proxy, clock, folder }
 }
 
@@ -53,9 +54,19 @@ impl Running {
         self.connect().await.request(request).await.expect("a response")
     }
 
-    /// Does what SIGHUP does.
+    /// Where the admin interface is reached over TCP.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.proxy.local_admin_address().expect("an address")
+    }
+
+    /// Does what SIGHUP does to the log.
     pub(crate) fn reopen_log(&self) {
         self.proxy.reopen_log();
+    }
+
+    /// Does what SIGHUP does.
+    pub(crate) async fn reload(&self) -> Result<(), String> {
+        self.proxy.reload().await
     }
 
     /// Ends the proxy as SIGTERM would, and returns its cache folder.

@@ -54,6 +54,7 @@ mod index;
 mod journal;
 mod keeping;
 mod ledger;
+mod limits;
 mod loaded;
 mod locked;
 mod manage;

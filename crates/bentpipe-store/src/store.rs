@@ -21,6 +21,7 @@ use crate::content::Content;
 use crate::error::Error;
 use crate::home::Home;
 use crate::journal::Journal;
+use crate::limits::LiveLimits;
 use crate::loaded::Loaded;
 use crate::locked::lock;
 use crate::manage::{self, Listed, Summary};
@@ -49,7 +50,7 @@ struct Inner {
     shelf: Arc<Shelf>,
     collapsing: Arc<Collapsing>,
     sweep: Arc<Mutex<Sweep>>,
-    limits: Limits,
+    limits: Arc<LiveLimits>,
     keeper: Option<AbortHandle>,
 }
 
@@ -109,8 +110,9 @@ impl Store {
         home.content.sweep_temporary(&wanted)?;
         let was_clean = loaded.clean || home.content.is_unused();
         let journal = Journal::start(dir, &loaded)?;
+        let limits = Arc::new(LiveLimits::new(limits));
         let sweep = Arc::new(Mutex::new(Sweep::new(
-            limits.max_size,
+            Arc::clone(&limits),
             was_clean,
             std::mem::take(&mut loaded.spooling),
         )));
@@ -131,11 +133,11 @@ impl Store {
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
         let home = Arc::new(Home::new(Content::new(dir, false)));
         let mut loaded = Loaded::read(dir)?;
-        let sweep = Arc::new(Mutex::new(Sweep::new(u64::MAX, true, Vec::new())));
+        let limits = Arc::new(LiveLimits::new(Limits { max_size: u64::MAX, max_object_size: u64::MAX }));
+        let sweep = Arc::new(Mutex::new(Sweep::new(Arc::clone(&limits), true, Vec::new())));
         let pins = std::mem::take(&mut loaded.pins);
         let shelf = Arc::new(Shelf::new(home, loaded, None));
         shelf.restore_pins(pins);
-        let limits = Limits { max_size: u64::MAX, max_object_size: u64::MAX };
         Ok(Self { inner: Arc::new(Inner { shelf, collapsing: Arc::default(), sweep, limits, keeper: None }) })
     }
 
@@ -239,7 +241,7 @@ impl Store {
             objects,
             bytes: bytes + counts.spooled.load(Ordering::Relaxed),
             disk_bytes,
-            limit: limits.max_size,
+            limit: limits.max_size(),
             arriving: counts.arriving.load(Ordering::Relaxed),
             kept: counts.kept.load(Ordering::Relaxed),
             hits: counts.hits.load(Ordering::Relaxed),
@@ -261,6 +263,13 @@ impl Store {
         let home = &self.inner.shelf.home;
         home.room.keep_free(bytes);
         home.bell.notify_one();
+    }
+
+    /// Keeps to `limits` from now on. What is too much goes in the keeper's next rounds; a body that is arriving keeps the
+    /// limit it began with. A store that was opened read-only takes note and changes nothing.
+    pub fn limit_to(&self, limits: Limits) {
+        self.inner.limits.set(limits);
+        self.inner.shelf.home.bell.notify_one();
     }
 
     /// What is stored under the keys that are meant, in no order. Looks only into memory.
@@ -321,7 +330,7 @@ impl Store {
     /// Room for a body of which `length` bytes are to come and which has `complete_length`, as far as known.
     fn spool(&self, length: Option<u64>, complete_length: Option<u64>) -> Result<Arc<Spool>, Error> {
         let Inner { shelf, limits, .. } = &*self.inner;
-        let limit = limits.max_object_size.min(limits.max_size);
+        let limit = limits.max_object_size();
         if complete_length.is_some_and(|length| length > limit) {
             return Err(Error::TooLarge { limit });
         }

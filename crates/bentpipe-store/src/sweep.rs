@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::blocks::Digest;
 use crate::home::Home;
 use crate::journal::Journal;
+use crate::limits::LiveLimits;
 use crate::locked::lock;
 use crate::manage;
 use crate::record::{Change, Record, RestoredSpool};
@@ -33,7 +34,7 @@ const PARTS: u16 = 16;
 
 /// The state of the keeper's work.
 pub(crate) struct Sweep {
-    limit: u64,
+    limits: Arc<LiveLimits>,
     /// The next part of the content to look through for what nobody refers to; 256 when there is no more.
     recovery: u16,
     /// What the last process was writing when it ended.
@@ -41,10 +42,10 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
-    /// Keeps the folder below `limit` bytes. After an unclean stop, content that never got its record is looked for, and
+    /// Keeps the folder below the size of `limits`. After an unclean stop, content that never got its record is looked for, and
     /// what was being written is taken up.
-    pub(crate) fn new(limit: u64, was_clean: bool, spooling: Vec<RestoredSpool>) -> Self {
-        Self { limit, recovery: if was_clean { 256 } else { 0 }, spooling }
+    pub(crate) fn new(limits: Arc<LiveLimits>, was_clean: bool, spooling: Vec<RestoredSpool>) -> Self {
+        Self { limits, recovery: if was_clean { 256 } else { 0 }, spooling }
     }
 
     /// One round. With `sync`, everything is brought to the platter, and the snapshot renewed if it is due.
@@ -54,7 +55,7 @@ impl Sweep {
         if sync && shelf.home.health.is_good() {
             // Content first: a record that outlives a power cut finds its body.
             let synced = shelf.home.content.sync().and_then(|()| journal.sync());
-            let written = synced.and_then(|()| match journal.is_snapshot_due(self.limit) {
+            let written = synced.and_then(|()| match journal.is_snapshot_due(self.limits.max_size()) {
                 true => write_snapshot(shelf, journal, false),
                 false => Ok(()),
             });
@@ -114,8 +115,8 @@ impl Sweep {
             let ledger = lock(&shelf.ledger);
             (manage::on_disk(&ledger, apart), ledger.pinned().1)
         };
-        room.note_pinned_full(pinned > 0 && pinned > self.limit / 100 * RELIEF);
-        ceiling(self.limit, used, room.look())
+        room.note_pinned_full(pinned > 0 && pinned > self.limits.max_size() / 100 * RELIEF);
+        ceiling(self.limits.max_size(), used, room.look())
     }
 
     /// Evicts some of what is worth least while the folder takes more than `ceiling`; returns how many that were.
@@ -128,7 +129,7 @@ impl Sweep {
                 return 0;
             }
             // Down to a share of the limit, so that it is not begun again at once.
-            let target = ceiling.min(self.limit / 100 * RELIEF);
+            let target = ceiling.min(self.limits.max_size() / 100 * RELIEF);
             let excess = used - target;
             let left = ledger.total().saturating_sub(excess);
             ledger.evict(left, BATCH)

@@ -14,7 +14,7 @@ use bentpipe::{Clock, Config};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-const ROUTES: [&str; 12] = [
+const ROUTES: [&str; 15] = [
     "GET /v1/link",
     "PUT /v1/link",
     "GET /v1/cache",
@@ -27,6 +27,9 @@ const ROUTES: [&str; 12] = [
     "GET /v1/cache/verification",
     "POST /v1/cache/verification",
     "POST /v1/explain",
+    "PATCH /v1/config",
+    "PATCH /v1/config/link/spec",
+    "PATCH /v1/config/cache/rule",
 ];
 
 const WORDS: [&str; 32] = [
@@ -81,7 +84,7 @@ fn any_command_gets_an_answer() {
                 content.extend(byte.filter(|_| *word >= 192));
             }
             runtime.block_on(async {
-                let received = ask(&socket, ROUTES[usize::from(*route) % 12], &content).await;
+                let received = ask(&socket, ROUTES[usize::from(*route) % 15], &content).await;
                 let shown = || format!("{} to {}", received.escape_ascii(), content.escape_ascii());
                 assert!(received.starts_with(b"HTTP/1.1 "), "{}", shown());
                 assert!(!received.starts_with(b"HTTP/1.1 5"), "{}", shown());

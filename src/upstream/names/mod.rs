@@ -45,7 +45,7 @@ struct Inner {
     servers: Servers,
     hosts: Watched<Hosts>,
     state: Mutex<State>,
-    counts: Counts,
+    counts: Arc<Counts>,
     turns: Semaphore,
 }
 
@@ -94,13 +94,22 @@ pub(crate) struct Counted {
 impl Names {
     /// Names that are looked up as `dns` says.
     pub(crate) fn new(dns: &Dns) -> Self {
+        Self::counting(dns, Arc::default())
+    }
+
+    /// Names that are looked up as `dns` says, which is something else: what was answered before counts for nothing.
+    pub(crate) fn renewed(&self, dns: &Dns) -> Self {
+        Self::counting(dns, self.0.counts.clone())
+    }
+
+    fn counting(dns: &Dns, counts: Arc<Counts>) -> Self {
         let state = State { cache: Cache::new(dns.stale), flights: HashMap::new() };
         Self(Arc::new(Inner {
             servers: Servers::new(dns),
             dns: dns.clone(),
             hosts: Watched::new(HOSTS, local::hosts),
             state: Mutex::new(state),
-            counts: Counts::default(),
+            counts,
             turns: Semaphore::new(TURNS),
         }))
     }
@@ -168,7 +177,7 @@ impl Names {
 
     /// What was counted so far.
     pub(crate) fn counted(&self) -> Counted {
-        let Counts { lookups, local, hits, stale, queries, failures } = &self.0.counts;
+        let Counts { lookups, local, hits, stale, queries, failures } = &*self.0.counts;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counted {
             lookups: read(lookups),

@@ -1,0 +1,98 @@
+//! The admin interface over TCP: listening, and how many are served. Who may is `guard`'s to say.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http::request::Parts;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::Admin;
+use super::guard::{Denied, Ends};
+use super::serving::{self, Entry};
+use super::who::Who;
+use crate::admit::failures::Failures;
+
+/// Where the interface is served over TCP; no more when dropped.
+pub(crate) struct Desk {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Desk {
+    /// Its address; with port 0 configured, the port the system chose.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What is remembered of those who come over TCP.
+pub(super) struct Door(Failures);
+
+impl Door {
+    /// Judges one request.
+    ///
+    /// # Errors
+    /// What is answered in its place.
+    pub(super) fn admit(
+        &self,
+        request: &Parts,
+        ends: Ends,
+        writes: bool,
+        admin: &Admin,
+    ) -> Result<Who, Denied> {
+        admin.access().admit(request, ends, writes, &self.0)
+    }
+}
+
+/// Connections that are served at once, all addresses together; more wait in the system's queue.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Listens on `addresses`; commands are answered once there is an `Admin` to [`serve`].
+///
+/// # Errors
+/// If one of them cannot be listened on.
+pub(crate) async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await;
+        listeners.push(listener.with_context(|| format!("admin.listen = {address}: cannot be listened on"))?);
+    }
+    Ok(listeners)
+}
+
+/// Serves the admin interface on `listeners`.
+pub(crate) fn serve(listeners: Vec<TcpListener>, admin: &Arc<Admin>) -> Vec<Desk> {
+    let (door, limit) = (Arc::new(Door(Failures::new())), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+    let desk = |listener: TcpListener| {
+        let address = listener.local_addr().ok()?;
+        let task = tokio::spawn(accept(listener, door.clone(), limit.clone(), admin.clone()));
+        Some(Desk { address, task })
+    };
+    listeners.into_iter().filter_map(desk).collect()
+}
+
+async fn accept(listener: TcpListener, door: Arc<Door>, limit: Arc<Semaphore>, admin: Arc<Admin>) {
+    loop {
+        let permit = limit.clone().acquire_owned().await;
+        let Ok((stream, peer)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        };
+        let Ok(local) = stream.local_addr() else { continue };
+        let (entry, admin) = (Entry::Tcp(Ends { peer, local }, door.clone()), admin.clone());
+        tokio::spawn(async move {
+            serving::serve(stream, &entry, &admin).await;
+            drop(permit);
+        });
+    }
+}

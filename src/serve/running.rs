@@ -1,0 +1,237 @@
+//! `Running`: the configuration of a running proxy, and how another one takes its place. It is read, checked and built as a
+//! whole beside the one in force, and then put in its place at once: on any error nothing has changed. Requests under way
+//! keep what they began with. Every change is audited.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bentpipe_store::Limits;
+use linkio::ClassPolicy;
+use serde_json::Value;
+
+use super::TlsShown;
+use super::assembly::{Assembly, Certificates, Lasting};
+use super::listening::{Listening, Plan};
+use crate::admin::View;
+use crate::admin::configuring::{Changed, Configured, Outcome, Unchanged};
+use crate::admin::serving::AUDIT;
+use crate::admin::who::Who;
+use crate::config::changes::{self, Change};
+use crate::config::{Config, Given, Hand, Loaded};
+use crate::current::Current;
+use crate::listen::connection::Server;
+use crate::listen::places::Places;
+use crate::observe::levels::Levels;
+use crate::observe::url::Urls;
+
+/// A proxy's configuration while it runs.
+pub(super) struct Running {
+    pub(super) lasting: Lasting,
+    pub(super) given: Given,
+    pub(super) server: Arc<Server>,
+    pub(super) places: Places,
+    pub(super) view: Arc<Current<View>>,
+    pub(super) levels: Option<Levels>,
+    /// One change at a time.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) state: Mutex<State>,
+}
+
+/// What holds now.
+pub(super) struct State {
+    /// As it was read last.
+    pub(super) base: Arc<Loaded>,
+    pub(super) hand: Hand,
+    /// The one with the other over it.
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) assembly: Arc<Assembly>,
+    pub(super) listening: Listening,
+}
+
+/// A configuration that is ready to hold.
+struct Ready {
+    base: Arc<Loaded>,
+    hand: Hand,
+    loaded: Loaded,
+    assembly: Assembly,
+    plan: Plan,
+    changed: Vec<Change>,
+    restart: Vec<Change>,
+}
+
+impl Running {
+    /// Where clients connect in plain, and with TLS.
+    pub(super) fn addresses(&self) -> [Vec<SocketAddr>; 2] {
+        self.lock().listening.addresses()
+    }
+
+    /// Begins to accept connections.
+    pub(super) fn accept(&self) {
+        self.lock().listening.accept(&self.server, &self.places);
+    }
+
+    /// How long exchanges under way may take to finish.
+    pub(super) fn patience(&self) -> Duration {
+        self.lock().assembly.config.timeouts.drain
+    }
+
+    /// Opens the access log's file anew before its next line, as after it was moved away.
+    pub(super) fn reopen_log(&self) {
+        if let Some(log) = &self.lock().assembly.log {
+            log.reopen().ask();
+        }
+    }
+
+    /// Reads the configuration again, and puts it in the place of the one in force. What was set by hand is dropped.
+    pub(super) async fn reload(&self, who: &Who) -> Result<Changed, Unchanged> {
+        if !self.given.can_be_read() {
+            return Err(Unchanged(vec![
+                "this proxy was made by a program: there is nothing to read".to_owned(),
+            ]));
+        }
+        let _turn = self.turn.lock().await;
+        // Files are read and parsed for it; a name server or a disk may be slow, but nobody waits except who asked.
+        let read = self.given.load().map_err(Unchanged::from);
+        let outcome = match read {
+            Ok(base) => self.replace(Arc::new(base), Hand::default(), who).await,
+            Err(why) => Err(why),
+        };
+        self.audit_failure(&outcome, who, "the configuration was not read again; the one in force stays");
+        outcome
+    }
+
+    /// Sets options to values.
+    async fn change(&self, values: Vec<(String, Value)>, who: &Who) -> Result<Changed, Unchanged> {
+        let _turn = self.turn.lock().await;
+        let (base, mut hand) = {
+            let state = self.lock();
+            (state.base.clone(), state.hand.clone())
+        };
+        let set = values.iter().map(|(key, value)| hand.set(key, value));
+        let wrong: Vec<_> = set.filter_map(Result::err).map(|error| error.to_string()).collect();
+        let outcome = match wrong.is_empty() {
+            true => self.replace(base, hand, who).await,
+            false => Err(Unchanged(wrong)),
+        };
+        self.audit_failure(&outcome, who, "the configuration was not changed");
+        outcome
+    }
+
+    fn audit_failure(&self, outcome: &Result<Changed, Unchanged>, who: &Who, what: &str) {
+        if let Err(Unchanged(why)) = outcome {
+            let why = why.join("; ");
+            tracing::warn!(target: AUDIT, %who, why, "{what}");
+        }
+    }
+
+    async fn replace(&self, base: Arc<Loaded>, hand: Hand, who: &Who) -> Result<Changed, Unchanged> {
+        let dropped = {
+            let (before, now) = (self.lock().hand.keys(), hand.keys());
+            before.into_iter().filter(|key| !now.contains(key)).collect()
+        };
+        let ready = self.prepare(base, hand).await?;
+        audit(&ready, who);
+        let (changed, restart) = (ready.changed.clone(), ready.restart.clone());
+        let (by_hand, files) = (ready.hand.keys(), ready.base.files.clone());
+        self.commit(ready);
+        Ok(Changed { changed, restart, by_hand, dropped, files })
+    }
+
+    /// Builds everything beside what is in force.
+    async fn prepare(&self, base: Arc<Loaded>, hand: Hand) -> Result<Ready, Unchanged> {
+        let mut loaded = self.given.with_hand(&base, &hand)?;
+        let before = self.lock().assembly.clone();
+        let restart = changes::hold_back(&before.config, &mut loaded.config);
+        let changed = changes::between(&before.config, &loaded.config);
+        let wrong = |error: anyhow::Error| Unchanged(vec![format!("{error:#}")]);
+        let config = &loaded.config;
+        if let Some(levels) = &self.levels {
+            levels.check(&config.log.level).map_err(wrong)?;
+        }
+        let certificates = Certificates::open(config, &self.lasting.clock, Some(&before.certificates))
+            .map_err(|error| wrong(error.into()))?;
+        let shown = TlsShown { config, leaves: certificates.leaves.as_ref() };
+        let plan = self.lock().listening.plan(config, &shown).map_err(wrong)?;
+        let assembly = Assembly::new(config, &self.lasting, certificates, plan.addresses(), Some(&before));
+        let assembly = assembly.await.map_err(wrong)?;
+        Ok(Ready { base, hand, loaded, assembly, plan, changed, restart })
+    }
+
+    /// Puts it in force. Nothing here can fail or wait.
+    fn commit(&self, ready: Ready) {
+        let Ready { base, hand, loaded, assembly, plan, .. } = ready;
+        let assembly = Arc::new(assembly);
+        let config = &assembly.config;
+        let mut state = self.lock();
+        let before = std::mem::replace(&mut state.assembly, assembly.clone());
+        (state.base, state.hand, state.loaded) = (base, hand, Arc::new(loaded));
+        state.listening.carry_out(plan);
+        self.server.renew(assembly.handler.clone(), config);
+        self.places.resize(config.limits.connections);
+        state.listening.accept(&self.server, &self.places);
+        let listening = state.listening.addresses();
+        drop(state);
+        assembly.begin_to_log(&self.lasting);
+        self.apply_to_lasting(&before.config, config);
+        self.view.set(assembly.view(&self.lasting, listening));
+    }
+
+    /// Tells the parts that go on what holds for them now.
+    fn apply_to_lasting(&self, before: &Config, config: &Config) {
+        let Lasting { link, store, traffic, .. } = &self.lasting;
+        if (&before.link.spec, &before.link.trace) != (&config.link.spec, &config.link.trace) {
+            // What is queued stays queued, and nothing is lost.
+            link.set(config.link.trace.model(config.link.spec.clone()));
+        }
+        let classes: [ClassPolicy; 3] = config.link.classes;
+        if before.link.classes != classes {
+            link.set_classes(classes);
+        }
+        store.limit_to(Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 });
+        if before.cache.min_free != config.cache.min_free {
+            let (store, min_free) = (store.clone(), config.cache.min_free.map(|bytes| bytes.0));
+            // It asks the disk; the rest need not wait for that.
+            tokio::task::spawn_blocking(move || store.keep_free(min_free));
+        }
+        if before.log.query != config.log.query {
+            traffic.urls.set(Urls::new(config.log.query));
+        }
+        if let Some(levels) = &self.levels {
+            levels.set(&config.log.level);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes down who has changed what.
+fn audit(ready: &Ready, who: &Who) {
+    for Change { key, before, after } in &ready.changed {
+        tracing::info!(target: AUDIT, %who, key, %before, %after, "the configuration was changed");
+    }
+    // Said when it is read, and not again with everything that is set by hand.
+    let is_read = ready.hand.keys().is_empty();
+    for Change { key, before, after } in ready.restart.iter().filter(|_| is_read) {
+        tracing::info!(target: AUDIT, %who, key, %before, %after, "takes effect after a restart");
+    }
+    if ready.changed.is_empty() && ready.restart.is_empty() {
+        tracing::info!(target: AUDIT, %who, "the configuration is as it was");
+    }
+}
+
+impl Configured for Running {
+    fn loaded(&self) -> Arc<Loaded> {
+        self.lock().loaded.clone()
+    }
+
+    fn reload(self: Arc<Self>, who: Who) -> Outcome {
+        Box::pin(async move { Running::reload(&self, &who).await })
+    }
+
+    fn change(self: Arc<Self>, values: Vec<(String, Value)>, who: Who) -> Outcome {
+        Box::pin(async move { Running::change(&self, values, &who).await })
+    }
+}
