@@ -16,6 +16,7 @@ pub(crate) mod stock;
 pub(crate) mod tcp;
 pub(crate) mod under_way;
 pub(crate) mod verification;
+mod watch;
 pub(crate) mod who;
 
 use std::net::SocketAddr;

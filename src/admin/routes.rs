@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Response};
 
 use super::serving::Content;
 use super::who::Who;
-use super::{Admin, api, configuring, openapi};
+use super::{Admin, api, configuring, openapi, watch};
 
 /// One route.
 pub(crate) struct Route {
@@ -206,6 +206,12 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "The exchanges under way, with what is known of each.",
         gives: &[("begun", "integer"), ("exchanges", "array")],
         run: Run::Now(|admin, _| api::exchanges(admin)),
+        ..READ
+    },
+    Route {
+        path: "/v1/events",
+        summary: "Exchanges as they end: Server-Sent Events, each an object as in /v1/exchanges.",
+        run: Run::Later(watch::events),
         ..READ
     },
     Route {

@@ -24,6 +24,7 @@ use super::routes::{self, Asked, Found, Route, Run};
 use super::tcp::Door;
 use super::who::Who;
 use super::{Admin, api};
+use crate::dashboard::{self, Viewer};
 
 /// What a response carries; it may go on and on.
 pub(crate) type Content = UnsyncBoxBody<Bytes, Infallible>;
@@ -93,9 +94,25 @@ async fn answer(
             }
             response
         }
-        Found::Nothing => failed(StatusCode::NOT_FOUND, "there is no such route"),
+        Found::Nothing => {
+            page(&parts, admin).unwrap_or_else(|| failed(StatusCode::NOT_FOUND, "there is no such route"))
+        }
     };
     Ok(guarded(response))
+}
+
+/// What of the dashboard stands at the target of a GET, if anything does.
+fn page(parts: &Parts, admin: &Admin) -> Option<Response<Content>> {
+    if parts.method != Method::GET {
+        return None;
+    }
+    let path = parts.uri.path().strip_prefix('/')?;
+    let asset = admin.uplink()?.dashboard.asset(path, Viewer::Operator)?;
+    let mut response = Response::new(Full::new(asset.content).map_err(|never| match never {}).boxed_unsync());
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
+    fields.insert("content-security-policy", HeaderValue::from_static(dashboard::POLICY));
+    Some(response)
 }
 
 async fn carry_out(

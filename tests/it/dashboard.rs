@@ -69,6 +69,29 @@ async fn what_the_page_needs_comes_from_the_proxy_itself() {
 }
 
 #[tokio::test]
+async fn the_operator_sees_all_of_it_and_is_told_what_ends() {
+    let flags = ["--set", "admin.listen=127.0.0.1:0", "--set", "admin.token=ann=0123456789abcdef"];
+    let (origin, proxy) = (Origin::start().await.expect("an origin"), start(&flags).await);
+    origin.always("GET", "/a", Reply::new(200));
+    let mut watching = Client::connect(proxy.admin_address()).await.expect("a connection");
+    let request = Request::new("GET", "/v1/events").field("host", "localhost");
+    watching.send(&request.to_bytes()).await.expect("sent");
+    assert!(watching.receive_head().await.expect("a head").start_line.contains(" 200 "));
+    assert_eq!(proxy.get(&origin.url("/a")).await.status, 200);
+    let mut told = Vec::new();
+    while !String::from_utf8_lossy(&told).contains("/a\"") {
+        told.extend(watching.receive_exactly(1).await.expect("an event"));
+    }
+    for (path, shown) in [("/", "id=\"sites\""), ("/dashboard.js", "PERIOD"), ("/uplot.css", "uplot")] {
+        let mut client = Client::connect(proxy.admin_address()).await.expect("a connection");
+        let page =
+            client.request(&Request::new("GET", path).field("host", "localhost")).await.expect("a page");
+        assert!(page.status == 200 && page.text().contains(shown), "{path}: {}", page.text());
+        assert!(page.field("content-security-policy").is_some());
+    }
+}
+
+#[tokio::test]
 async fn a_link_that_carries_nothing_is_down() {
     let proxy = start(&["--link", "0"]).await;
     assert!(proxy.get(PAGE).await.text().contains("Link down."));

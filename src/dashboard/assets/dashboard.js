@@ -75,7 +75,7 @@
 
   const actions = {
     list: async (url) => {
-      const told = await ask("POST", "/v1/cache/list", { selection: url.endsWith("*") ? url : `${url}*` });
+      const told = await ask("POST", "/v1/cache/list", { selection: { url: url.endsWith("*") ? url : `${url}*` } });
       if (told.error) return show(told.error);
       const rows = told.responses || [];
       show(rows.length ? rows.slice(0, 200).map((r) => `${r.key}  ${r.status ?? ""}  ${r.bytes ?? r.length ?? ""}`).join("\n") : "Nothing is stored there.");
@@ -86,7 +86,7 @@
     },
     purge: async (url) => {
       if (!confirm(`Purge ${url}?`)) return;
-      const told = await ask("POST", "/v1/cache/purge", url);
+      const told = await ask("POST", "/v1/cache/purge", { url });
       show(told.error || JSON.stringify(told));
     },
   };
