@@ -7,6 +7,7 @@
 //! - `listen`, `admit`, `handle`, `upstream`, `body`, `respond`: the way of one request
 //! - `host`: whom a target means, in whichever spelling
 //! - `exchange`, `observe`: its record, and who reads it; `standing`: where it stands on the link among others
+//! - `count`, `metrics`: what parts count, and what the proxy says of itself in figures
 //! - `ca`, `site`: the certificate authority of interception, and the pages from which devices get it
 //! - `memory`: what was freed goes back to the system
 //! - `admin`, `cli`: what an operator sees and changes
@@ -18,11 +19,14 @@
 
 mod admin;
 mod admit;
+#[doc(hidden)]
+pub mod bench;
 mod body;
 mod ca;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod count;
 mod current;
 mod dashboard;
 mod doctor;
@@ -33,6 +37,7 @@ mod host;
 mod intercept;
 mod listen;
 mod memory;
+mod metrics;
 mod observe;
 mod probe;
 mod respond;

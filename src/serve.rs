@@ -93,6 +93,8 @@ impl Proxy {
         let lasting = Lasting {
             pseudonym: pseudonym(&clock),
             started: Instant::now(),
+            started_at: clock.now(),
+            census: Arc::default(),
             traffic,
             clock,
             drain: Drain::new(),
@@ -105,7 +107,12 @@ impl Proxy {
         let assembly = Arc::new(Assembly::new(config, &lasting, certificates, own, None).await?);
         assembly.begin_to_log(&lasting);
         listening.carry_out(plan);
-        let server = Arc::new(Server::new(assembly.handler.clone(), lasting.drain.clone(), config));
+        let server = Arc::new(Server::new(
+            assembly.handler.clone(),
+            lasting.drain.clone(),
+            lasting.census.clone(),
+            config,
+        ));
         let places = Places::new(config.limits.connections);
         let addresses = listening.addresses();
         let view = Arc::new(Current::new(assembly.view(&lasting, addresses.clone())));
@@ -176,6 +183,7 @@ impl Proxy {
         if unfinished > 0 {
             tracing::warn!(unfinished, "connections were still busy at the end of timeouts.drain");
         }
+        self.admin.end();
         self.socket.take();
         self.desks.clear();
         self.running.lasting.store.close().await;

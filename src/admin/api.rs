@@ -23,7 +23,7 @@ pub(crate) fn answer(admin: &Admin, method: &Method, path: &str, content: &[u8])
     match routes::find(method, path) {
         Found::Route(Route { run: Run::Now(run), .. }, key) => {
             let (headers, content) = (HeaderMap::new(), Bytes::copy_from_slice(content));
-            run(admin, &Asked { who: Who::CommandLine, key, headers, content })
+            run(admin, &Asked { who: Who::CommandLine, key, query: String::new(), headers, content })
         }
         Found::Route(..) => failed(StatusCode::CONFLICT, "no proxy is running"),
         Found::OtherMethods(_) => failed(StatusCode::METHOD_NOT_ALLOWED, "it takes other methods"),
@@ -140,6 +140,32 @@ pub(super) fn stop(admin: &Admin, asked: &Asked) -> Reply {
         let numbers = read::<Stop>(given).map(|given| given.numbers);
         told(numbers.map(|numbers| json!({ "stopped": uplink.dashboard.traffic.stop(&numbers) })))
     })
+}
+
+/// Puts exchanges into a class of the link by their numbers.
+pub(super) fn classify(admin: &Admin, asked: &Asked) -> Reply {
+    let Some(uplink) = admin.uplink() else {
+        return failed(StatusCode::CONFLICT, "no proxy is running, so nothing is under way");
+    };
+    with(&asked.content, |given| {
+        told(read::<Classify>(given).and_then(|Classify { numbers, class }| {
+            let chosen = Class::ALL.into_iter().find(|known| known.name() == class);
+            if chosen.is_none() && class != "rules" {
+                return Err(format!(
+                    "{class:?} is no class; there are interactive, bulk, background, and rules"
+                ));
+            }
+            let (changed, crossing) = uplink.dashboard.traffic.choose(&numbers, chosen);
+            Ok(json!({ "changed": changed, "crossing": crossing }))
+        }))
+    })
+}
+
+/// `{"numbers": [7], "class": "bulk"}`; `rules` gives it back to the rules.
+#[derive(serde::Deserialize)]
+struct Classify {
+    numbers: Vec<u64>,
+    class: String,
 }
 
 /// `{"numbers": [7, 12]}`

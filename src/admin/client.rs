@@ -111,6 +111,14 @@ impl Operator {
         }
     }
 
+    /// The socket of the proxy that is asked, if one is.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Proxy(proxy) => Some(&proxy.socket),
+            Self::Folder { .. } => None,
+        }
+    }
+
     /// Whether a running proxy is asked.
     pub(crate) fn is_proxy(&self) -> bool {
         matches!(self, Self::Proxy(_))

@@ -8,15 +8,17 @@ pub(crate) mod configuring;
 pub(crate) mod explain;
 mod guard;
 mod openapi;
+mod plain;
 pub(crate) mod routes;
 pub(crate) mod selection;
 pub(crate) mod serving;
 pub(crate) mod socket;
 pub(crate) mod stock;
+pub(crate) mod stream;
 pub(crate) mod tcp;
 pub(crate) mod under_way;
 pub(crate) mod verification;
-mod watch;
+pub(crate) mod watch;
 pub(crate) mod who;
 
 use std::net::SocketAddr;
@@ -33,6 +35,7 @@ use crate::current::Current;
 use crate::dashboard::Dashboard;
 use crate::host::normalised;
 use crate::intercept::Interception;
+use crate::metrics::Metrics;
 use crate::observe::tally::Tallied;
 use crate::standing::Standings;
 use crate::upstream::destination;
@@ -95,6 +98,7 @@ pub(crate) struct Uplink {
     pub(crate) interception: Option<Arc<Interception>>,
     pub(crate) dashboard: Arc<Dashboard>,
     pub(crate) under_way: UnderWay,
+    pub(crate) metrics: Metrics,
     /// Where clients connect to in plain, and with TLS.
     pub(crate) listening: [Vec<SocketAddr>; 2],
 }
@@ -165,6 +169,13 @@ impl Admin {
     /// How often the cache could answer; none where no proxy is running.
     pub(crate) fn answers(&self) -> Option<Tallied> {
         self.uplink().map(|uplink| uplink.dashboard.traffic.tally.counted())
+    }
+
+    /// Nothing more will happen: whoever watches is let go.
+    pub(crate) fn end(&self) {
+        if let Some(uplink) = self.uplink() {
+            uplink.dashboard.traffic.live.end();
+        }
     }
 
     /// The verification that runs, or the last one.

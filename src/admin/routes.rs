@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Response};
 
 use super::serving::Content;
 use super::who::Who;
-use super::{Admin, api, configuring, openapi, watch};
+use super::{Admin, api, configuring, openapi, plain};
 
 /// One route.
 pub(crate) struct Route {
@@ -69,8 +69,9 @@ pub(crate) struct Asked {
     pub(crate) who: Who,
     /// What `{key}` stands for.
     pub(crate) key: String,
+    /// What stands behind the question mark.
+    pub(crate) query: String,
     /// For routes to come, such as one that serves pages or goes on where a reader left off.
-    #[expect(dead_code, reason = "no route of today looks at fields")]
     pub(crate) headers: HeaderMap,
     pub(crate) content: Bytes,
 }
@@ -211,8 +212,22 @@ pub(crate) static ROUTES: &[Route] = &[
     Route {
         path: "/v1/events",
         summary: "Exchanges as they end: Server-Sent Events, each an object as in /v1/exchanges.",
-        run: Run::Later(watch::events),
+        run: Run::Later(plain::events),
         ..READ
+    },
+    Route {
+        path: "/metrics",
+        summary: "Figures for Prometheus, as text.",
+        run: Run::Later(plain::metrics),
+        ..READ
+    },
+    Route {
+        path: "/v1/exchanges/class",
+        summary: "Puts exchanges into a class of the link, by their numbers; the class rules gives them back to the rules.",
+        takes: &[("numbers", "array"), ("class", "string")],
+        gives: &[("changed", "integer"), ("crossing", "integer")],
+        run: Run::Now(api::classify),
+        ..WRITE
     },
     Route {
         path: "/v1/exchanges/stop",

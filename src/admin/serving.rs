@@ -124,7 +124,8 @@ async fn carry_out(
     admin: &Arc<Admin>,
 ) -> Response<Content> {
     let (author, path) = (route.writes.then(|| who.clone()), parts.uri.path().to_owned());
-    let asked = Asked { who, key, headers: parts.headers, content };
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    let asked = Asked { who, key, query, headers: parts.headers, content };
     let response = match route.run {
         Run::Now(run) => {
             let admin = admin.clone();

@@ -6,8 +6,12 @@ mod cache;
 mod config;
 mod doctor;
 mod link;
+mod metrics;
 mod reload;
 mod rules;
+mod shown;
+mod tail;
+mod top;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,6 +48,12 @@ enum Command {
     Cache(cache::CacheCommand),
     /// Say what would be done for a URL now, and why
     Explain(cache::Explain),
+    /// Show exchanges of the running proxy as they end
+    Tail(tail::Tail),
+    /// Show who uses the link of the running proxy now; break exchanges off, or re-class them
+    Top(top::Top),
+    /// Print the metrics of the running proxy
+    Metrics(metrics::Metrics),
     /// Make and publish the certificate authority with which HTTPS is opened
     #[command(subcommand)]
     Ca(ca::CaCommand),
@@ -70,6 +80,9 @@ pub fn run() -> ExitCode {
         Some(Command::Link(command)) => with_config(&flags, |loaded| link::run(command, &loaded)),
         Some(Command::Cache(command)) => with_config(&flags, |loaded| cache::run(command, &loaded)),
         Some(Command::Explain(command)) => with_config(&flags, |loaded| cache::explain(&command, &loaded)),
+        Some(Command::Tail(command)) => with_config(&flags, |loaded| tail::run(&command, &loaded)),
+        Some(Command::Top(command)) => with_config(&flags, |loaded| top::run(&command, &loaded)),
+        Some(Command::Metrics(command)) => with_config(&flags, |loaded| metrics::run(&command, &loaded)),
         Some(Command::Ca(command)) => with_config(&flags, |loaded| ca::run(command, &loaded)),
         Some(Command::Doctor(command)) => with_config(&flags, |loaded| doctor::run(&command, &loaded)),
         Some(Command::Reload(command)) => with_config(&flags, |loaded| reload::run(command, &loaded)),
@@ -104,7 +117,7 @@ fn command() -> clap::Command {
         command.get_arguments().filter(|arg| arg.is_global_set()).map(simulating).collect();
     let certifying: Vec<_> =
         command.get_arguments().filter(|arg| arg.is_global_set()).map(certifying).collect();
-    ["link", "cache", "explain", "doctor", "reload"]
+    ["link", "cache", "explain", "doctor", "reload", "tail", "top", "metrics"]
         .into_iter()
         .fold(command, |command, name| command.mut_subcommand(name, |asking| asking.args(flags.clone())))
         .mut_subcommand("link", |link| link.mut_subcommand("simulate", |command| command.args(simulating)))
@@ -211,6 +224,10 @@ mod tests {
             "explain",
             "doctor",
             "reload",
+            "tail",
+            "top",
+            "top stop",
+            "metrics",
             "config get",
             "config set",
         ] {

@@ -10,13 +10,14 @@ mod page;
 use std::sync::Arc;
 
 use bentpipe_store::Store;
-use linkio::SharedLink;
+use linkio::{Class, SharedLink};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::{Price, QueryLog};
 use crate::current::Current;
 use crate::exchange::{Exchange, Observers, Reader};
+use crate::metrics::exchanges::Exchanges;
 use crate::observe::event::event;
 use crate::observe::live::Live;
 use crate::observe::recent::Recent;
@@ -48,6 +49,7 @@ pub(crate) struct Traffic {
     pub(crate) recent: Recent,
     pub(crate) series: Series,
     pub(crate) observers: Arc<Observers>,
+    pub(crate) exchanges: Arc<Exchanges>,
 }
 
 impl Traffic {
@@ -60,6 +62,7 @@ impl Traffic {
             recent: Recent::new(urls.clone()),
             series: Series::watch(link, tally.clone(), clock),
             observers: Observers::new(Vec::new()),
+            exchanges: Arc::default(),
             urls,
             tally,
         }
@@ -67,8 +70,12 @@ impl Traffic {
 
     /// From now on `log` is told of exchanges, too, and no other that was before.
     pub(crate) fn renew(&self, log: Option<Box<dyn Reader>>) {
-        let own: [Box<dyn Reader>; 3] =
-            [Box::new(self.tally.clone()), Box::new(self.live.clone()), Box::new(self.recent.clone())];
+        let own: [Box<dyn Reader>; 4] = [
+            Box::new(self.tally.clone()),
+            Box::new(self.live.clone()),
+            Box::new(self.recent.clone()),
+            Box::new(self.exchanges.clone()),
+        ];
         self.observers.renew(log.into_iter().chain(own).collect());
     }
 
@@ -81,7 +88,22 @@ impl Traffic {
 
     /// What is known of each of them now.
     pub(crate) fn shown(&self) -> Vec<serde_json::Value> {
-        self.under_way().iter().map(|exchange| event(exchange.record(), &self.live.urls())).collect()
+        let each = |exchange: &Exchange| {
+            let mut shown = event(exchange.record(), &self.live.urls());
+            shown["class"] = exchange.class().map(Class::name).into();
+            shown
+        };
+        self.under_way().iter().map(each).collect()
+    }
+
+    /// Puts those with these numbers into `class`, or, with none, where the rules want them; how many there were, and how
+    /// many of them are crossing the link now.
+    pub(crate) fn choose(&self, numbers: &[u64], class: Option<Class>) -> (usize, usize) {
+        let exchanges = self.under_way();
+        let meant = exchanges.iter().filter(|exchange| numbers.contains(&exchange.record().number));
+        meant.fold((0, 0), |(all, crossing), exchange| {
+            (all + 1, crossing + usize::from(exchange.choose(class)))
+        })
     }
 
     /// Breaks off those with these numbers; how many there were.

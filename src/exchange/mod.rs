@@ -4,6 +4,8 @@
 
 mod cache_status;
 mod observers;
+mod outcome;
+mod placed;
 mod record;
 mod stop;
 
@@ -15,11 +17,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use http::{Method, Uri, Version};
+use linkio::Class;
 use rfc9111::Because;
 use tokio::time::Instant;
 
 pub(crate) use cache_status::{CacheStatus, Forwarded};
 pub(crate) use observers::{Observers, Reader};
+pub(crate) use outcome::{OUTCOMES, Outcome};
+use placed::Placed;
+pub(crate) use placed::{Carried, Chosen};
 pub(crate) use record::{Cut, Details, Record, Times};
 use stop::Stop;
 
@@ -33,6 +39,7 @@ struct Open {
     /// Where the observers keep it.
     place: usize,
     stop: Stop,
+    placed: Placed,
     /// Given back when the exchange is over.
     held: OnceLock<Box<dyn Any + Send + Sync>>,
 }
@@ -67,7 +74,8 @@ impl Exchange {
         };
         Self(Arc::new_cyclic(|open: &Weak<Open>| {
             let place = observers.keep(number, open.clone());
-            Open { record, observers: observers.clone(), place, stop: Stop::default(), held: OnceLock::new() }
+            let (stop, placed, held) = (Stop::default(), Placed::default(), OnceLock::new());
+            Open { record, observers: observers.clone(), place, stop, placed, held }
         }))
     }
 
@@ -154,6 +162,28 @@ impl Exchange {
         let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         record.link_time.fetch_add(time, Ordering::Relaxed);
         drop(counted);
+        self.0.placed.carried_by(None);
+    }
+
+    /// `carried` carries it across the link, until `crossed` says what that came to.
+    pub(crate) fn carried_by(&self, carried: Arc<dyn Carried>) {
+        self.0.placed.carried_by(Some(carried));
+    }
+
+    /// The class that an operator chooses for it.
+    pub(crate) fn chosen(&self) -> Chosen {
+        self.0.placed.chosen.clone()
+    }
+
+    /// Its class on the link at the moment; none while nothing of it crosses.
+    pub(crate) fn class(&self) -> Option<Class> {
+        self.0.placed.class()
+    }
+
+    /// From now on it is of this class, whatever the rules say; or, with none, of theirs again. Whether something of it
+    /// is crossing now.
+    pub(crate) fn choose(&self, class: Option<Class>) -> bool {
+        self.0.placed.choose(class)
     }
 
     /// Breaks it off, on an operator's behalf, as soon as whoever carries it on looks.

@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use crate::ca::leaf::Leaves;
 use crate::clock::Clock;
 use crate::config::Intercept;
+use crate::count::{Count, Handshakes};
 use crate::host::Host;
 use crate::secure;
 use hello::Beginning;
@@ -46,6 +47,24 @@ pub(crate) struct Interception {
     config: Arc<ServerConfig>,
     spliced: Arc<Spliced>,
     clock: Clock,
+    tunnels: Arc<Tunnels>,
+}
+
+/// What became of tunnels that were answered here, in figures.
+#[derive(Debug, Default)]
+pub(crate) struct Tunnels {
+    opened: Count,
+    spliced: Count,
+    refused: Count,
+    gone: Count,
+    pub(crate) handshakes: Handshakes,
+}
+
+impl Tunnels {
+    /// Opened, spliced after all, refused by their clients, and gone.
+    pub(crate) fn read(&self) -> [u64; 4] {
+        [&self.opened, &self.spliced, &self.refused, &self.gone].map(Count::read)
+    }
 }
 
 /// What became of a tunnel that was answered here.
@@ -58,11 +77,18 @@ pub(crate) enum Opened<T> {
     Nobody,
 }
 
+/// How a client left before anything came out of its tunnel.
+enum Left {
+    /// It would not have our certificate, or seems so.
+    Refusing,
+    Otherwise,
+}
+
 impl Interception {
     /// Looks into tunnels to `hosts` with certificates of `leaves`.
     pub(crate) fn new(hosts: Intercept, leaves: Arc<Leaves>, clock: Clock) -> Result<Self, rustls::Error> {
         let config = secure::config(Arc::new(ByName(leaves.clone())))?;
-        Ok(Self { hosts, leaves, config, spliced: Arc::default(), clock })
+        Ok(Self { hosts, leaves, config, spliced: Arc::default(), clock, tunnels: Arc::default() })
     }
 
     /// Looks into tunnels to `hosts`, with the same certificates where `leaves` are the same. Which clients would not have
@@ -72,7 +98,7 @@ impl Interception {
             return Self::new(hosts, leaves, self.clock.clone());
         }
         let (config, spliced, clock) = (self.config.clone(), self.spliced.clone(), self.clock.clone());
-        Ok(Self { hosts, leaves, config, spliced, clock })
+        Ok(Self { hosts, leaves, config, spliced, clock, tunnels: self.tunnels.clone() })
     }
 
     /// Whether a tunnel of `client` to `port` of `host` is to be looked into.
@@ -101,8 +127,28 @@ impl Interception {
         self.leaves.len()
     }
 
+    /// What became of tunnels so far.
+    pub(crate) fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
+    }
+
     /// Begins with `io`, the client's end of a tunnel to `port` of `host`.
-    pub(crate) async fn open<T>(&self, mut io: T, client: IpAddr, host: &str, port: u16) -> Opened<T>
+    pub(crate) async fn open<T>(&self, io: T, client: IpAddr, host: &str, port: u16) -> Opened<T>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let begun = self.begin(io, client, host, port).await;
+        let (counted, opened) = match begun {
+            Ok(opened @ Opened::Others(_)) => (&self.tunnels.spliced, opened),
+            Ok(opened) => (&self.tunnels.opened, opened),
+            Err(Left::Refusing) => (&self.tunnels.refused, Opened::Nobody),
+            Err(Left::Otherwise) => (&self.tunnels.gone, Opened::Nobody),
+        };
+        counted.one();
+        opened
+    }
+
+    async fn begin<T>(&self, mut io: T, client: IpAddr, host: &str, port: u16) -> Result<Opened<T>, Left>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
@@ -111,33 +157,39 @@ impl Interception {
             Ok(Ok(named)) => named.is_some_and(|named| is_same(&named, host)),
             Ok(Err(error)) => {
                 tracing::debug!(%error, %client, host, "a tunnel ended before it began");
-                return Opened::Nobody;
+                return Err(Left::Otherwise);
             }
             // Half a message for so long is no client's way.
-            Err(_) => return Opened::Nobody,
+            Err(_) => return Err(Left::Otherwise),
         };
         let rewound = Rewound::new(ahead.freeze(), io);
         // Another name, or none, is not a client that means this host: one whose hello is encrypted (ECH) names the host of
         // its outer message, and one that speaks no TLS names nobody. And where no certificate can be had, none is shown.
         if !is_for_host || self.leaves.certified(host).is_err() {
-            return Opened::Others(rewound);
+            return Ok(Opened::Others(rewound));
         }
         let accepted = timeout(HANDSHAKE, TlsAcceptor::from(self.config.clone()).accept(rewound)).await;
         match accepted {
             Ok(Ok(stream)) => {
+                self.tunnels.handshakes.made(stream.get_ref().1.handshake_kind());
                 self.spliced.accepted(client, &place(host, port));
-                Opened::Ours(Box::new(stream))
+                Ok(Opened::Ours(Box::new(stream)))
             }
             Ok(Err(error)) => {
-                if let Some(because) = refusal(&error)
+                self.tunnels.handshakes.failed();
+                let refusal = refusal(&error);
+                if let Some(because) = refusal
                     && self.spliced.note(client, &place(host, port), because, self.clock.now())
                 {
                     tracing::info!(%client, host, ?because, "the certificate was not accepted; tunnels of this client to this host are passed on for a day");
                 }
                 tracing::debug!(%error, %client, host, "a handshake failed");
-                Opened::Nobody
+                Err(refusal.map_or(Left::Otherwise, |_| Left::Refusing))
             }
-            Err(_) => Opened::Nobody,
+            Err(_) => {
+                self.tunnels.handshakes.failed();
+                Err(Left::Otherwise)
+            }
         }
     }
 }

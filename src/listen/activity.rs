@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::body::request::Progress;
+use crate::count::{Level, Raised};
 use crate::respond::interim::Interim;
 
 /// Requests of one connection that are given up before they are answered, in `SPAN`: what is more is no person who stops
@@ -29,6 +30,9 @@ pub(crate) struct Activity {
     /// Whether requests share the connection (HTTP/2).
     is_shared: bool,
     in_flight: AtomicUsize,
+    /// How many connections of its kind are active, where that is counted, and this one as long as it is.
+    among: Option<Level>,
+    active: Mutex<Option<Raised>>,
     /// Of them those whose next step is the client's: content of theirs waits to be taken.
     offering: AtomicUsize,
     /// Exchanges so far.
@@ -64,6 +68,11 @@ impl Activity {
         Self { is_shared: true, ..Self::default() }
     }
 
+    /// The same, counted `among` the others while an exchange is going on.
+    pub(super) fn counted(self, among: &Level) -> Self {
+        Self { among: Some(among.clone()), ..self }
+    }
+
     /// Whether requests share the connection.
     pub(super) fn is_shared(&self) -> bool {
         self.is_shared
@@ -74,10 +83,21 @@ impl Activity {
     pub(crate) fn begin(self: &Arc<Self>, upload: Progress, interim: Interim) -> InFlight {
         *self.interim.lock().unwrap_or_else(PoisonError::into_inner) = interim;
         *self.upload.lock().unwrap_or_else(PoisonError::into_inner) = Some(upload);
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        if self.in_flight.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.count_active();
+        }
         self.begun.fetch_add(1, Ordering::AcqRel);
         self.answering.store(true, Ordering::Release);
         InFlight(self.clone())
+    }
+
+    /// Counts the connection as what it is now.
+    fn count_active(&self) {
+        if let Some(among) = &self.among {
+            let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+            // Looked at under the lock: of two changes at once the last one to come here counts.
+            *active = self.is_busy().then(|| among.raise());
+        }
     }
 
     /// The final response to the present request is known: no interim response may follow it.
@@ -197,7 +217,9 @@ fn is_bare_options(bytes: &[u8]) -> bool {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.count_active();
+        }
     }
 }
 

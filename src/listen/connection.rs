@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Timed};
 use super::attended::Attendance;
+use super::census::Census;
 use super::client_io::{Breakable, ClientIo};
 use super::http2::{self, Ended};
 use crate::admit::access::Caller;
@@ -43,6 +44,7 @@ pub(crate) struct Server {
     /// Our name in Via.
     pseudonym: Arc<str>,
     drain: Drain,
+    census: Arc<Census>,
 }
 
 /// What follows from one configuration. A connection keeps the one it began with, but for the handler: each of its
@@ -89,10 +91,11 @@ impl Serving {
 }
 
 impl Server {
-    /// A server that answers with `handler`, within the limits and timeouts of `config`.
-    pub(crate) fn new(handler: Arc<Handler>, drain: Drain, config: &Config) -> Self {
+    /// A server that answers with `handler`, within the limits and timeouts of `config`, and counts in `census`.
+    pub(crate) fn new(handler: Arc<Handler>, drain: Drain, census: Arc<Census>, config: &Config) -> Self {
         let pseudonym = handler.admission.pseudonym().into();
-        Self { serving: Current::new(Serving::new(handler, config)), pseudonym, drain }
+        let serving = Current::new(Serving::new(handler, config));
+        Self { serving, pseudonym, drain, census }
     }
 
     /// Answers with `handler` from now on, and serves new connections within the limits and timeouts of `config`.
@@ -115,7 +118,10 @@ impl Server {
     /// # Errors
     /// What it is told in place of all answers.
     pub(crate) fn admit(&self, from: Caller) -> Result<Seat, Refusal> {
-        self.serving.now().handler.admission.admit_connection(from)
+        let seat = self.serving.now().handler.admission.admit_connection(from);
+        let counted = if seat.is_ok() { &self.census.accepted } else { &self.census.refused };
+        counted.one();
+        seat
     }
 
     /// Serves one connection to its end.
@@ -133,9 +139,18 @@ impl Server {
         work: Work,
     ) {
         match timeout(self.serving.now().handshake, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => self.serve_secured(stream, Peer { from, stay, inside: None }, work).await,
-            Ok(Err(error)) => tracing::debug!(%error, client = %from.address, "a client's handshake failed"),
-            Err(_) => tracing::debug!(client = %from.address, "a client's handshake took too long"),
+            Ok(Ok(stream)) => {
+                self.census.handshakes.made(stream.get_ref().1.handshake_kind());
+                self.serve_secured(stream, Peer { from, stay, inside: None }, work).await;
+            }
+            Ok(Err(error)) => {
+                self.census.handshakes.failed();
+                tracing::debug!(%error, client = %from.address, "a client's handshake failed");
+            }
+            Err(_) => {
+                self.census.handshakes.failed();
+                tracing::debug!(client = %from.address, "a client's handshake took too long");
+            }
         }
     }
 
@@ -155,7 +170,8 @@ impl Server {
     where
         T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
     {
-        let activity = Arc::new(Activity::default());
+        let kind = &self.census.http1;
+        let (activity, _open) = (Arc::new(Activity::default().counted(&kind.active)), kind.open.raise());
         let serving = self.serving.now();
         let io = serving.client_io(stream, &activity);
         let service = service_fn(|request| self.call(request, &peer, &activity));
@@ -176,7 +192,8 @@ impl Server {
     where
         T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
     {
-        let activity = Arc::new(Activity::shared());
+        let kind = &self.census.http2;
+        let (activity, _open) = (Arc::new(Activity::shared().counted(&kind.active)), kind.open.raise());
         let serving = self.serving.now();
         let idle = serving.idle;
         let (io, attendance) = (serving.client_io(stream, &activity), Attendance::default());

@@ -4,6 +4,7 @@
 pub(crate) mod activity;
 mod attended;
 mod between;
+pub(crate) mod census;
 pub(crate) mod client_io;
 pub(crate) mod connection;
 mod frames;

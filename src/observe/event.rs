@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::url::Urls;
-use crate::exchange::{Cut, Details, Record};
+use crate::exchange::{Cut, Details, Outcome, Record};
 
 /// What is known of `record` now. Bytes of the link are payload bytes of this exchange, in each direction.
 pub(crate) fn event(record: &Record, urls: &Urls) -> Value {
@@ -23,6 +23,7 @@ pub(crate) fn event(record: &Record, urls: &Urls) -> Value {
             "version": format!("{:?}", record.version),
             "status": details.status.map(|status| status.as_u16()),
             "cache_status": cache_status(details),
+            "result": Outcome::of(details).name(),
             "because": details.because.as_ref().map(ToString::to_string),
             "storing": details.storing.as_ref().map(ToString::to_string),
             "error": details.error,

@@ -3,28 +3,48 @@
 
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
+use serde_json::Value;
+use tokio::sync::{broadcast, watch};
 
 use super::event::event;
 use super::url::Urls;
+use crate::count::Count;
 use crate::current::Current;
 use crate::exchange::{Reader, Record};
+use crate::host::Host;
 
 /// Where events can be watched. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Live {
-    events: broadcast::Sender<Arc<str>>,
+    events: broadcast::Sender<Arc<Event>>,
     urls: Arc<Current<Urls>>,
+    lost: Arc<Count>,
+    over: watch::Sender<bool>,
+}
+
+/// One exchange that is over: what those who watch choose by, and what they are shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) number: u64,
+    pub(crate) client: std::net::IpAddr,
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) host: Option<Host>,
+    pub(crate) status: Option<u16>,
+    pub(crate) json: String,
 }
 
 /// One who watches.
-pub(crate) struct Watching(broadcast::Receiver<Arc<str>>);
+pub(crate) struct Watching {
+    events: broadcast::Receiver<Arc<Event>>,
+    lost: Arc<Count>,
+    over: watch::Receiver<bool>,
+}
 
 /// What one who watches is told.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// One exchange is over: its event, in JSON.
-    Event(Arc<str>),
+    /// One exchange is over.
+    Event(Arc<Event>),
     /// So many events were lost, since they were not taken fast enough.
     Lost(u64),
 }
@@ -35,35 +55,74 @@ const QUEUE: usize = 1024;
 impl Live {
     /// Nobody watches yet. URLs are written as `urls` does.
     pub(crate) fn new(urls: Arc<Current<Urls>>) -> Self {
-        Self { events: broadcast::channel(QUEUE).0, urls }
+        let (events, over) = (broadcast::channel(QUEUE).0, watch::Sender::new(false));
+        Self { events, urls, lost: Arc::default(), over }
     }
 
     /// From now on.
     pub(crate) fn watch(&self) -> Watching {
-        Watching(self.events.subscribe())
+        let (events, over) = (self.events.subscribe(), self.over.subscribe());
+        Watching { events, lost: self.lost.clone(), over }
+    }
+
+    /// How many watch.
+    pub(crate) fn watchers(&self) -> usize {
+        self.events.receiver_count()
+    }
+
+    /// Events that one or another did not take in time.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.read()
     }
 
     /// How URLs are written here.
     pub(crate) fn urls(&self) -> Arc<Urls> {
         self.urls.now()
     }
+
+    /// Nothing more will come: whoever watches is told what is left, and no more.
+    pub(crate) fn end(&self) {
+        self.over.send_replace(true);
+    }
 }
 
 impl Watching {
     /// What is next; none once the proxy ends.
     pub(crate) async fn next(&mut self) -> Option<Told> {
-        match self.0.recv().await {
+        let received = tokio::select! {
+            biased;
+            received = self.events.recv() => received,
+            _ = self.over.wait_for(|over| *over) => return None,
+        };
+        match received {
             Ok(event) => Some(Told::Event(event)),
-            Err(broadcast::error::RecvError::Lagged(lost)) => Some(Told::Lost(lost)),
+            Err(broadcast::error::RecvError::Lagged(lost)) => {
+                self.lost.add(lost);
+                Some(Told::Lost(lost))
+            }
             Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+impl Event {
+    fn of(record: &Record, json: &Value) -> Self {
+        let (user, status) = record.with(|details| (details.user.clone(), details.status));
+        Self {
+            number: record.number,
+            client: record.client,
+            user,
+            host: record.target.host().and_then(|host| Host::read(host).ok()),
+            status: status.map(|status| status.as_u16()),
+            json: json.to_string(),
         }
     }
 }
 
 impl Reader for Live {
     fn read(&self, record: &Record) {
-        if self.events.receiver_count() > 0 {
-            let _ = self.events.send(event(record, &self.urls.now()).to_string().into());
+        if self.watchers() > 0 {
+            let _ = self.events.send(Arc::new(Event::of(record, &event(record, &self.urls.now()))));
         }
     }
 }
@@ -90,14 +149,17 @@ mod tests {
         end_one(&observers);
         let mut watching = live.watch();
         end_one(&observers);
-        let event: serde_json::Value = match watching.next().await {
-            Some(Told::Event(event)) => serde_json::from_str(&event).expect("JSON"),
-            other => serde_json::json!(format!("{other:?}")),
+        let event = match watching.next().await {
+            Some(Told::Event(event)) => event,
+            other => panic!("{other:?}"),
         };
+        assert_eq!((event.number, event.status), (2, None));
+        let event: Value = serde_json::from_str(&event.json).expect("JSON");
         assert_eq!((&event["number"], &event["url"]), (&2.into(), &"http://a/b".into()));
         (0..QUEUE + 10).for_each(|_| end_one(&observers));
         assert_eq!(watching.next().await, Some(Told::Lost(10)));
-        drop((observers, live));
+        assert_eq!((live.lost(), live.watchers()), (10, 1));
+        live.end();
         let mut left = 0;
         while watching.next().await.is_some() {
             left += 1;

@@ -4,7 +4,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use super::line;
 use super::url::Urls;
 use crate::config::{AccessFormat, AccessLog as Destination, LogConfig};
+use crate::count::Count;
 use crate::exchange::{Reader, Record};
 
 /// Lines that may wait for the disk.
@@ -39,7 +40,7 @@ pub(crate) struct AccessLog {
     reopen: Reopen,
     /// None once closed, which ends the thread.
     lines: Option<SyncSender<String>>,
-    lost: AtomicU64,
+    lost: Arc<Count>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -66,13 +67,18 @@ impl AccessLog {
             urls: Urls::new(config.query),
             reopen,
             lines: Some(lines),
-            lost: AtomicU64::new(0),
+            lost: Arc::default(),
             thread: Mutex::new(Some(thread)),
         }))
     }
 }
 
 impl AccessLog {
+    /// Lines that were lost.
+    pub(crate) fn lost(&self) -> Arc<Count> {
+        self.lost.clone()
+    }
+
     /// For whoever is told to have it opened anew.
     pub(crate) fn reopen(&self) -> Reopen {
         self.reopen.clone()
@@ -98,7 +104,8 @@ impl Reader for AccessLog {
         }
         let taken = self.lines.as_ref().is_some_and(|lines| lines.try_send(text).is_ok());
         if !taken {
-            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            self.lost.one();
+            let lost = self.lost.read();
             if lost.is_power_of_two() {
                 tracing::warn!(lost, "the access log cannot keep up; lines were lost");
             }

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use bentpipe_store::Store;
@@ -22,6 +23,8 @@ use crate::drain::Drain;
 use crate::exchange::Reader;
 use crate::handle::{Handler, Refreshing};
 use crate::intercept::Interception;
+use crate::listen::census::Census;
+use crate::metrics::{Metrics, Parts};
 use crate::observe::log::AccessLog;
 use crate::site::Site;
 use crate::standing::Standings;
@@ -40,6 +43,8 @@ pub(super) struct Lasting {
     pub(super) link: SharedLink,
     pub(super) traffic: Arc<Traffic>,
     pub(super) started: Instant,
+    pub(super) started_at: SystemTime,
+    pub(super) census: Arc<Census>,
     pub(super) refreshing: Refreshing,
     /// Our name in Via.
     pub(super) pseudonym: String,
@@ -137,6 +142,27 @@ impl Assembly {
         Ok(Self { config: config.clone(), handler, dashboard, certificates, log, tls, names })
     }
 
+    fn metrics(&self, lasting: &Lasting) -> Metrics {
+        let traffic = &lasting.traffic;
+        let authority = self.certificates.authority.as_ref();
+        Metrics::new(Parts {
+            exchanges: traffic.exchanges.clone(),
+            tally: traffic.tally.clone(),
+            observers: traffic.observers.clone(),
+            live: traffic.live.clone(),
+            lost_lines: self.log.as_ref().map(|log| log.lost()).unwrap_or_default(),
+            link: lasting.link.clone(),
+            names: self.names.clone(),
+            upstream: self.handler.upstream.clone(),
+            interception: self.handler.interception.clone(),
+            census: lasting.census.clone(),
+            store: lasting.store.clone(),
+            clock: lasting.clock.clone(),
+            authority_ends: authority.and_then(|its| its.published().next()).map(|its| its.not_after),
+            started: lasting.started_at,
+        })
+    }
+
     /// Has its log, if it has one, told of exchanges from now on.
     pub(super) fn begin_to_log(&self, lasting: &Lasting) {
         lasting.traffic.renew(self.log.as_ref().map(|log| Box::new(log.clone()) as Box<dyn Reader>));
@@ -154,6 +180,7 @@ impl Assembly {
             names: self.names.clone(),
             interception: interception.cloned(),
             dashboard: self.dashboard.clone(),
+            metrics: self.metrics(lasting),
             under_way: UnderWay::new(&lasting.drain, &lasting.traffic.observers),
             listening,
         };
@@ -168,7 +195,7 @@ fn dashboard(config: &Config, lasting: &Lasting, upstream: &Arc<Upstream>) -> Ar
         standings: upstream.standings().clone(),
         store: lasting.store.clone(),
         traffic: lasting.traffic.clone(),
-        outages: Box::new(move || reach.outages().count()),
+        outages: Box::new(move || reach.outages().len()),
         clock: lasting.clock.clone(),
         started: lasting.started,
         price: config.link.price.clone(),

@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Uri};
 use linkio::{Class, ClientKey, Meter, Standing};
 
 use crate::config::LinkConfig;
-use crate::exchange::Exchange;
+use crate::exchange::{Carried, Chosen, Exchange};
 use crate::host::Host;
 use rules::{Presented, Rules};
 
@@ -79,9 +79,13 @@ impl Standings {
             crossed,
         };
         let (class, weight) = self.rules.standing(&presented);
+        let chosen = asker.chosen.class();
+        let class = chosen.unwrap_or(class);
         let client_weight = self.rules.client_weight(asker.client, account);
         let standing = Standing { client: asker.key(), client_weight, class, weight };
-        (standing, self.rules.next_size(&presented))
+        // What an operator chose does not change by growing.
+        let next = if chosen.is_some() { None } else { self.rules.next_size(&presented) };
+        (standing, next)
     }
 
     fn remember(&self, client: ClientKey, asker: &Asker) {
@@ -106,6 +110,7 @@ struct Asker {
     account: Option<Arc<str>>,
     method: Method,
     host: Option<Host>,
+    chosen: Chosen,
 }
 
 fn host_of(target: &Uri) -> Option<Host> {
@@ -120,6 +125,7 @@ impl Asker {
             account: record.details().user,
             method: record.method.clone(),
             host: host_of(&record.target),
+            chosen: exchange.chosen(),
         }
     }
 
@@ -154,37 +160,50 @@ impl Carrier for Meter {
 }
 
 /// One exchange's place on what carries it.
-pub(crate) struct Place<'a, C> {
-    standings: &'a Standings,
+pub(crate) struct Place<C>(Arc<Held<C>>);
+
+struct Held<C> {
+    standings: Arc<Standings>,
     asker: Asker,
     carrier: C,
     /// Bytes it had carried before, of which this exchange knows nothing.
     before: u64,
+    /// The Content-Type of the response, once its head is here. Held while the place is taken anew, so that of two
+    /// reasons to move the last one counts.
+    media_type: Mutex<Option<HeaderValue>>,
 }
 
-impl<'a, C: Carrier + Clone> Place<'a, C> {
-    /// Puts `exchange` where it belongs on `carrier`, now and as it grows. Where there are no rules it stays as
-    /// `Standings::of` said, and there is nothing to keep.
-    pub(crate) fn take(standings: &'a Standings, exchange: &Exchange, carrier: &C) -> Option<Self> {
-        if standings.rules.is_empty() {
-            return None;
-        }
-        let place = Self {
-            standings,
+impl<C: Carrier + Clone + Send + Sync + 'static> Place<C> {
+    /// Puts `exchange` where it belongs on `carrier`, now and as it grows, and as an operator wants it. Where there are no
+    /// rules it stays as `Standings::of` said.
+    pub(crate) fn take(standings: &Arc<Standings>, exchange: &Exchange, carrier: &C) -> Self {
+        let place = Arc::new(Held {
+            standings: standings.clone(),
             asker: Asker::of(exchange),
             carrier: carrier.clone(),
             before: carrier.carried(),
-        };
-        place.assign(None);
-        Some(place)
+            media_type: Mutex::default(),
+        });
+        exchange.carried_by(place.clone());
+        if !standings.rules.is_empty() || place.asker.chosen.class().is_some() {
+            place.reassign();
+        }
+        Self(place)
     }
 
     /// The head of the response is here, and says what is to come.
     pub(crate) fn learn(&self, content_type: Option<&HeaderValue>) {
-        self.assign(content_type.and_then(|value| value.to_str().ok()));
+        if !self.0.standings.rules.is_empty() {
+            let mut media_type = self.0.lock();
+            *media_type = content_type.cloned();
+            self.0.assign(&media_type);
+        }
     }
+}
 
-    fn assign(&self, media_type: Option<&str>) {
+impl<C: Carrier> Held<C> {
+    fn assign(&self, media_type: &Option<HeaderValue>) {
+        let media_type = media_type.as_ref().and_then(|value| value.to_str().ok());
         let (now, mut next) = self.standings.assess(&self.asker, media_type, 0);
         let later = std::iter::from_fn(|| {
             let bytes = next?;
@@ -193,6 +212,24 @@ impl<'a, C: Carrier + Clone> Place<'a, C> {
             Some((bytes.saturating_add(self.before), standing))
         });
         self.carrier.assign_in_steps(now, later);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<HeaderValue>> {
+        self.media_type.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Carrier + Send + Sync> Carried for Held<C> {
+    fn class(&self) -> Class {
+        let media_type = self.lock();
+        let media_type = media_type.as_ref().and_then(|value| value.to_str().ok());
+        let crossed = self.carrier.carried().saturating_sub(self.before);
+        self.standings.assess(&self.asker, media_type, crossed).0.class
+    }
+
+    fn reassign(&self) {
+        let media_type = self.lock();
+        self.assign(&media_type);
     }
 }
 
@@ -243,7 +280,7 @@ mod tests {
         let exchange = exchange("10.0.0.1", "http://a/");
         let mut io = link.wrap(near, standings.of(&exchange));
         origin.write_all(&[0; 9000]).await.expect("room");
-        let place = Place::take(&standings, &exchange, &io.meter()).expect("rules");
+        let place = Place::take(&standings, &exchange, &io.meter());
         let mut bytes = [0; 3000];
         let classes = || link.shares().classes.map(|used| used.down);
         io.read_exact(&mut bytes).await.expect("content");
@@ -254,5 +291,39 @@ mod tests {
         io.read_exact(&mut bytes).await.expect("content");
         let after = classes();
         assert!(after[2] >= 1000 && after[0] == before[0], "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_operator_chose_counts_before_every_rule_and_size() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        for rules in [&["link.rules=background: type=video/*,bulk: size=1k"][..], &[]] {
+            let standings = standings(rules);
+            let link = SharedLink::new("80k".parse::<LinkSpec>().expect("a link"));
+            let (near, mut origin) = tokio::io::duplex(64 * 1024);
+            let exchange = exchange("10.0.0.1", "http://a/");
+            let mut io = link.wrap(near, standings.of(&exchange));
+            origin.write_all(&[0; 12_000]).await.expect("room");
+            assert_eq!(exchange.class(), None);
+            let place = Place::take(&standings, &exchange, &io.meter());
+            assert_eq!(exchange.class(), Some(Class::Interactive));
+            assert!(exchange.choose(Some(Class::Background)));
+            assert_eq!(standings.of(&exchange).class, Class::Background, "another request of it, too");
+            let mut bytes = [0; 4000];
+            io.read_exact(&mut bytes).await.expect("content");
+            place.learn(Some(&HeaderValue::from_static("text/html")));
+            assert_eq!(exchange.class(), Some(Class::Background));
+            assert!(exchange.choose(Some(Class::Interactive)));
+            let before = link.shares().classes.map(|used| used.down);
+            assert!(before[2] >= 2000 && before[1] == 0, "{before:?}");
+            io.read_exact(&mut bytes).await.expect("content");
+            let after = link.shares().classes.map(|used| used.down);
+            assert!(after[0] >= before[0] + 2000 && after[1] == 0, "{after:?}");
+            exchange.choose(None);
+            let by_rule = if rules.is_empty() { Class::Interactive } else { Class::Bulk };
+            assert_eq!(exchange.class(), Some(by_rule));
+            exchange.crossed(0, 0, std::time::Duration::ZERO);
+            assert_eq!((exchange.class(), exchange.choose(None)), (None, false));
+        }
     }
 }

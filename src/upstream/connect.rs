@@ -1,7 +1,7 @@
 //! A connection to an origin, directly or through a parent proxy: resolve the name, judge each address, dial, and wrap the
 //! socket in `LinkedIo`. This is the one place where the link is charged. It does not speak HTTP and keeps no connections.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,12 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::buffer;
-use super::destination::{Forbidden, Purpose, Rules};
+use super::counts::Counts;
+use super::destination::{Purpose, Rules};
 use super::dial::{self, Failures};
+use super::failure::{failed, not_found, refused, timed_out};
 use super::gauge::Gauge;
-use super::names::{Addresses, Missing, Names, Toll};
+use super::names::{Addresses, Names, Toll};
 use super::origin::Origin;
 use super::parent::{self, Asked, Parents};
 use crate::config::{Parent, ParentScheme};
@@ -33,6 +35,7 @@ pub(crate) struct Connector {
     linked_lookups: bool,
     parents: Parents,
     failures: Arc<Failures>,
+    counts: Arc<Counts>,
     timeout: Duration,
     /// Our own Via.
     via: String,
@@ -72,15 +75,16 @@ impl Connector {
     pub(crate) fn new(link: SharedLink, ways: Ways) -> Self {
         let Ways { rules, names, linked_lookups, parents, timeout, pseudonym } = ways;
         let (gauge, failures, via) = (Gauge::watch(link.clone()), Arc::default(), format!("1.1 {pseudonym}"));
-        Self { link, gauge, rules, names, linked_lookups, parents, failures, timeout, via }
+        let counts = Arc::default();
+        Self { link, gauge, rules, names, linked_lookups, parents, failures, counts, timeout, via }
     }
 
     /// A connector over the same link that finds its ways otherwise.
     pub(crate) fn renewed(&self, ways: Ways) -> Self {
         let Ways { rules, names, linked_lookups, parents, timeout, pseudonym } = ways;
         let (link, gauge, failures) = (self.link.clone(), self.gauge.clone(), self.failures.clone());
-        let via = format!("1.1 {pseudonym}");
-        Self { link, gauge, rules, names, linked_lookups, parents, failures, timeout, via }
+        let (via, counts) = (format!("1.1 {pseudonym}"), self.counts.clone());
+        Self { link, gauge, rules, names, linked_lookups, parents, failures, counts, timeout, via }
     }
 
     /// Whether CONNECT may reach `port`.
@@ -101,6 +105,11 @@ impl Connector {
     /// What is known of the real uplink.
     pub(crate) fn gauge(&self) -> &Gauge {
         &self.gauge
+    }
+
+    /// What came of dialling.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     pub(super) fn parents(&self) -> &Parents {
@@ -142,7 +151,10 @@ impl Connector {
         via: &str,
     ) -> Result<Connected, Refusal> {
         let reached = tokio::time::timeout(self.timeout, self.reach(origin, purpose, standing, via));
-        reached.await.unwrap_or_else(|_| Err(timed_out(origin)))
+        let reached = reached.await.unwrap_or_else(|_| Err(timed_out(origin)));
+        let counted = if reached.is_ok() { &self.counts.connected } else { &self.counts.not_connected };
+        counted.one();
+        reached
     }
 
     async fn reach(
@@ -339,14 +351,6 @@ impl Connector {
     }
 }
 
-fn refused(forbidden: Forbidden, origin: &Origin) -> Refusal {
-    match forbidden {
-        Forbidden::Address => Refusal::ForbiddenAddress { host: origin.host().to_string() },
-        Forbidden::OwnListener => Refusal::OwnListener,
-        Forbidden::Port => Refusal::ForbiddenPort { port: origin.port() },
-    }
-}
-
 /// Bytes of the DNS messages of a lookup of `host`, for both kinds of addresses: hickory does not say what it sent, so
 /// this is the least they are (RFC 1035 §4.1, with the OPT record of RFC 6891).
 fn lookup_sizes(host: &str, found: &[IpAddr]) -> (u64, u64) {
@@ -355,30 +359,6 @@ fn lookup_sizes(host: &str, found: &[IpAddr]) -> (u64, u64) {
     let queries = 2 * (HEADER_AND_OPT + question);
     let records = found.iter().map(|address| if address.is_ipv4() { 16 } else { 28 });
     (queries, queries + records.sum::<u64>())
-}
-
-fn not_found(missing: Missing, host: String) -> Refusal {
-    match missing {
-        Missing::NoName => Refusal::NameNotFound { host },
-        Missing::NoAddress => Refusal::NameWithoutAddress { host },
-        Missing::Failed(rcode) => Refusal::NameFailure { host, rcode },
-    }
-}
-
-fn timed_out(origin: &Origin) -> Refusal {
-    Refusal::ConnectionTimeout { origin: origin.to_string() }
-}
-
-fn failed(error: &io::Error, origin: &Origin) -> Refusal {
-    let origin = origin.to_string();
-    match error.kind() {
-        ErrorKind::ConnectionRefused => Refusal::ConnectionRefused { origin },
-        ErrorKind::TimedOut => Refusal::ConnectionTimeout { origin },
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
-            Refusal::Unroutable { origin }
-        }
-        _ => Refusal::ConnectionTerminated { origin },
-    }
 }
 
 #[cfg(test)]

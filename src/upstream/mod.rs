@@ -7,11 +7,13 @@ pub(crate) mod buffer;
 mod certificate;
 pub(crate) mod connect;
 mod connection;
+pub(crate) mod counts;
 pub(crate) mod crossing;
 pub(crate) mod destination;
 pub(crate) mod dial;
 pub(crate) mod estimate;
 mod expectation;
+mod failure;
 mod framing;
 pub(crate) mod gauge;
 mod informational;
@@ -50,7 +52,7 @@ use framing::Framing;
 use informational::Listening;
 use origin::Origin;
 use outage::Outages;
-use pool::Pool;
+use pool::{Pool, Pooled};
 use tls::Tls;
 
 /// The way to the origins.
@@ -100,6 +102,11 @@ impl Upstream {
     /// Who goes first on the link.
     pub(crate) fn standings(&self) -> &Arc<Standings> {
         &self.standings
+    }
+
+    /// The connections that are kept, and who waits for one.
+    pub(crate) fn pooled(&self) -> Pooled {
+        self.pool.pooled()
     }
 
     /// Origins that could not be reached a moment ago.
@@ -234,9 +241,7 @@ impl Upstream {
                 let Some(framing) = framing::framing(response.status(), response.headers()) else {
                     return Err(Failed::for_good(Refusal::ProtocolError { origin: origin.to_string() }));
                 };
-                if let Some(place) = place {
-                    place.learn(response.headers().get(CONTENT_TYPE));
-                }
+                place.learn(response.headers().get(CONTENT_TYPE));
                 share.count_head(response.headers());
                 let gate = expectation.map(Expectation::answered);
                 let end = End {

@@ -47,8 +47,8 @@ impl Outages {
         }
     }
 
-    /// How many origins were found out of reach of late.
-    pub(crate) fn count(&self) -> usize {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
         self.lock().values().filter(|outage| outage.noted.elapsed() < MEMORY).count()
     }
 

@@ -15,7 +15,7 @@ use super::connection::{self, Connection, Dialled};
 use super::destination::Purpose;
 use super::origin::Origin;
 use super::shared::Shared;
-use super::slots::{MAX_IDLE, MAX_IDLE_TOTAL, Slots};
+use super::slots::{MAX_IDLE, MAX_IDLE_TOTAL, Slot, Slots};
 use super::tls::{Offer, Tls, speaks_http2};
 use crate::respond::Refusal;
 
@@ -27,7 +27,27 @@ pub(crate) struct Pool {
     slots: Mutex<Slots>,
 }
 
+/// What a pool holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pooled {
+    /// Connections that carry nothing.
+    pub(crate) idle: usize,
+    /// Requests that wait for one.
+    pub(crate) waiting: usize,
+}
+
 impl Pool {
+    /// What it holds now.
+    pub(crate) fn pooled(&self) -> Pooled {
+        let slots = self.lock();
+        let (idle, waiting) = slots
+            .by_origin
+            .values()
+            .map(Slot::load)
+            .fold((0, 0), |sum, slot| (sum.0 + slot.0, sum.1 + slot.1));
+        Pooled { idle, waiting }
+    }
+
     /// A pool that dials with `connector`, speaks TLS as `tls` does, and keeps an idle connection for `keep_alive`. Runs a
     /// task that closes what was kept long enough; it ends with the pool.
     pub(crate) fn new(connector: Arc<Connector>, tls: Arc<Tls>, keep_alive: Duration) -> Arc<Self> {
@@ -59,6 +79,9 @@ impl Pool {
             // A connection used before has had its whole response; what remains is its task's own next step. If it
             // ended instead, there is another. One just dialled is used whatever becomes of it.
             if connection.is_ready().await || !connection.reused {
+                if connection.reused {
+                    self.connector.counts().reused.one();
+                }
                 connection.assign(standing);
                 return Ok(connection);
             }
@@ -76,6 +99,7 @@ impl Pool {
         }
         while let Some(mut connection) = self.take_idle(origin) {
             if connection.is_ready().await {
+                self.connector.counts().reused.one();
                 connection.assign(standing);
                 return Ok(connection);
             }
@@ -175,7 +199,9 @@ impl Pool {
         let begun = Instant::now();
         let handshake = tokio::time::timeout(self.connector.timeout(), self.tls.secure(io, origin, offer));
         let timeout = |_| Refusal::ConnectionTimeout { origin: origin.to_string() };
-        let io = handshake.await.map_err(timeout)??;
+        let io = handshake.await.map_err(timeout).and_then(|secured| secured);
+        let io = io.inspect_err(|_| self.connector.counts().handshakes.failed())?;
+        self.connector.counts().handshakes.made(io.get_ref().1.handshake_kind());
         times.handshake = Some(begun.elapsed());
         let dialled = if speaks_http2(&io) {
             connection::http2(io, meter, peer, times, self.connector.link()).await.map(Dialled::Shared)

@@ -68,6 +68,13 @@ impl Slot {
         with_room().or_else(|| Connection::among(least().filter(|_| crowded)?, standing, true))
     }
 
+    /// Connections that carry nothing, and requests that wait.
+    pub(super) fn load(&self) -> (usize, usize) {
+        let resting = self.shared.iter().filter(|shared| shared.is_open() && shared.load() == 0).count();
+        let idle = self.idle.iter().filter(|(connection, _)| !connection.is_closed()).count();
+        (idle + resting, self.waiting.len())
+    }
+
     fn is_empty(&self) -> bool {
         self.idle.is_empty() && self.shared.is_empty() && self.waiting.is_empty() && self.dialling == 0
     }

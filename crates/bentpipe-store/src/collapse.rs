@@ -60,6 +60,11 @@ struct Unshareable {
 }
 
 impl Collapsing {
+    /// Fetches whose head is not known yet.
+    pub(crate) fn running(&self) -> usize {
+        lock(&self.running).len()
+    }
+
     /// What a request for `key`, for which nothing fit is stored, should do.
     pub(crate) fn join(self: &Arc<Self>, key: &CacheKey) -> Collapse {
         if lock(&self.unshareable).contains(key) {

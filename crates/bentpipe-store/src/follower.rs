@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -33,6 +34,7 @@ impl Follower {
     /// Follows `spool` from byte `position` on; up to the byte before `until`, or to the end and its trailers.
     pub(crate) fn new(spool: Arc<Spool>, position: u64, until: Option<u64>) -> Self {
         let seat = spool.state().seats.sit_down(position);
+        spool.following().fetch_add(1, Ordering::Relaxed);
         Self { spool, seat, position, until, reading: None, finished: false }
     }
 
@@ -161,5 +163,7 @@ impl Drop for Follower {
         let mut state = self.spool.state();
         state.seats.leave(self.seat);
         self.spool.follower_moved(&mut state);
+        drop(state);
+        self.spool.following().fetch_sub(1, Ordering::Relaxed);
     }
 }

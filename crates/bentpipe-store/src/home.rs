@@ -45,6 +45,7 @@ pub(crate) struct Home {
 #[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) arriving: AtomicUsize,
+    pub(crate) followers: AtomicUsize,
     pub(crate) hits: AtomicU64,
     pub(crate) kept: AtomicU64,
     pub(crate) evicted: AtomicU64,
@@ -123,6 +124,7 @@ impl Home {
 #[derive(Default)]
 pub(crate) struct Health {
     failing: AtomicBool,
+    failures: AtomicU64,
     until: Mutex<Option<Instant>>,
 }
 
@@ -135,6 +137,11 @@ impl Health {
     /// Whether the last write failed, however long ago.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Writes that failed so far.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Looks at what came of `doing` something to the disk.
@@ -150,6 +157,7 @@ impl Health {
     }
 
     fn failed(&self, doing: &str, error: &io::Error) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
         *lock(&self.until) = Some(Instant::now() + REST);
         if !self.failing.swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, doing, "the cache folder fails; serving on without storing");

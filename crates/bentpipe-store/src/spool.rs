@@ -11,7 +11,7 @@
 mod state;
 
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Duration;
@@ -54,6 +54,11 @@ impl Spool {
     pub(crate) fn new(home: Arc<Home>, declared: Option<u64>, largest: u64) -> Self {
         let (state, moved, gone) = (Mutex::default(), Notify::new(), Notify::new());
         Self { home, declared, largest, state, moved, gone }
+    }
+
+    /// How many follow a body of this store that is arriving.
+    pub(crate) fn following(&self) -> &AtomicUsize {
+        &self.home.counts.followers
     }
 
     /// Takes the next bytes of the body, then waits while too many are outstanding. Dropping the future while it

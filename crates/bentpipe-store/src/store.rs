@@ -69,6 +69,12 @@ pub struct Stats {
     pub limit: u64,
     /// Bodies arriving now.
     pub arriving: usize,
+    /// Readers of bodies that are arriving now.
+    pub followers: usize,
+    /// Fetches whose head is not here yet, for which others wait.
+    pub leading: usize,
+    /// Writes to the folder that failed.
+    pub disk_failures: u64,
     /// Bodies that were kept.
     pub kept: u64,
     /// Uses of stored responses that were noted.
@@ -228,7 +234,7 @@ impl Store {
 
     /// What the store holds and has done.
     pub fn stats(&self) -> Stats {
-        let Inner { shelf, limits, .. } = &*self.inner;
+        let Inner { shelf, limits, collapsing, .. } = &*self.inner;
         let (home, counts) = (&shelf.home, &shelf.home.counts);
         let apart = shelf.apart();
         let (objects, bytes, disk_bytes, (pinned, pinned_bytes)) = {
@@ -243,6 +249,9 @@ impl Store {
             disk_bytes,
             limit: limits.max_size(),
             arriving: counts.arriving.load(Ordering::Relaxed),
+            followers: counts.followers.load(Ordering::Relaxed),
+            leading: collapsing.running(),
+            disk_failures: home.health.failures(),
             kept: counts.kept.load(Ordering::Relaxed),
             hits: counts.hits.load(Ordering::Relaxed),
             evicted: counts.evicted.load(Ordering::Relaxed),

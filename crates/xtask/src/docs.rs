@@ -10,7 +10,8 @@ use anyhow::{Context, ensure};
 use crate::program::root;
 
 /// Each generated page and the arguments that make bentpipe print it.
-const PAGES: [(&str, &[&str]); 1] = [("docs/config.md", &["config", "reference"])];
+const PAGES: [(&str, &[&str]); 2] =
+    [("docs/config.md", &["config", "reference"]), ("docs/metrics.md", &["metrics", "--reference"])];
 
 /// Writes every generated page.
 ///
