@@ -7,12 +7,14 @@ use linkio::{Accounting, BitRate, Class, ClientKey, LaneState, Usage};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::debug;
 use super::routes::{self, Asked, Found, Route, Run};
 use super::selection::NO_URL;
 use super::stock::Purge;
 use super::who::Who;
 use super::{Admin, Uplink};
 use crate::dashboard::Viewer;
+use crate::observe::debugging::Debugging;
 use crate::upstream::estimate::Summary;
 
 /// A status and what to say with it.
@@ -94,6 +96,7 @@ pub(super) fn proxy(admin: &Admin) -> Reply {
                 "listen": listen,
                 "https_listen": secure,
                 "under_way": uplink.under_way.counted(),
+                "log_lines_lost": uplink.metrics.lost_lines(),
             });
             (StatusCode::OK, reply)
         }
@@ -172,6 +175,27 @@ struct Classify {
 #[derive(serde::Deserialize)]
 struct Stop {
     numbers: Vec<u64>,
+}
+
+/// `GET /v1/debug`
+pub(super) fn debug_shown(admin: &Admin) -> Reply {
+    debugging(admin, debug::shown)
+}
+
+/// `POST /v1/debug`
+pub(super) fn debug_asked(admin: &Admin, asked: &Asked) -> Reply {
+    with(&asked.content, |given| match read(given) {
+        Ok(asked) => debugging(admin, |debugging| debug::ask(debugging, &asked)),
+        Err(why) => failed(StatusCode::BAD_REQUEST, why),
+    })
+}
+
+/// Whose exchanges are shown step by step.
+fn debugging(admin: &Admin, answer: impl FnOnce(&Debugging) -> Reply) -> Reply {
+    match admin.uplink() {
+        Some(uplink) => answer(&uplink.dashboard.traffic.debugging),
+        None => failed(StatusCode::CONFLICT, "no proxy is running, so there is nothing to watch"),
+    }
 }
 
 /// How names were looked up.

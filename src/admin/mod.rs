@@ -5,6 +5,7 @@ pub(crate) mod api;
 pub(crate) mod client;
 mod clients;
 pub(crate) mod configuring;
+mod debug;
 pub(crate) mod explain;
 mod guard;
 mod openapi;

@@ -238,6 +238,19 @@ pub(crate) static ROUTES: &[Route] = &[
         ..WRITE
     },
     Route {
+        path: "/v1/debug",
+        summary: "Whose exchanges are shown step by step in the log.",
+        run: Run::Now(|admin, _| api::debug_shown(admin)),
+        ..READ
+    },
+    Route {
+        path: "/v1/debug",
+        summary: "Has the exchanges of one client or host shown step by step for a while, or none any more.",
+        takes: &[("client?", "string"), ("host?", "string"), ("seconds?", "integer")],
+        run: Run::Now(api::debug_asked),
+        ..WRITE
+    },
+    Route {
         path: "/v1/ca",
         summary: "What came of the tunnels that were to be looked into.",
         gives: &[("leaves", "integer"), ("spliced", "array")],

@@ -37,6 +37,11 @@ impl Mended {
     pub(crate) fn new(content: StoredBody, mend: Option<Arc<dyn Mend>>) -> Self {
         Self { content, mend, fetching: None, missing: None, place: None }
     }
+
+    /// Whether all of it is in memory.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.content.is_in_memory()
+    }
 }
 
 impl HttpBody for Mended {

@@ -22,9 +22,11 @@ pub(crate) struct Sealed {
 /// Ties `exchange` to the content of its response: from here on the client's connection holds it.
 pub(crate) fn seal(exchange: Exchange, response: Response<Body>) -> Response<Sealed> {
     let head = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    exchange.sent(STATUS_LINE + head.sum::<usize>() as u64);
+    let head = STATUS_LINE + head.sum::<usize>() as u64;
+    exchange.sent(head);
     exchange.note(|details| {
         details.status = Some(response.status());
+        details.head_bytes = head;
         details.media_type = response.headers().get(http::header::CONTENT_TYPE).cloned();
         details.announced = response.body().size_hint().exact();
     });
@@ -47,6 +49,8 @@ impl HttpBody for Sealed {
         if let Some(error) = this.failed.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        let span = this.exchange.span();
+        let _entered = span.enter();
         let polled = match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Pending => this.exchange.poll_stopped(cx).map(|()| Some(Err(BodyError::Stopped))),
             _ if this.exchange.is_stopped() => Poll::Ready(Some(Err(BodyError::Stopped))),

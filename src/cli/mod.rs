@@ -4,6 +4,7 @@
 mod ca;
 mod cache;
 mod config;
+mod debug;
 mod doctor;
 mod link;
 mod metrics;
@@ -62,6 +63,7 @@ enum Command {
     /// Have the running proxy read its configuration again
     Reload(reload::Reload),
     /// Look at the configuration, or change that of the running proxy
+    Debug(debug::Debug),
     #[command(subcommand)]
     Config(config::ConfigCommand),
 }
@@ -87,6 +89,7 @@ pub fn run() -> ExitCode {
         Some(Command::Doctor(command)) => with_config(&flags, |loaded| doctor::run(&command, &loaded)),
         Some(Command::Reload(command)) => with_config(&flags, |loaded| reload::run(command, &loaded)),
         Some(Command::Config(command)) => config::run(&command, &flags),
+        Some(Command::Debug(command)) => with_config(&flags, |loaded| debug::run(&command, &loaded)),
     }
 }
 
@@ -117,7 +120,7 @@ fn command() -> clap::Command {
         command.get_arguments().filter(|arg| arg.is_global_set()).map(simulating).collect();
     let certifying: Vec<_> =
         command.get_arguments().filter(|arg| arg.is_global_set()).map(certifying).collect();
-    ["link", "cache", "explain", "doctor", "reload", "tail", "top", "metrics"]
+    ["link", "cache", "explain", "doctor", "reload", "tail", "top", "metrics", "debug"]
         .into_iter()
         .fold(command, |command, name| command.mut_subcommand(name, |asking| asking.args(flags.clone())))
         .mut_subcommand("link", |link| link.mut_subcommand("simulate", |command| command.args(simulating)))
@@ -228,6 +231,7 @@ mod tests {
             "top",
             "top stop",
             "metrics",
+            "debug",
             "config get",
             "config set",
         ] {

@@ -20,6 +20,7 @@ mod given;
 mod host;
 mod intercept;
 mod load;
+mod log;
 mod merge;
 mod nearest;
 mod options;
@@ -57,12 +58,14 @@ pub use host::HostPattern;
 pub(crate) use host::is_below;
 pub use intercept::Intercept;
 pub(crate) use load::{Loaded, load_here};
+pub use log::{Rotation, Sampling, Share};
 pub use pack::Pack;
 pub use parent::{Credentials, Parent, ParentRule, ParentScheme, Parents};
 pub use price::Price;
 pub(crate) use show::{example, reference, show, show_json};
 pub use token::Token;
 pub use trace::{LinkTrace, TraceFile};
+pub(crate) use value::parse_duration;
 
 /// Everything bentpipe was told, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,6 +202,10 @@ pub struct LogConfig {
     pub level: String,
     /// What the access log says of the query of a URL.
     pub query: QueryLog,
+    /// When the access log's file is set aside.
+    pub rotation: Rotation,
+    /// How much of what went well is written.
+    pub sampling: Sampling,
 }
 
 /// What the access log says of the query of a URL.
@@ -228,6 +235,10 @@ pub enum AccessLog {
 pub enum AccessFormat {
     /// Squid's native format, which existing analysers read.
     Squid,
+    /// Apache's Common Log Format.
+    Common,
+    /// The same with Referer and User-Agent, Apache's Combined Log Format.
+    Combined,
     /// One JSON object a line.
     Json,
 }
@@ -332,6 +343,8 @@ impl Config {
                 format: AccessFormat::Squid,
                 level: "info".to_owned(),
                 query: QueryLog::Keep,
+                rotation: Rotation { size: None, age: None, keep: 7 },
+                sampling: Sampling::ALL,
             },
             admission: Admission {
                 users: Vec::new(),

@@ -5,8 +5,8 @@
 //! of one value is read (`value`), nor where given values come from (`load`).
 
 use crate::config::{
-    Config, access, admin, admission, class, destination, direct, dns, file, intercept, pack, parent, policy,
-    price, rule, show, token, trace, value,
+    Config, access, admin, admission, class, destination, direct, dns, file, intercept, log, pack, parent,
+    policy, price, rule, show, token, trace, value,
 };
 
 /// One option: how it is named, given, explained, read and printed.
@@ -399,9 +399,9 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     OptionRow {
         key: "log.format",
         value_name: "FORMAT",
-        help: "How a line of the access log looks: squid (its native format) or json.",
-        set: |config, given| put(&mut config.log.format, given, value::parse_format),
-        get: |config| vec![value::print_format(&config.log.format)],
+        help: "How a line of the access log looks: squid (its native format), common or combined (Apache's), or json.",
+        set: |config, given| put(&mut config.log.format, given, log::parse_format),
+        get: |config| vec![log::print_format(&config.log.format)],
         ..VALUE
     },
     OptionRow {
@@ -421,6 +421,40 @@ pub(super) static OPTIONS: &[OptionRow] = &[
                until bentpipe stops, or nothing.",
         set: |config, given| put(&mut config.log.query, given, admission::parse_query_log),
         get: |config| vec![admission::print_query_log(&config.log.query)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "log.rotate_size",
+        value_name: "SIZE",
+        help: "The access log's file is set aside and compressed before it would be longer than this, such as 100M; 0 for \
+               any length.",
+        set: |config, given| put(&mut config.log.rotation.size, given, log::parse_size),
+        get: |config| vec![log::print_size(&config.log.rotation.size)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "log.rotate_age",
+        value_name: "TIME",
+        help: "The access log's file is set aside and compressed when it was begun so long ago, such as 1d; 0 for any age.",
+        set: |config, given| put(&mut config.log.rotation.age, given, log::parse_age),
+        get: |config| vec![log::print_age(&config.log.rotation.age)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "log.rotate_keep",
+        value_name: "COUNT",
+        help: "How many files of the access log that were set aside are kept; older ones are deleted.",
+        set: |config, given| put(&mut config.log.rotation.keep, given, log::parse_keep),
+        get: |config| vec![config.log.rotation.keep.to_string()],
+        ..VALUE
+    },
+    OptionRow {
+        key: "log.sample",
+        value_name: "SHARE",
+        help: "How many of the exchanges that went well the access log tells, from 0 to 1, or by what became of them: \
+               hit=0.01,miss=0.5,tunnel=1,own=1. Errors, refusals and what was cut short are always written.",
+        set: |config, given| put(&mut config.log.sampling, given, log::parse_sampling),
+        get: |config| vec![log::print_sampling(&config.log.sampling)],
         ..VALUE
     },
     OptionRow {

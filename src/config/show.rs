@@ -160,7 +160,7 @@ mod tests {
     use crate::config::{
         AccessFormat, AccessLog, AllowedDestination, CacheConfig, ClassRule, ClientWeight, Condition, Config,
         Control, Credentials, Destinations, Dns, Flags, HostEntry, HostPattern, Limits, LinkConfig,
-        LogConfig, Parent, ParentRule, ParentScheme, Parents, Sharer, Timeouts, TlsConfig, pack,
+        LogConfig, Parent, ParentRule, ParentScheme, Parents, Rotation, Sharer, Timeouts, TlsConfig, pack,
     };
 
     fn read_back(text: &str) -> Config {
@@ -324,9 +324,17 @@ mod tests {
     fn log() -> impl Strategy<Value = LogConfig> {
         let access =
             prop_oneof![Just(AccessLog::Off), Just(AccessLog::Stdout), path().prop_map(AccessLog::File)];
-        let format = prop_oneof![Just(AccessFormat::Squid), Just(AccessFormat::Json)];
-        (access, format, "(warn|debug)(,[a-z_]{1,8}=(info|off)){0,2}")
-            .prop_map(|(access, format, level)| LogConfig { access, format, level, ..Config::default().log })
+        let format = prop_oneof![Just(AccessFormat::Squid), Just(AccessFormat::Combined)];
+        let level = "(warn|debug)(,[a-z_]{1,8}=(info|off)){0,2}";
+        let rotation = (option::of((1000..=u64::MAX / 2).prop_map(ByteCount)), 1..=9999_u32)
+            .prop_map(|(size, keep)| Rotation { size, age: None, keep });
+        (access, format, level, rotation).prop_map(|(access, format, level, rotation)| LogConfig {
+            access,
+            format,
+            level,
+            rotation,
+            ..Config::default().log
+        })
     }
 
     fn limits() -> impl Strategy<Value = Limits> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use linkio::{ByteCount, LinkSpec, SpecError};
 
-use crate::config::{AccessFormat, AccessLog, Control, User};
+use crate::config::{AccessLog, Control, User};
 
 /// Longer waits are typing errors, and far ones overflow the clock they are added to.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -125,21 +125,6 @@ pub(super) fn print_access_log(log: &AccessLog) -> String {
     }
 }
 
-pub(super) fn parse_format(text: &str) -> Result<AccessFormat, String> {
-    match text {
-        "squid" => Ok(AccessFormat::Squid),
-        "json" => Ok(AccessFormat::Json),
-        _ => Err("expected squid or json".to_owned()),
-    }
-}
-
-pub(super) fn print_format(format: &AccessFormat) -> String {
-    match format {
-        AccessFormat::Squid => "squid".to_owned(),
-        AccessFormat::Json => "json".to_owned(),
-    }
-}
-
 /// Reads a level, or `target=level` parts, separated by commas. The filter itself would take a level with a
 /// typing error for the name of a target, and log nothing.
 pub(super) fn parse_levels(text: &str) -> Result<String, String> {
@@ -196,14 +181,14 @@ pub(super) fn parse_connections(text: &str) -> Result<usize, String> {
     }
 }
 
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// Reads a time of at most a year: `300ms`, `30s`, `1h30m`. Larger units come first and every number has one, so
 /// that nobody has to know what a bare number would mean.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     match milliseconds(text).map(Duration::from_millis) {
         Some(duration) if duration <= LONGEST => Ok(duration),
-        Some(_) => Err("expected at most a year, 8760h".to_owned()),
+        Some(_) => Err("expected at most a year, 365d".to_owned()),
         None => Err("expected a time such as 30s, 5m or 1h30m".to_owned()),
     }
 }
@@ -299,7 +284,7 @@ mod tests {
         check("90m", "1h30m");
         check("1h0m5s", "1h5s");
         check("1500ms", "1s500ms");
-        check("8760h", "8760h");
+        check("8760h", "365d");
         check("8761h", "expected at most a year");
         check("30", "expected a time");
         check("s", "expected a time");

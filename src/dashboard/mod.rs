@@ -18,9 +18,11 @@ use crate::config::{Price, QueryLog};
 use crate::current::Current;
 use crate::exchange::{Exchange, Observers, Reader};
 use crate::metrics::exchanges::Exchanges;
+use crate::observe::debugging::Debugging;
 use crate::observe::event::event;
 use crate::observe::live::Live;
 use crate::observe::recent::Recent;
+use crate::observe::refusals::Refusals;
 use crate::observe::series::Series;
 use crate::observe::tally::Tally;
 use crate::observe::url::Urls;
@@ -50,6 +52,8 @@ pub(crate) struct Traffic {
     pub(crate) series: Series,
     pub(crate) observers: Arc<Observers>,
     pub(crate) exchanges: Arc<Exchanges>,
+    pub(crate) debugging: Debugging,
+    refusals: Arc<Refusals>,
 }
 
 impl Traffic {
@@ -63,6 +67,8 @@ impl Traffic {
             series: Series::watch(link, tally.clone(), clock),
             observers: Observers::new(Vec::new()),
             exchanges: Arc::default(),
+            debugging: Debugging::new(urls.clone()),
+            refusals: Arc::new(Refusals::new()),
             urls,
             tally,
         }
@@ -70,11 +76,12 @@ impl Traffic {
 
     /// From now on `log` is told of exchanges, too, and no other that was before.
     pub(crate) fn renew(&self, log: Option<Box<dyn Reader>>) {
-        let own: [Box<dyn Reader>; 4] = [
+        let own: [Box<dyn Reader>; 5] = [
             Box::new(self.tally.clone()),
             Box::new(self.live.clone()),
             Box::new(self.recent.clone()),
             Box::new(self.exchanges.clone()),
+            Box::new(self.refusals.clone()),
         ];
         self.observers.renew(log.into_iter().chain(own).collect());
     }

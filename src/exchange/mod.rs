@@ -20,13 +20,14 @@ use http::{Method, Uri, Version};
 use linkio::Class;
 use rfc9111::Because;
 use tokio::time::Instant;
+use tracing::Span;
 
 pub(crate) use cache_status::{CacheStatus, Forwarded};
 pub(crate) use observers::{Observers, Reader};
 pub(crate) use outcome::{OUTCOMES, Outcome};
 use placed::Placed;
 pub(crate) use placed::{Carried, Chosen};
-pub(crate) use record::{Cut, Details, Record, Times};
+pub(crate) use record::{Cut, Details, Peer, Record, Times, Told};
 use stop::Stop;
 
 /// A hold on the record of an exchange that is still going on.
@@ -40,6 +41,8 @@ struct Open {
     place: usize,
     stop: Stop,
     placed: Placed,
+    /// What is said of it is said in this span, where somebody watches it.
+    span: OnceLock<Span>,
     /// Given back when the exchange is over.
     held: OnceLock<Box<dyn Any + Send + Sync>>,
 }
@@ -75,8 +78,19 @@ impl Exchange {
         Self(Arc::new_cyclic(|open: &Weak<Open>| {
             let place = observers.keep(number, open.clone());
             let (stop, placed, held) = (Stop::default(), Placed::default(), OnceLock::new());
-            Open { record, observers: observers.clone(), place, stop, placed, held }
+            let (observers, span) = (observers.clone(), OnceLock::new());
+            Open { record, observers, place, stop, placed, span, held }
         }))
+    }
+
+    /// What is said of it from now on is said in `span`.
+    pub(crate) fn watch(&self, span: Span) {
+        let _ = self.0.span.set(span);
+    }
+
+    /// The span in which to say something of it, or to do something for it: of none, where nobody watches it.
+    pub(crate) fn span(&self) -> Span {
+        self.0.span.get().cloned().unwrap_or_else(Span::none)
     }
 
     /// Keeps `held`, of which there is one, until the exchange is over.
@@ -107,6 +121,7 @@ impl Exchange {
     /// This is why the cache decided as it did, and which operator's rule had a say in it, if one had. The last one told
     /// of counts.
     pub(crate) fn decided(&self, because: &Because) {
+        tracing::debug!(%because, "the cache has decided");
         self.note(|details| {
             details.because = Some(because.clone());
             if let Some(rule) = because.rule() {
@@ -129,6 +144,7 @@ impl Exchange {
 
     /// It was answered by ourselves, for this `reason`; `error` is its type of RFC 9209.
     pub(crate) fn refused(&self, error: Option<&'static str>, reason: &str) {
+        tracing::debug!(error, reason, "it is refused");
         self.note(|details| (details.error, details.reason) = (error, Some(reason.into())));
     }
 
@@ -209,6 +225,12 @@ impl Exchange {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        if let Some(span) = self.span.get() {
+            let (record, _entered) = (&self.record, span.enter());
+            let (to_client, down, up) = (record.client_bytes(), record.link_down(), record.link_up());
+            let cut_short = record.with(|details| details.cut_short);
+            tracing::debug!(to_client, down, up, took = ?record.duration(), ?cut_short, "it is over");
+        }
         self.observers.over(self.record.number, self.place, &self.record);
     }
 }

@@ -2,7 +2,7 @@
 //! see those under way asks for them.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::{Exchange, Open, Record};
@@ -12,11 +12,17 @@ use crate::current::Current;
 pub(crate) trait Reader: Send + Sync {
     /// Takes note of one finished exchange.
     fn read(&self, record: &Record);
+
+    /// Whether the record is to carry what clients tell of themselves.
+    fn wants_told(&self) -> bool {
+        false
+    }
 }
 
 /// All readers, and all exchanges under way.
 pub(crate) struct Observers {
     readers: Current<Vec<Box<dyn Reader>>>,
+    want_told: AtomicBool,
     begun: AtomicU64,
     over: AtomicU64,
     /// By what remains of their numbers, so that many threads rarely meet.
@@ -35,7 +41,9 @@ struct Slots {
 impl Observers {
     /// These readers, and nothing under way yet.
     pub(crate) fn new(readers: Vec<Box<dyn Reader>>) -> Arc<Self> {
+        let want_told = AtomicBool::new(readers.iter().any(|reader| reader.wants_told()));
         Arc::new(Self {
+            want_told,
             readers: Current::new(readers),
             begun: AtomicU64::new(0),
             over: AtomicU64::new(0),
@@ -43,8 +51,14 @@ impl Observers {
         })
     }
 
+    /// Whether records are to carry what clients tell of themselves.
+    pub(crate) fn want_told(&self) -> bool {
+        self.want_told.load(Ordering::Relaxed)
+    }
+
     /// From now on these readers are told, also of what has begun.
     pub(crate) fn renew(&self, readers: Vec<Box<dyn Reader>>) {
+        self.want_told.store(readers.iter().any(|reader| reader.wants_told()), Ordering::Relaxed);
         self.readers.set(readers);
     }
 

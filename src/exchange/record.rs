@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use http::header::{REFERER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use super::CacheStatus;
@@ -47,8 +48,8 @@ pub(crate) struct Details {
     pub(crate) status: Option<StatusCode>,
     /// Who the client says it is, once its credentials were verified.
     pub(crate) user: Option<Arc<str>>,
-    /// The address dialled, where a request or tunnel crossed the link.
-    pub(crate) peer: Option<SocketAddr>,
+    /// Who was dialled, where a request or tunnel crossed the link.
+    pub(crate) peer: Option<Peer>,
     pub(crate) cache: CacheStatus,
     /// Why the cache decided as it did, in a sentence.
     pub(crate) because: Option<rfc9111::Because>,
@@ -57,6 +58,15 @@ pub(crate) struct Details {
     /// The operator's rule that changed what the cache did.
     pub(crate) rule: Option<Arc<str>>,
     pub(crate) media_type: Option<HeaderValue>,
+    /// Whether a stored response was served from memory, and whether a client's own entity tag was what it answered.
+    pub(crate) in_memory: bool,
+    pub(crate) by_tag: bool,
+    /// Bytes of the response's head.
+    pub(crate) head_bytes: u64,
+    /// What the request says of whoever made it, where a reader wants it.
+    pub(crate) told: Option<Box<Told>>,
+    /// It is a connection that was refused before anything was asked on it: its method and target mean nothing.
+    pub(crate) nothing_asked: bool,
     /// Bytes of content that the response announced.
     pub(crate) announced: Option<u64>,
     /// The RFC 9209 error token of a response that bentpipe made itself.
@@ -66,6 +76,28 @@ pub(crate) struct Details {
     pub(crate) times: Times,
     /// Who broke it off, if it broke off before its end.
     pub(crate) cut_short: Option<Cut>,
+}
+
+/// Who was dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// Whether it is a parent proxy that leads to the origin, and not the origin.
+    pub(crate) is_parent: bool,
+}
+
+/// Fields of a request in which a client tells of itself (RFC 9110 §10.1.3, §10.1.5).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) referer: Option<HeaderValue>,
+    pub(crate) user_agent: Option<HeaderValue>,
+}
+
+impl Told {
+    /// Those of `headers`.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self { referer: headers.get(REFERER).cloned(), user_agent: headers.get(USER_AGENT).cloned() }
+    }
 }
 
 /// How long the parts of an exchange took that had to do with its origin; none for those it did not have.

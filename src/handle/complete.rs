@@ -7,6 +7,7 @@ use bentpipe_store::{Collapse, Found, Lead, Stored};
 use http::{Method, StatusCode};
 use rfc9111::{ByteRange, CacheControl, Part, Ranging};
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::fetch::Asked;
 use super::keep::{Keeping, keep};
@@ -172,7 +173,7 @@ impl Handler {
             work,
             went_on_alone: false,
         };
-        tokio::spawn(keep(keeping));
+        tokio::spawn(keep(keeping).in_current_span());
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
         match served {
             Ok(response) => Ok(response),

@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use rfc9111::{Because, ByteRange, CacheKey, Failure, Part, StoredResponse, Storing};
+use tracing::Instrument as _;
 
 use super::join::Joined;
 use super::keep::{Keeping, keep};
@@ -178,7 +179,7 @@ impl Handler {
                 work,
                 went_on_alone: false,
             };
-            tokio::spawn(keep(keeping));
+            tokio::spawn(keep(keeping).in_current_span());
             Body::Stored(Mended::new(body, None))
         } else {
             Body::Origin(incoming)

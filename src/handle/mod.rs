@@ -22,15 +22,18 @@ use http::uri::Scheme;
 use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use rfc9111::{Decision, Policy, Situation};
+use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::admit::client::Client;
 use crate::admit::{Admission, Admitted};
 use crate::body::{self, Body, Sealed};
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::exchange::{CacheStatus, Exchange, Observers};
+use crate::exchange::{CacheStatus, Exchange, Observers, Told};
 use crate::host::Host;
 use crate::intercept::Interception;
+use crate::observe::debugging::{Debugging, Shown};
 use crate::respond::{self, Refusal};
 use crate::site::{self, Site};
 use crate::upstream::Upstream;
@@ -48,6 +51,8 @@ pub(crate) struct Handler {
     pub(crate) clock: Clock,
     pub(crate) policy: Policy,
     pub(crate) observers: Arc<Observers>,
+    /// Whose exchanges are shown step by step.
+    pub(crate) debugging: Debugging,
     /// How long an origin may take to answer before a stored response is served in its place, where there is one.
     pub(crate) stale_patience: Duration,
     /// How long an origin is asked again and again for the rest of a download that broke off.
@@ -72,6 +77,31 @@ impl Handler {
         let (method, target, version) = (request.method().clone(), request.uri().clone(), request.version());
         let now = self.clock.now();
         let exchange = Exchange::begin(method, target, version, client.address, now, &self.observers);
+        if self.observers.want_told() {
+            exchange.note(|details| details.told = Some(Box::new(Told::of(request.headers()))));
+        }
+        let (record, began) = (exchange.record(), Instant::now());
+        if let Some(span) = self.debugging.span(record.number, record.client, &record.target, began) {
+            exchange.watch(span);
+        }
+        let span = exchange.span();
+        self.carry_out(request, client, exchange).instrument(span).await
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        client: Client,
+        exchange: Exchange,
+    ) -> Response<Sealed> {
+        let urls = self.debugging.urls();
+        tracing::debug!(
+            method = %request.method(),
+            url = urls.written(request.uri()),
+            version = ?request.version(),
+            fields = ?Shown(request.headers(), &urls),
+            "a request",
+        );
         let answer = tokio::select! {
             biased;
             answer = self.answer(request, client, &exchange) => answer,
@@ -80,6 +110,7 @@ impl Handler {
         let mut response = answer.unwrap_or_else(|refusal| self.refuse(refusal, &exchange));
         let (status, rule) = (exchange.cache_status(), exchange.rule());
         respond::finish(&mut response, &status, rule.as_deref());
+        tracing::debug!(status = %response.status(), fields = ?Shown(response.headers(), &urls), "it is answered");
         body::seal(exchange, response)
     }
 

@@ -9,6 +9,7 @@ use http::header::{CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode, Uri};
 use rfc9111::{ByteRange, CacheKey, Part};
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument as _;
 
 use super::Handler;
 use super::fetch::{Asked, origin};
@@ -145,7 +146,7 @@ impl Rest {
             work,
             went_on_alone: false,
         };
-        tokio::spawn(keep(keeping));
+        tokio::spawn(keep(keeping).in_current_span());
         Some(place)
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bentpipe_store::{Found, Stored};
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use rfc9111::{ByteRange, ContentRange, Precondition, Ranging, StoredResponse};
@@ -37,7 +37,12 @@ impl Handler {
         };
         match (served, found.get(stored)) {
             (Ok(response), _) => {
-                exchange.note(|details| details.cache = CacheStatus::Hit);
+                let in_memory = match response.body() {
+                    Body::Stored(content) => content.is_in_memory(),
+                    // The head of what is stored is in memory always.
+                    body => matches!(body, Body::Empty),
+                };
+                exchange.note(|details| (details.cache, details.in_memory) = (CacheStatus::Hit, in_memory));
                 Ok(response)
             }
             (Err(Declined::Lacks(lack)), Some(stored)) => {
@@ -75,6 +80,7 @@ impl Handler {
         match rfc9111::evaluate(&presented, head) {
             Precondition::Proceed => {}
             Precondition::NotModified => {
+                exchange.note(|details| details.by_tag = admitted.headers.contains_key(IF_NONE_MATCH));
                 let headers = rfc9111::not_modified_headers(&head.headers);
                 return Ok(self.respond(StatusCode::NOT_MODIFIED, headers, admitted, head, Body::Empty));
             }

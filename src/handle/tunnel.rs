@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use linkio::LinkedIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tracing::Instrument as _;
 
 use super::intercepted::Intercepted;
 use super::{Answer, Handler};
@@ -46,7 +47,7 @@ impl Handler {
         }
         let (io, carrier) = self.way(&origin, &via, admitted.client.stay, exchange).await?;
         let ends = async { Ok((TokioIo::new(on_upgrade.await?), io)) };
-        tokio::spawn(async move { carrier.carry(ends).await });
+        tokio::spawn(async move { carrier.carry(ends).await }.in_current_span());
         Ok(Response::new(Body::Empty))
     }
 
@@ -94,7 +95,7 @@ impl Handler {
         let ours = on_upgrade.clone();
         let carrier = self.carrier(exchange, crossing, admitted.client.stay.clone());
         let ends = async { Ok((TokioIo::new(ours.await?), TokioIo::new(theirs.await?))) };
-        tokio::spawn(async move { carrier.carry(ends).await });
+        tokio::spawn(async move { carrier.carry(ends).await }.in_current_span());
         let mut response = respond::received(response, self.clock.now(), self.admission.pseudonym());
         debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         response.headers_mut().remove(CONTENT_LENGTH);

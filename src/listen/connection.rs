@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONNECTION;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -33,8 +33,10 @@ use crate::body::request::Progress;
 use crate::config::Config;
 use crate::current::Current;
 use crate::drain::{Drain, Work};
+use crate::exchange::Exchange;
 use crate::handle::{Handler, Intercepted};
 use crate::intercept::Opened;
+use crate::observe::flood::Flood;
 use crate::respond::Refusal;
 use crate::respond::interim::Interim;
 
@@ -45,6 +47,8 @@ pub(crate) struct Server {
     pseudonym: Arc<str>,
     drain: Drain,
     census: Arc<Census>,
+    /// Connections that are refused are told of so often.
+    refused: Flood,
 }
 
 /// What follows from one configuration. A connection keeps the one it began with, but for the handler: each of its
@@ -59,6 +63,10 @@ struct Serving {
     /// How long a client may take for a handshake.
     handshake: Duration,
 }
+
+/// Refused connections that are told of in a minute, of each client and of all.
+const EACH_REFUSED: usize = 10;
+const ALL_REFUSED: usize = 300;
 
 /// Whose connection it is.
 #[derive(Clone)]
@@ -95,7 +103,8 @@ impl Server {
     pub(crate) fn new(handler: Arc<Handler>, drain: Drain, census: Arc<Census>, config: &Config) -> Self {
         let pseudonym = handler.admission.pseudonym().into();
         let serving = Current::new(Serving::new(handler, config));
-        Self { serving, pseudonym, drain, census }
+        let refused = Flood::new(EACH_REFUSED, ALL_REFUSED, Instant::now());
+        Self { serving, pseudonym, drain, census, refused }
     }
 
     /// Answers with `handler` from now on, and serves new connections within the limits and timeouts of `config`.
@@ -122,6 +131,22 @@ impl Server {
         let counted = if seat.is_ok() { &self.census.accepted } else { &self.census.refused };
         counted.one();
         seat
+    }
+
+    /// The record of a connection from there that is refused before anything is asked on it; none while so many are that
+    /// telling of each would fill disks.
+    pub(crate) fn record_refusal(&self, from: Caller, refusal: &Refusal) -> Option<Exchange> {
+        let unsaid = self.refused.may_say(from.address, None, Instant::now())?;
+        if unsaid > 0 {
+            tracing::info!(unsaid, "connections were refused of which nothing else is said");
+        }
+        let handler = self.serving.now().handler.clone();
+        let Handler { clock, observers, .. } = &*handler;
+        let (method, target, version) = (Method::GET, Uri::default(), Version::HTTP_11);
+        let exchange = Exchange::begin(method, target, version, from.address, clock.now(), observers);
+        exchange.refused(refusal.error(), &refusal.reason());
+        exchange.note(|details| (details.nothing_asked, details.status) = (true, Some(refusal.status())));
+        Some(exchange)
     }
 
     /// Serves one connection to its end.

@@ -53,10 +53,12 @@ pub(crate) async fn accept(
                 let from = from(&stream, peer);
                 let seat = match server.admit(from) {
                     Ok(seat) => seat,
-                    // One that expects a handshake would not understand it.
-                    Err(_) if acceptor.is_some() => continue,
                     Err(refusal) => {
-                        turned_away::say(stream, refusal, &farewells);
+                        let record = server.record_refusal(from, &refusal);
+                        // One that expects a handshake would not understand it.
+                        if acceptor.is_none() {
+                            turned_away::say(stream, refusal, record, &farewells);
+                        }
                         continue;
                     }
                 };

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use crate::exchange::Exchange;
 use crate::respond::Refusal;
 use crate::respond::whole;
 
@@ -20,18 +22,28 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What such a client may still send: more makes it wait for itself.
 const MOST_READ: usize = 64 * 1024;
 
-/// Says `refusal` to whoever is at the other end of `stream`, if few enough are being told at this moment.
-pub(super) fn say(stream: TcpStream, refusal: Refusal, farewells: &Arc<Semaphore>) {
+/// Says `refusal` to whoever is at the other end of `stream`, if few enough are being told at this moment. What was said
+/// is noted in `record`, where there is one.
+pub(super) fn say(stream: TcpStream, refusal: Refusal, record: Option<Exchange>, farewells: &Arc<Semaphore>) {
     let Ok(turn) = farewells.clone().try_acquire_owned() else { return };
     tokio::spawn(async move {
-        let said = tokio::time::timeout(PATIENCE, say_and_close(stream, refusal)).await;
+        let said = tokio::time::timeout(PATIENCE, say_and_close(stream, refusal, record)).await;
         tracing::debug!(?said, "a connection was refused");
         drop(turn);
     });
 }
 
-async fn say_and_close(mut stream: TcpStream, refusal: Refusal) -> std::io::Result<()> {
-    stream.write_all(&whole::message(refusal)).await?;
+async fn say_and_close(
+    mut stream: TcpStream,
+    refusal: Refusal,
+    record: Option<Exchange>,
+) -> std::io::Result<()> {
+    let message = whole::message(refusal);
+    stream.write_all(&message).await?;
+    if let Some(record) = record {
+        record.sent(message.len() as u64);
+        record.note(|details| details.media_type = Some(HeaderValue::from_static("text/html")));
+    }
     stream.shutdown().await?;
     let (mut thrown_away, mut read) = ([0; 4096], 0);
     while read < MOST_READ {

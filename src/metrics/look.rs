@@ -68,7 +68,7 @@ impl<'a> Look<'a> {
             tally: parts.tally.counted(),
             begun: parts.observers.begun(),
             under_way: under_way(parts),
-            lost_lines: parts.lost_lines.read(),
+            lost_lines: parts.lost_lines.as_ref().map_or(0, |lost| lost.so_far()),
             lost_events: parts.live.lost(),
             watchers: parts.live.watchers() as u64,
             link: link.snapshot(),

@@ -17,11 +17,11 @@ use bentpipe_store::Store;
 use linkio::SharedLink;
 
 use crate::clock::Clock;
-use crate::count::Count;
 use crate::exchange::Observers;
 use crate::intercept::Interception;
 use crate::listen::census::Census;
 use crate::observe::live::Live;
+use crate::observe::lost::Lost;
 use crate::observe::tally::Tally;
 use crate::upstream::Upstream;
 use crate::upstream::names::Names;
@@ -36,7 +36,7 @@ pub(crate) struct Parts {
     pub(crate) observers: Arc<Observers>,
     pub(crate) live: Live,
     /// Lines that the access log lost.
-    pub(crate) lost_lines: Arc<Count>,
+    pub(crate) lost_lines: Option<Arc<Lost>>,
     pub(crate) link: SharedLink,
     pub(crate) names: Names,
     pub(crate) upstream: Arc<Upstream>,
@@ -58,6 +58,11 @@ impl Metrics {
     /// Of `parts`, which have just been started.
     pub(crate) fn new(parts: Parts) -> Self {
         Self { parts }
+    }
+
+    /// Lines that the access log lost; none where there is no log.
+    pub(crate) fn lost_lines(&self) -> Option<u64> {
+        self.parts.lost_lines.as_ref().map(|lost| lost.so_far())
     }
 
     /// All of them, as they are now. Looks into `/proc`, so call it where waiting is allowed.

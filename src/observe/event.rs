@@ -12,14 +12,15 @@ use crate::exchange::{Cut, Details, Outcome, Record};
 pub(crate) fn event(record: &Record, urls: &Urls) -> Value {
     let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     record.with(|details| {
+        let asked = !details.nothing_asked;
         json!({
             "number": record.number,
             "time": at.as_secs_f64(),
             "duration_ms": millis(record.duration()),
             "client": record.client,
             "user": details.user.as_deref(),
-            "method": record.method.as_str(),
-            "url": urls.written(&record.target),
+            "method": asked.then(|| record.method.as_str()),
+            "url": asked.then(|| urls.written(&record.target)),
             "version": format!("{:?}", record.version),
             "status": details.status.map(|status| status.as_u16()),
             "cache_status": cache_status(details),
@@ -35,7 +36,8 @@ pub(crate) fn event(record: &Record, urls: &Urls) -> Value {
             "link_down": record.link_down(),
             "link_up": record.link_up(),
             "link_ms": millis(record.link_time()),
-            "peer": details.peer.map(|peer| peer.to_string()),
+            "parent": details.peer.is_some_and(|peer| peer.is_parent),
+            "peer": details.peer.map(|peer| peer.address.to_string()),
             "connection_ms": details.times.connection.map(millis),
             "lookup_ms": details.times.lookup.map(millis),
             "connect_ms": details.times.connect.map(millis),

@@ -10,11 +10,13 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::filter::Filter;
+
 /// The audit's own target.
 const AUDIT: &str = "bentpipe::audit";
 
 /// The levels in force.
-pub(crate) struct Levels(reload::Handle<Targets, Registry>);
+pub(crate) struct Levels(reload::Handle<Filter, Registry>);
 
 impl Levels {
     /// Has the diagnostics of `level` written to standard error from now on. Once in a process.
@@ -22,7 +24,7 @@ impl Levels {
     /// # Errors
     /// If `level` is none.
     pub(crate) fn install(level: &str) -> anyhow::Result<Self> {
-        let (filter, handle) = reload::Layer::new(targets(level)?);
+        let (filter, handle) = reload::Layer::new(Filter::new(targets(level)?));
         let format = tracing_subscriber::fmt::layer()
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal())
@@ -42,7 +44,7 @@ impl Levels {
     /// Others from now on; nothing changes where `level` is none.
     pub(crate) fn set(&self, level: &str) {
         if let Ok(targets) = targets(level)
-            && let Err(error) = self.0.reload(targets)
+            && let Err(error) = self.0.reload(Filter::new(targets))
         {
             tracing::warn!(%error, "log.level could not be changed");
         }

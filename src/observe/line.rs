@@ -1,125 +1,89 @@
-//! A line of the access log: in Squid's native format, which existing tools read, or as one JSON object. It only
-//! writes text; where the text goes is `log`'s affair.
+//! A line of the access log in the format that is wanted. It chooses; what a format looks like is in the file of each.
 
-use std::fmt::{self, Write as _};
-use std::time::UNIX_EPOCH;
+use std::fmt::Write as _;
 
-use super::event::{cut_short, event, media_type};
+use jiff::tz::TimeZone;
+
+use super::event::event;
 use super::url::Urls;
-use crate::exchange::{CacheStatus, Details, Forwarded, Record};
+use super::{apache, squid};
+use crate::config::{AccessFormat, Share};
+use crate::exchange::Record;
 
-/// Appends the line of Squid's native format for `record`, with its line feed:
-/// `time elapsed client code/status bytes method URL user hierarchy/peer type`. Time is that of the line, in seconds
-/// since 1970 with three decimals; elapsed is milliseconds; bytes are those of the response, head included, or of a tunnel.
-pub(crate) fn native(line: &mut String, record: &Record, urls: &Urls) {
-    let details = record.details();
-    let duration = record.duration();
-    let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default() + duration;
-    let status = details.status.map_or(0, |status| status.as_u16());
-    let cut_short = cut_short(&details).is_some();
-    let _ = write!(
-        line,
-        "{}.{:03} {:>6} {} {}{}/{status:03} {} {} {} ",
-        at.as_secs(),
-        at.subsec_millis(),
-        duration.as_millis(),
-        record.client,
-        result(&details, status),
-        if cut_short { "_ABORTED" } else { "" },
-        record.client_bytes(),
-        record.method,
-        NoSpace(&urls.written(&record.target)),
-    );
-    let user = details.user.as_deref().unwrap_or("-");
-    let media_type = media_type(&details).unwrap_or("-");
-    // A field of this format ends at the next space.
-    let media_type = media_type.split([';', ' ']).next().unwrap_or("-");
-    let _ = match details.peer {
-        Some(peer) => writeln!(line, "{} HIER_DIRECT/{} {}", NoSpace(user), peer.ip(), NoSpace(media_type)),
-        None => writeln!(line, "{} HIER_NONE/- {}", NoSpace(user), NoSpace(media_type)),
-    };
+/// Writes lines in one format.
+pub(crate) struct Lines {
+    format: AccessFormat,
+    urls: Urls,
+    /// That of this machine, in which some formats write the time.
+    zone: TimeZone,
 }
 
-/// Squid's result code for what the cache did.
-fn result(details: &Details, status: u16) -> &'static str {
-    match &details.cache {
-        CacheStatus::Hit if status == 304 => "TCP_IMS_HIT",
-        CacheStatus::Hit => "TCP_HIT",
-        CacheStatus::Tunnel if details.error.is_none() => "TCP_TUNNEL",
-        CacheStatus::Forwarded(forwarded) => forwarded_result(forwarded, details.error.is_some()),
-        CacheStatus::Unasked | CacheStatus::Tunnel | CacheStatus::Intercepted => match status {
-            403 | 407 | 429 => "TCP_DENIED",
-            _ => "NONE",
-        },
+impl Lines {
+    pub(crate) fn new(format: AccessFormat, urls: Urls) -> Self {
+        Self { format, urls, zone: TimeZone::system() }
     }
-}
 
-fn forwarded_result(forwarded: &Forwarded, is_failed: bool) -> &'static str {
-    let validated = forwarded.status.map(|status| status.as_u16());
-    match (forwarded.reason, validated) {
-        ("stale", Some(304)) => "TCP_REFRESH_UNMODIFIED",
-        ("stale", _) if is_failed => "TCP_REFRESH_FAIL_ERR",
-        ("stale", _) if forwarded.detail.is_some() || validated.is_some() => "TCP_REFRESH_FAIL_OLD",
-        ("stale", _) => "TCP_REFRESH_MODIFIED",
-        ("request", _) => "TCP_CLIENT_REFRESH_MISS",
-        _ => "TCP_MISS",
+    /// Whether it needs what clients tell of themselves.
+    pub(crate) fn wants_told(&self) -> bool {
+        self.format == AccessFormat::Combined
     }
-}
 
-/// Text of a peer or user, with everything that would end the field or the line percent-encoded.
-struct NoSpace<'a>(&'a str);
-
-impl fmt::Display for NoSpace<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            if character.is_whitespace() || character.is_control() {
-                let mut bytes = [0; 4];
-                for byte in character.encode_utf8(&mut bytes).bytes() {
-                    write!(f, "%{byte:02X}")?;
+    /// The line for `record`, with its line feed. Where only some are written, `share` of its kind are, which the formats
+    /// say that can.
+    pub(crate) fn write(&self, record: &Record, share: Option<Share>) -> String {
+        let mut line = String::with_capacity(256);
+        match self.format {
+            AccessFormat::Squid => squid::native(&mut line, record, &self.urls),
+            AccessFormat::Common => apache::line(&mut line, record, &self.urls, &self.zone, false),
+            AccessFormat::Combined => apache::line(&mut line, record, &self.urls, &self.zone, true),
+            AccessFormat::Json => {
+                let mut event = event(record, &self.urls);
+                if let Some(share) = share {
+                    event["sample_rate"] = share.fraction().into();
                 }
-            } else {
-                f.write_char(character)?;
+                let _ = writeln!(line, "{event}");
             }
         }
-        Ok(())
+        line
     }
-}
-
-/// Appends `record` as one JSON object, with its line feed.
-pub(crate) fn json(line: &mut String, record: &Record, urls: &Urls) {
-    let _ = writeln!(line, "{}", event(record, urls));
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::net::IpAddr;
+    use std::time::SystemTime;
+
+    use http::{Method, Uri, Version};
+
     use super::*;
+    use crate::config::QueryLog;
+    use crate::exchange::{Details, Exchange, Observers};
 
-    fn check(cache: CacheStatus, status: u16, expected: &str) {
-        let details = Details { cache, ..Details::default() };
-        assert_eq!(result(&details, status), expected);
+    /// An exchange of which so much is known.
+    pub(in crate::observe) fn ended(method: &str, target: &'static str, details: Details) -> Exchange {
+        ended_at(SystemTime::UNIX_EPOCH, method, target, details)
+    }
+
+    /// The same that came at that time.
+    pub(in crate::observe) fn ended_at(
+        at: SystemTime,
+        method: &str,
+        target: &'static str,
+        details: Details,
+    ) -> Exchange {
+        let (method, target) = (method.parse::<Method>().expect("a method"), Uri::from_static(target));
+        let (client, observers) = (IpAddr::from([127, 0, 0, 1]), Observers::new(Vec::new()));
+        let exchange = Exchange::begin(method, target, Version::HTTP_11, client, at, &observers);
+        exchange.note(|known| *known = details);
+        exchange
     }
 
     #[test]
-    fn result_codes_are_squids() {
-        check(CacheStatus::Hit, 200, "TCP_HIT");
-        check(CacheStatus::Hit, 304, "TCP_IMS_HIT");
-        check(CacheStatus::Tunnel, 200, "TCP_TUNNEL");
-        check(CacheStatus::Unasked, 403, "TCP_DENIED");
-        check(CacheStatus::Unasked, 400, "NONE");
-        check(CacheStatus::Forwarded(Forwarded::new("uri-miss")), 200, "TCP_MISS");
-        let validated = Forwarded { status: Some(http::StatusCode::NOT_MODIFIED), ..Forwarded::new("stale") };
-        check(CacheStatus::Forwarded(validated), 200, "TCP_REFRESH_UNMODIFIED");
-        check(CacheStatus::Forwarded(Forwarded::new("stale")), 200, "TCP_REFRESH_MODIFIED");
-        let failed = Details {
-            cache: CacheStatus::Forwarded(Forwarded::new("stale")),
-            error: Some("connection_refused"),
-            ..Details::default()
-        };
-        assert_eq!(result(&failed, 502), "TCP_REFRESH_FAIL_ERR");
-    }
-
-    #[test]
-    fn nothing_a_peer_wrote_breaks_a_line() {
-        assert_eq!(NoSpace("a b\nc\u{85}").to_string(), "a%20b%0Ac%C2%85");
+    fn json_says_how_many_are_written() {
+        let lines = Lines::new(AccessFormat::Json, Urls::new(QueryLog::Keep));
+        let exchange = ended("GET", "http://a/", Details::default());
+        let value = |share| serde_json::from_str::<serde_json::Value>(&lines.write(exchange.record(), share));
+        assert_eq!(value(Some(Share::ALL)).expect("JSON")["sample_rate"], 1.0);
+        assert!(value(None).expect("JSON").get("sample_rate").is_none());
     }
 }

@@ -1,18 +1,19 @@
 //! The access log: a reader that hands each line to a thread of its own, which writes it to a file or to standard
 //! output. A log that cannot keep up, or a full disk, loses lines and says how many; it never holds a request up.
 
-use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::line;
+use super::line::Lines;
+use super::lost::Lost;
+use super::output::Output;
+use super::sample::Sampler;
 use super::url::Urls;
-use crate::config::{AccessFormat, AccessLog as Destination, LogConfig};
-use crate::count::Count;
+use crate::clock::Clock;
+use crate::config::{AccessLog as Destination, LogConfig};
 use crate::exchange::{Reader, Record};
 
 /// Lines that may wait for the disk.
@@ -33,83 +34,71 @@ impl Reopen {
     }
 }
 
-/// Writes a line for every exchange.
+/// Writes a line for every exchange, or for some.
 pub(crate) struct AccessLog {
-    format: AccessFormat,
-    urls: Urls,
+    form: Lines,
+    sampler: Sampler,
     reopen: Reopen,
     /// None once closed, which ends the thread.
     lines: Option<SyncSender<String>>,
-    lost: Arc<Count>,
+    lost: Arc<Lost>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl AccessLog {
-    /// Opens the log that `config` asks for; none if it is off.
+    /// Opens the log that `config` asks for; none if it is off. How old its file is, `clock` tells.
     ///
     /// # Errors
     /// If the file cannot be opened for appending or the thread cannot be started.
-    pub(crate) fn open(config: &LogConfig) -> io::Result<Option<Self>> {
+    pub(crate) fn open(config: &LogConfig, clock: Clock) -> io::Result<Option<Self>> {
         let path = match &config.access {
             Destination::Off => return Ok(None),
             Destination::Stdout => None,
-            Destination::File(path) => Some(path.clone()),
+            Destination::File(path) => Some(path.as_path()),
         };
-        let mut to = destination(path.as_deref())?;
+        let lost = Arc::new(Lost::default());
+        let output = Output::open(path, config.rotation, lost.clone(), clock)?;
         let (lines, received) = sync_channel(QUEUE);
         let reopen = Reopen::default();
         let asked = reopen.clone();
-        let writing =
-            move || write(&received, &mut to, || asked.take().then(|| destination(path.as_deref())));
+        let writing = move || write(&received, output, &asked);
         let thread = std::thread::Builder::new().name("access-log".into()).spawn(writing)?;
         Ok(Some(Self {
-            format: config.format,
-            urls: Urls::new(config.query),
+            form: Lines::new(config.format, Urls::new(config.query)),
+            sampler: Sampler::new(config.sampling),
             reopen,
             lines: Some(lines),
-            lost: Arc::default(),
+            lost,
             thread: Mutex::new(Some(thread)),
         }))
-    }
-}
-
-impl AccessLog {
-    /// Lines that were lost.
-    pub(crate) fn lost(&self) -> Arc<Count> {
-        self.lost.clone()
     }
 
     /// For whoever is told to have it opened anew.
     pub(crate) fn reopen(&self) -> Reopen {
         self.reopen.clone()
     }
-}
 
-/// The file `path`, to append to, or standard output.
-fn destination(path: Option<&Path>) -> io::Result<Output> {
-    let Some(path) = path else { return Ok(BufWriter::new(Box::new(io::stdout()))) };
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    Ok(BufWriter::with_capacity(64 * 1024, Box::new(file.map_err(named)?)))
+    /// How many lines were lost, for whoever wants to tell.
+    pub(crate) fn lost(&self) -> Arc<Lost> {
+        self.lost.clone()
+    }
 }
-
-type Output = BufWriter<Box<dyn Write + Send>>;
 
 impl Reader for AccessLog {
     fn read(&self, record: &Record) {
-        let mut text = String::with_capacity(256);
-        match self.format {
-            AccessFormat::Squid => line::native(&mut text, record, &self.urls),
-            AccessFormat::Json => line::json(&mut text, record, &self.urls),
+        let share = self.sampler.is_on().then(|| record.with(|details| self.sampler.share(details)));
+        if share.is_some_and(|share| !self.sampler.takes(record.number, share)) {
+            return;
         }
+        let text = self.form.write(record, share);
         let taken = self.lines.as_ref().is_some_and(|lines| lines.try_send(text).is_ok());
         if !taken {
-            self.lost.one();
-            let lost = self.lost.read();
-            if lost.is_power_of_two() {
-                tracing::warn!(lost, "the access log cannot keep up; lines were lost");
-            }
+            self.lost.count(1, "it cannot keep up");
         }
+    }
+
+    fn wants_told(&self) -> bool {
+        self.form.wants_told()
     }
 }
 
@@ -117,6 +106,10 @@ impl Reader for AccessLog {
 impl Reader for Arc<AccessLog> {
     fn read(&self, record: &Record) {
         AccessLog::read(self, record);
+    }
+
+    fn wants_told(&self) -> bool {
+        AccessLog::wants_told(self)
     }
 }
 
@@ -131,39 +124,37 @@ impl Drop for AccessLog {
     }
 }
 
-/// Writes lines until the log is closed; flushes whenever there is nothing more to write. `anew` gives another output
-/// when there is to be one.
-fn write(lines: &Receiver<String>, to: &mut Output, anew: impl Fn() -> Option<io::Result<Output>>) {
-    let mut failing = false;
+/// Lines that are written before a little is compressed all the same, where they never end.
+const IN_A_ROW: usize = 4096;
+
+/// Writes lines until the log is closed. Whenever there is nothing more to write it flushes, and then compresses what was
+/// set aside, a little at a time.
+fn write(lines: &Receiver<String>, mut output: Output, reopen: &Reopen) {
+    let mut in_a_row = 0;
     loop {
         let line = match lines.try_recv() {
-            Ok(line) => Some(line),
-            Err(TryRecvError::Disconnected) => None,
+            Ok(line) if in_a_row < IN_A_ROW => line,
+            Ok(line) => {
+                in_a_row = 0;
+                output.compress_a_little();
+                line
+            }
+            Err(TryRecvError::Disconnected) => break,
             Err(TryRecvError::Empty) => {
-                note(to.flush(), &mut failing);
-                lines.recv().ok()
+                in_a_row = 0;
+                output.flush();
+                if output.compress_a_little() {
+                    continue;
+                }
+                let Ok(line) = lines.recv() else { break };
+                line
             }
         };
-        let Some(line) = line else { break };
-        match anew() {
-            Some(Ok(output)) => {
-                note(to.flush(), &mut failing);
-                *to = output;
-            }
-            Some(Err(error)) => note(Err(error), &mut failing),
-            None => {}
+        in_a_row += 1;
+        if reopen.take() {
+            output.reopen();
         }
-        note(to.write_all(line.as_bytes()), &mut failing);
+        output.write(&line);
     }
-    note(to.flush(), &mut failing);
-}
-
-/// Says once that the log fails, and once that it works again.
-fn note(result: io::Result<()>, failing: &mut bool) {
-    match result {
-        Err(error) if !*failing => tracing::warn!(%error, "the access log cannot be written"),
-        Ok(()) if *failing => tracing::info!("the access log is written again"),
-        _ => return,
-    }
-    *failing = !*failing;
+    output.close();
 }

@@ -1,6 +1,7 @@
 //! How the access log writes the URL of a request: never with a user name or password in it, and with as much of the
 //! query as the operator wants to see.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -17,6 +18,15 @@ pub(crate) struct Urls {
 impl Urls {
     pub(crate) fn new(query: QueryLog) -> Self {
         Self { query, key: RandomState::new() }
+    }
+
+    /// The URL that a Referer field names, as it is written; what is none is written as far as a query would begin.
+    pub(crate) fn referred<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        match (Uri::try_from(text), self.query) {
+            (Ok(url), _) if url.scheme().is_some() => self.written(&url).into_bytes().into(),
+            (_, QueryLog::Keep) => text.into(),
+            _ => text.split(|byte| *byte == b'?').next().unwrap_or_default().into(),
+        }
     }
 
     /// `target` as it is written.
@@ -65,6 +75,18 @@ mod tests {
         check(QueryLog::Keep, "ann:sesame@a.example:443", "a.example:443");
         check(QueryLog::Keep, "/b?c", "/b?c");
         check(QueryLog::Keep, "*", "*");
+    }
+
+    #[test]
+    fn referers_are_written_like_urls() {
+        let check = |query, text: &str, expected: &str| {
+            assert_eq!(Urls::new(query).referred(text.as_bytes()), expected.as_bytes(), "{text}");
+        };
+        check(QueryLog::Drop, "http://ann:sesame@a.example/b?c=d", "http://a.example/b");
+        check(QueryLog::Keep, "http://a.example/b?c=d", "http://a.example/b?c=d");
+        check(QueryLog::Drop, "not a URL?c=d", "not a URL");
+        check(QueryLog::Hash, "/b?c=d", "/b");
+        check(QueryLog::Keep, "not a URL?c=d", "not a URL?c=d");
     }
 
     #[test]

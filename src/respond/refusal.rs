@@ -179,6 +179,11 @@ impl Refusal {
         matches!(self, Self::ForbiddenAddress { .. } | Self::OwnListener | Self::ForbiddenPort { .. })
     }
 
+    /// The status that it is answered with.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.told().status
+    }
+
     /// The RFC 9209 error type, for the log.
     pub(crate) fn error(&self) -> Option<&'static str> {
         self.told().error

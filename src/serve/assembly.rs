@@ -17,7 +17,7 @@ use crate::admit::Admission;
 use crate::ca::leaf::Leaves;
 use crate::ca::{self, Authority};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, LogConfig};
 use crate::dashboard::{Dashboard, Traffic};
 use crate::drain::Drain;
 use crate::exchange::Reader;
@@ -106,7 +106,7 @@ impl Assembly {
         own: Vec<SocketAddr>,
         before: Option<&Self>,
     ) -> anyhow::Result<Self> {
-        let log = access_log(config, before)?;
+        let log = access_log(config, &lasting.clock, before)?;
         let names = match before {
             Some(before) if before.config.dns == config.dns => before.names.clone(),
             Some(before) => before.names.renewed(&config.dns),
@@ -134,6 +134,7 @@ impl Assembly {
             stale_patience: config.timeouts.stale,
             resume_patience: config.timeouts.resume,
             tunnel_idle: config.timeouts.tunnel_idle,
+            debugging: lasting.traffic.debugging.clone(),
             drain: lasting.drain.clone(),
             refreshing: lasting.refreshing.clone(),
             interception,
@@ -150,7 +151,7 @@ impl Assembly {
             tally: traffic.tally.clone(),
             observers: traffic.observers.clone(),
             live: traffic.live.clone(),
-            lost_lines: self.log.as_ref().map(|log| log.lost()).unwrap_or_default(),
+            lost_lines: self.log.as_ref().map(|log| log.lost()),
             link: lasting.link.clone(),
             names: self.names.clone(),
             upstream: self.handler.upstream.clone(),
@@ -202,11 +203,15 @@ fn dashboard(config: &Config, lasting: &Lasting, upstream: &Arc<Upstream>) -> Ar
     })
 }
 
-fn access_log(config: &Config, before: Option<&Assembly>) -> anyhow::Result<Option<Arc<AccessLog>>> {
-    let options = |config: &Config| (config.log.access.clone(), config.log.format, config.log.query);
+fn access_log(
+    config: &Config,
+    clock: &Clock,
+    before: Option<&Assembly>,
+) -> anyhow::Result<Option<Arc<AccessLog>>> {
+    let options = |config: &Config| LogConfig { level: String::new(), ..config.log.clone() };
     match before.filter(|before| options(&before.config) == options(config)) {
         Some(before) => Ok(before.log.clone()),
-        None => Ok(AccessLog::open(&config.log).context("log.access")?.map(Arc::new)),
+        None => Ok(AccessLog::open(&config.log, clock.clone()).context("log.access")?.map(Arc::new)),
     }
 }
 

@@ -21,7 +21,7 @@ use super::names::{Addresses, Names, Toll};
 use super::origin::Origin;
 use super::parent::{self, Asked, Parents};
 use crate::config::{Parent, ParentScheme};
-use crate::exchange::Times;
+use crate::exchange::{Peer, Times};
 use crate::host::Host;
 use crate::respond::Refusal;
 
@@ -57,8 +57,8 @@ pub(crate) struct Ways {
 /// A connection that stands, and what it took.
 pub(crate) struct Connected {
     pub(crate) io: LinkedIo<TcpStream>,
-    /// The address at its other end.
-    pub(crate) peer: SocketAddr,
+    /// Who is at its other end.
+    pub(crate) peer: Peer,
     lookup: Duration,
     connect: Duration,
 }
@@ -203,6 +203,7 @@ impl Connector {
         }
         let (io, local, peer) = self.dial(&allowed, origin, standing).await?;
         self.rules.check_connected(local, peer).map_err(|why| refused(why, origin))?;
+        let peer = Peer { address: peer, is_parent: false };
         Ok(Connected { io, peer, lookup: looked_up - begun, connect: looked_up.elapsed() })
     }
 
@@ -239,6 +240,7 @@ impl Connector {
         let led = tokio::time::timeout(patience, led).await.unwrap_or_else(|_| Err(late()));
         self.parents.note(parent, !matches!(led, Err(Refusal::ParentUnreachable { .. })));
         let (io, peer, looked_up) = led?;
+        let peer = Peer { address: peer, is_parent: true };
         Ok(Connected { io, peer, lookup: looked_up - begun, connect: looked_up.elapsed() })
     }
 

@@ -2,7 +2,6 @@
 //! kinds: HTTP/1.1 (RFC 9112) on a stream for one request at a time, HTTP/2 (RFC 9113) for many. What may be done with
 //! it when the request is over is the pool's affair.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +17,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::shared::{Limit, Shared, Stream};
 use crate::body::RequestBody;
 use crate::body::request::Progress;
-use crate::exchange::Times;
+use crate::exchange::{Peer, Times};
 
 /// What carries one request.
 pub(crate) struct Connection {
     pub(crate) sender: Sender,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer,
     /// Whether it has carried a request before.
     pub(crate) reused: bool,
     /// What dialling it took, until the first request bears it.
@@ -147,7 +146,7 @@ impl Sender {
 }
 
 /// Begins HTTP/1.1 on `io`.
-pub(super) async fn http1<T>(io: T, meter: Meter, peer: SocketAddr, times: Times) -> hyper::Result<Connection>
+pub(super) async fn http1<T>(io: T, meter: Meter, peer: Peer, times: Times) -> hyper::Result<Connection>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -173,7 +172,7 @@ where
 pub(super) async fn http2<T>(
     io: T,
     meter: Meter,
-    peer: SocketAddr,
+    peer: Peer,
     times: Times,
     link: &SharedLink,
 ) -> hyper::Result<Shared>

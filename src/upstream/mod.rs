@@ -198,6 +198,7 @@ impl Upstream {
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Failed> {
+        tracing::debug!(peer = %connection.peer.address, reused = connection.reused, "it goes out");
         let share = Share::of(&connection);
         let place = Place::take(&self.standings, exchange, &share);
         let crossing = Crossing::of(share.clone(), connection.reused, exchange.clone());

@@ -9,7 +9,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
 use crate::body::RequestBody;
-use crate::exchange::Times;
+use crate::exchange::{Peer, Times};
 use crate::standing::Carrier;
 
 /// One HTTP/2 connection; clones are the same.
@@ -30,7 +29,7 @@ pub(crate) struct Shared(Arc<Connection>);
 struct Connection {
     sender: SendRequest<RequestBody>,
     meter: Meter,
-    peer: SocketAddr,
+    peer: Peer,
     /// What dialling it took, until the first request bears it.
     times: Mutex<Option<Times>>,
     limit: Arc<Limit>,
@@ -121,14 +120,14 @@ impl Shared {
     pub(super) fn new(
         sender: SendRequest<RequestBody>,
         meter: Meter,
-        peer: SocketAddr,
+        peer: Peer,
         times: Times,
         limit: Arc<Limit>,
         window: u32,
     ) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let mut hasher = DefaultHasher::new();
-        ("shared", peer, NUMBER.fetch_add(1, Ordering::Relaxed)).hash(&mut hasher);
+        ("shared", peer.address, NUMBER.fetch_add(1, Ordering::Relaxed)).hash(&mut hasher);
         let streams = Streams { standings: HashMap::new(), next: 0, alone: None, rests: Instant::now() };
         Self(Arc::new(Connection {
             sender,
@@ -144,8 +143,8 @@ impl Shared {
         }))
     }
 
-    /// The address at its other end.
-    pub(super) fn peer(&self) -> SocketAddr {
+    /// Who is at its other end.
+    pub(super) fn peer(&self) -> Peer {
         self.0.peer
     }
 

@@ -112,6 +112,7 @@ fn content_for(method: &str, path: &str, url: &str) -> String {
         ("post", "/v1/cache/show" | "/v1/cache/purge" | "/v1/explain") => json!({ "url": url }).to_string(),
         ("post", "/v1/exchanges/stop") => json!({ "numbers": [1] }).to_string(),
         ("post", "/v1/exchanges/class") => json!({ "numbers": [1], "class": "bulk" }).to_string(),
+        ("post", "/v1/debug") => json!({ "client": "192.0.2.7", "seconds": 1 }).to_string(),
         ("get", _) => String::new(),
         _ => "{}".to_owned(),
     }

@@ -72,7 +72,7 @@ async fn the_access_log_tells_each_exchange_and_its_link_bytes() {
     let url = origin.url("/a");
     assert_eq!(lines[0][3], "TCP_MISS/200");
     assert_eq!(lines[0][5..], ["GET", &url, "-", "HIER_DIRECT/127.0.0.1", "text/plain"]);
-    assert_eq!((lines[1][3], lines[1][8]), ("TCP_HIT/200", "HIER_NONE/-"));
+    assert_eq!((lines[1][3], lines[1][8]), ("TCP_MEM_HIT/200", "HIER_NONE/-"));
     assert_eq!(lines[2][3], "TCP_DENIED/403");
     assert!(lines.iter().all(|line| line.len() == 10), "ten fields a line: {text}");
 }

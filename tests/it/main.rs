@@ -26,6 +26,7 @@ mod intercept;
 mod intercept_bounds;
 mod leaving;
 mod link;
+mod logs;
 mod measuring;
 mod metrics;
 mod name_server;

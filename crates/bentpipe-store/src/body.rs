@@ -89,6 +89,11 @@ impl StoredBody {
         Self { source, ahead: None }
     }
 
+    /// Whether all of it is in memory, so that no disk has a say in it.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.source, From::Memory(_) | From::Nothing)
+    }
+
     /// Reads and verifies the first part of a body that comes from the disk, before anything of it is sent. A body
     /// that comes from memory or is still arriving is returned as it is, unless it is known to break off.
     ///
