@@ -62,8 +62,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Have the running proxy read its configuration again
     Reload(reload::Reload),
-    /// Look at the configuration, or change that of the running proxy
     Debug(debug::Debug),
+    /// Look at the configuration, or change that of the running proxy
     #[command(subcommand)]
     Config(config::ConfigCommand),
 }

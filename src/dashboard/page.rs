@@ -140,7 +140,7 @@ fn running(running: &[Running], may_stop: bool) -> String {
         row
     };
     let rows: Vec<_> = running.iter().map(each).collect();
-    let columns = ["Client", "What", "So far", "Time left", "<span class=\"unseen\">Stop</span>"];
+    let columns = ["Client", "What", "So far", "Time left", "Action"];
     section("running", "Under way", &table(&columns[..4 + usize::from(may_stop)], &rows, "Nothing."))
 }
 

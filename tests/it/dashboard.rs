@@ -42,6 +42,7 @@ async fn a_client_sees_the_link_and_what_is_its_own() {
     assert!(!own.text().contains("data-stop") && !own.text().contains("/status/"), "{}", own.text());
     let others = page_of_another(&proxy).await;
     assert!(others.contains("Link open.") && !others.contains("private"), "{others}");
+    assert!(!own.text().contains("data-name=\"<"), "{}", own.text());
     let seen = ask(&proxy, "GET", "/v1/overview", "").await;
     assert_eq!((&seen["link"]["state"], &seen["link"]["rate_down"]), (&"open".into(), &1_000_000.into()));
     assert_eq!(seen["running"][0]["url"], origin.url("/private-film"));
