@@ -80,7 +80,8 @@ async fn what_is_pinned_is_never_evicted_and_survives_restarts() {
     assert_eq!(store.pin(&meant(&store, "pinned"), true), 0, "it is pinned already");
     for round in 0..3 {
         for number in 0..30 {
-            let stored = keep(&store, &format!("{round}/{number}"), &body(50_000 + number)).await;
+            let stored =
+                keep(&store, &format!("{round}/{number}"), &body(50_000 + 30 * round + number)).await;
             stored.note_use();
         }
         until(|| store.stats().disk_bytes <= limits.max_size).await;

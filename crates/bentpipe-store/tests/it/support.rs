@@ -105,9 +105,12 @@ pub(crate) async fn fetch(store: &Store, path: &str) -> Option<Bytes> {
     read(body).await.ok()
 }
 
-/// Waits until the keeper has made `done` true. Every turn lets a second of virtual time pass.
+/// Waits until the keeper has made `done` true, for a day at most. Every turn lets a second of virtual time pass.
 pub(crate) async fn until(mut done: impl FnMut() -> bool) {
+    let mut turns = 0;
     while !done() {
+        assert!(turns < 86_400, "it never was");
+        turns += 1;
         tokio::time::advance(Duration::from_secs(1)).await;
         tokio::task::spawn_blocking(|| ()).await.unwrap();
     }
