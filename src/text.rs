@@ -30,6 +30,22 @@ pub(crate) fn human(bytes: u64) -> String {
     format!("{} {unit}", number.trim_end_matches(".0"))
 }
 
+/// Text whose percent-encoding is undone (RFC 3986 §2.1); none where it is not percent-encoded text.
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        let value = digit()? * 16 + digit()?;
+        bytes.push(u8::try_from(value).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! How much is under way in a running proxy: client connections, exchanges, tasks. At rest all of it is what it was at
 //! the start.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -9,10 +9,10 @@ use tokio::runtime::Handle;
 use crate::drain::Drain;
 use crate::exchange::Observers;
 
-/// Sees what is under way, and keeps none of it.
+/// Sees what is under way.
 pub(crate) struct UnderWay {
     drain: Drain,
-    observers: Weak<Observers>,
+    observers: Arc<Observers>,
 }
 
 /// What is under way at one moment.
@@ -28,14 +28,14 @@ pub(crate) struct Counted {
 impl UnderWay {
     /// What `drain` waits for, and the exchanges that `observers` see.
     pub(crate) fn new(drain: &Drain, observers: &Arc<Observers>) -> Self {
-        Self { drain: drain.clone(), observers: Arc::downgrade(observers) }
+        Self { drain: drain.clone(), observers: observers.clone() }
     }
 
     /// What is under way now.
     pub(crate) fn counted(&self) -> Counted {
         Counted {
             connections: self.drain.at_work(),
-            exchanges: self.observers.upgrade().map_or(0, |observers| observers.count()),
+            exchanges: self.observers.count(),
             tasks: Handle::try_current().map_or(0, |here| here.metrics().num_alive_tasks()),
         }
     }

@@ -13,6 +13,7 @@ use rfc9111::Pattern;
 use tokio::time::{Instant, timeout_at};
 
 use crate::observe::live::{Event, Told, Watching};
+use crate::text::percent_decoded;
 
 /// How long nothing is said before something is, so that whoever watches knows that the proxy is there.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -52,7 +53,8 @@ impl Filter {
         let mut filter = Self::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, values) = pair.split_once('=').unwrap_or((pair, ""));
-            let values = decoded(values).ok_or_else(|| format!("{values:?} is not percent-encoded text"))?;
+            let values =
+                percent_decoded(values).ok_or_else(|| format!("{values:?} is not percent-encoded text"))?;
             for value in values.split(',').map(str::trim).filter(|value| !value.is_empty()) {
                 filter.add(name, value)?;
             }
@@ -106,23 +108,6 @@ fn status(value: &str) -> Result<Status, String> {
         _ if value == "none" => Ok(Status::None),
         _ => Err(format!("{value:?} is no status; expected one such as 404, 5xx or none")),
     }
-}
-
-/// Percent-encoding undone (RFC 3986 §2.1).
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut plain = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        plain.push(match byte {
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(plain).ok()
 }
 
 /// The content of a response that goes on until the proxy ends.

@@ -6,6 +6,7 @@ use std::fmt;
 use crate::config::HostPattern;
 use crate::config::host::{self, Also};
 use crate::host::Host;
+use crate::text::percent_decoded;
 
 /// Which targets are reached through which parent proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,28 +138,13 @@ pub(super) fn parse(text: &str) -> Result<Option<Parent>, String> {
 
 fn parse_credentials(text: &str) -> Result<Credentials, String> {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    let read =
-        |text: &str| decoded(text).filter(|text| text.len() <= LONGEST && !text.contains(char::is_control));
+    let read = |text: &str| {
+        percent_decoded(text).filter(|text| text.len() <= LONGEST && !text.contains(char::is_control))
+    };
     let expected = "expected a name and a password of at most 255 bytes each, other characters than letters and digits \
                     as %XX";
     let user = read(user).filter(|user| !user.is_empty() && !user.contains(':')).ok_or(expected)?;
     Ok(Credentials { user, password: read(password).ok_or(expected)? })
-}
-
-/// RFC 3986 section 2.1.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(rest.next()?).to_digit(16);
-        let value = digit()? * 16 + digit()?;
-        bytes.push(u8::try_from(value).ok()?);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn encoded(text: &str) -> String {

@@ -94,12 +94,11 @@ impl Handler {
         client: Client,
         exchange: Exchange,
     ) -> Response<Sealed> {
-        let urls = self.debugging.urls();
         tracing::debug!(
             method = %request.method(),
-            url = urls.written(request.uri()),
+            url = self.debugging.urls().written(request.uri()),
             version = ?request.version(),
-            fields = ?Shown(request.headers(), &urls),
+            fields = ?Shown(request.headers(), &self.debugging.urls()),
             "a request",
         );
         let answer = tokio::select! {
@@ -110,7 +109,7 @@ impl Handler {
         let mut response = answer.unwrap_or_else(|refusal| self.refuse(refusal, &exchange));
         let (status, rule) = (exchange.cache_status(), exchange.rule());
         respond::finish(&mut response, &status, rule.as_deref());
-        tracing::debug!(status = %response.status(), fields = ?Shown(response.headers(), &urls), "it is answered");
+        tracing::debug!(status = %response.status(), fields = ?Shown(response.headers(), &self.debugging.urls()), "it is answered");
         body::seal(exchange, response)
     }
 

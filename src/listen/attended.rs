@@ -29,8 +29,8 @@ struct Held<B> {
 }
 
 trait Attendable: Send + Sync {
-    /// Looks at it once more, and gives it up after so many looks in vain.
-    fn look(&self, most: u32);
+    /// Looks at it once more, and gives it up after `LOOKS` in vain.
+    fn look(&self);
 }
 
 /// Looks within the time that a client has.
@@ -67,7 +67,7 @@ impl Attendance {
             all.retain(|content| content.strong_count() > 0);
             all.iter().filter_map(Weak::upgrade).collect()
         };
-        present.iter().for_each(|content| content.look(LOOKS));
+        present.iter().for_each(|content| content.look());
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn Attendable>>> {
@@ -76,11 +76,11 @@ impl Attendance {
 }
 
 impl<B: Send> Attendable for Mutex<Held<B>> {
-    fn look(&self, most: u32) {
+    fn look(&self) {
         let mut held = self.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(looks) = &mut held.looks else { return };
         *looks += 1;
-        if *looks > most {
+        if *looks > LOOKS {
             let given_up = held.content.take();
             // What its end sets off is not this lock's business.
             drop(held);

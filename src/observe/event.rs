@@ -1,21 +1,21 @@
 //! A record as one wide JSON object: the line of the JSON log, the event of whoever watches live, and a row of what is
 //! under way. Times are milliseconds, sizes are bytes; what an exchange did not have is null.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::recent::seconds;
 use super::url::Urls;
 use crate::exchange::{Cut, Details, Outcome, Record};
 
 /// What is known of `record` now. Bytes of the link are payload bytes of this exchange, in each direction.
 pub(crate) fn event(record: &Record, urls: &Urls) -> Value {
-    let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     record.with(|details| {
         let asked = !details.nothing_asked;
         json!({
             "number": record.number,
-            "time": at.as_secs_f64(),
+            "time": seconds(record.at),
             "duration_ms": millis(record.duration()),
             "client": record.client,
             "user": details.user.as_deref(),

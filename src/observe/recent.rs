@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::event::cut_short;
 use super::url::Urls;
 use crate::current::Current;
-use crate::exchange::{CacheStatus, Cut, Reader, Record};
+use crate::exchange::{CacheStatus, Cut, Details, Reader, Record};
 
 /// Sites and errors since the start. Clones are the same.
 #[derive(Clone)]
@@ -77,6 +77,25 @@ impl Recent {
         self.lock().failures.iter().rev().take(most).cloned().collect()
     }
 
+    /// What went wrong with an exchange, if anything did.
+    fn failure(&self, record: &Record, details: &Details) -> Option<Failure> {
+        let error = match (details.error, cut_short(details)) {
+            // A client that leaves is no fault of anything.
+            (None, None | Some(Cut::Client)) => return None,
+            (Some(error), _) => error.to_owned(),
+            (None, Some(cut)) => format!("broken off by the {}", cut.text()),
+        };
+        Some(Failure {
+            time: seconds(record.at),
+            client: record.client.to_string(),
+            method: record.method.to_string(),
+            url: self.urls.now().written(&record.target),
+            status: details.status.map(|status| status.as_u16()),
+            error,
+            reason: details.reason.as_deref().map(str::to_owned),
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,29 +103,9 @@ impl Recent {
 
 impl Reader for Recent {
     fn read(&self, record: &Record) {
-        let failure = record.with(|details| match (details.error, cut_short(details)) {
-            // A client that leaves is no fault of anything.
-            (None, None | Some(Cut::Client)) => None,
-            (error, cut) => {
-                let cut = cut.map_or(String::new(), |cut| format!("broken off by the {}", cut.text()));
-                Some((
-                    error.map_or(cut, str::to_owned),
-                    details.reason.as_deref().map(str::to_owned),
-                    details.status,
-                ))
-            }
-        });
-        let (is_counted, is_hit) = record.with(|details| {
-            (!matches!(details.cache, CacheStatus::Unasked), matches!(details.cache, CacheStatus::Hit))
-        });
-        let failure = failure.map(|(error, reason, status)| Failure {
-            time: seconds(record.at),
-            client: record.client.to_string(),
-            method: record.method.to_string(),
-            url: self.urls.now().written(&record.target),
-            status: status.map(|status| status.as_u16()),
-            error,
-            reason,
+        let (failure, is_counted, is_hit) = record.with(|details| {
+            let failure = self.failure(record, details);
+            (failure, details.cache != CacheStatus::Unasked, details.cache == CacheStatus::Hit)
         });
         let mut seen = self.lock();
         if let (true, Some(host)) = (is_counted, record.target.host()) {
