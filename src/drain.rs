@@ -1,5 +1,6 @@
 //! Leaving without dropping anyone: who is still at work, and the word that it is time to go. It closes nothing
-//! itself; whoever holds a `Work` finishes by its own rules once `leaving` resolves.
+//! itself; whoever holds a `Work` finishes by its own rules once `leaving` resolves. Where another process has taken over,
+//! `retiring` comes first: nothing new is begun, and nothing is hurried.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,19 @@ pub(crate) struct Drain(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    leaving: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     at_work: watch::Sender<usize>,
+}
+
+/// What is left to do, which becomes less.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Stage {
+    /// Everything.
+    Serving,
+    /// What has begun.
+    Retiring,
+    /// What is in flight.
+    Leaving,
 }
 
 /// Something that is to be finished before the process ends; finished when dropped.
@@ -22,7 +34,7 @@ pub(crate) struct Work(Drain);
 
 impl Drain {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Shared { leaving: watch::Sender::new(false), at_work: watch::Sender::new(0) }))
+        Self(Arc::new(Shared { stage: watch::Sender::new(Stage::Serving), at_work: watch::Sender::new(0) }))
     }
 
     /// Begins a piece of work.
@@ -38,14 +50,38 @@ impl Drain {
 
     /// Resolves when it is time to go.
     pub(crate) async fn leaving(&self) {
-        let mut leaving = self.0.leaving.subscribe();
-        let _ = leaving.wait_for(|leaving| *leaving).await;
+        self.reached(Stage::Leaving).await;
+    }
+
+    /// Resolves when others do what is new.
+    pub(crate) async fn retiring(&self) {
+        self.reached(Stage::Retiring).await;
+    }
+
+    /// Whether others do what is new.
+    pub(crate) fn is_retiring(&self) -> bool {
+        *self.0.stage.borrow() >= Stage::Retiring
+    }
+
+    async fn reached(&self, stage: Stage) {
+        let mut present = self.0.stage.subscribe();
+        let _ = present.wait_for(|present| *present >= stage).await;
+    }
+
+    /// Says that others do what is new, and waits until all work is finished, at most `deadline`. Returns how much was
+    /// still unfinished then.
+    pub(crate) async fn retire(&self, deadline: Duration) -> usize {
+        self.finish_from(Stage::Retiring, deadline).await
     }
 
     /// Says that it is time to go, and waits until all work is finished, at most `deadline`. Returns how much was
     /// still unfinished then.
     pub(crate) async fn finish(&self, deadline: Duration) -> usize {
-        self.0.leaving.send_replace(true);
+        self.finish_from(Stage::Leaving, deadline).await
+    }
+
+    async fn finish_from(&self, stage: Stage, deadline: Duration) -> usize {
+        self.0.stage.send_replace(stage);
         let mut at_work = self.0.at_work.subscribe();
         let _ = tokio::time::timeout(deadline, at_work.wait_for(|at_work| *at_work == 0)).await;
         self.at_work()
@@ -56,6 +92,11 @@ impl Work {
     /// Resolves when it is time to go.
     pub(crate) async fn leaving(&self) {
         self.0.leaving().await;
+    }
+
+    /// Resolves when others do what is new.
+    pub(crate) async fn retiring(&self) {
+        self.0.retiring().await;
     }
 }
 
@@ -81,5 +122,20 @@ mod tests {
         task.await.expect("the work");
         let _stuck = drain.work();
         assert_eq!(drain.finish(Duration::from_secs(10)).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retiring_comes_before_leaving_and_hurries_nobody() {
+        let drain = Drain::new();
+        let work = drain.work();
+        assert!(!drain.is_retiring());
+        assert_eq!(drain.retire(Duration::from_secs(10)).await, 1);
+        work.retiring().await;
+        let leaving = work.leaving();
+        assert!(tokio::time::timeout(Duration::from_secs(1), leaving).await.is_err());
+        drop(work);
+        assert_eq!(drain.retire(Duration::from_secs(10)).await, 0);
+        assert_eq!(drain.finish(Duration::from_secs(10)).await, 0);
+        drain.leaving().await;
     }
 }

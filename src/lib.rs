@@ -9,8 +9,9 @@
 //! - `exchange`, `observe`: its record, and who reads it; `standing`: where it stands on the link among others
 //! - `count`, `metrics`: what parts count, and what the proxy says of itself in figures
 //! - `ca`, `site`: the certificate authority of interception, and the pages from which devices get it
+//! - `capture`: what connections say, byte for byte; `forward`: a forwarder across the link
 //! - `memory`: what was freed goes back to the system
-//! - `admin`, `cli`: what an operator sees and changes
+//! - `admin`, `cli`: what an operator sees and changes; `upgrade`, `systemd`: who comes after us, and who runs us
 //! - `dashboard`: the page that tells the state of the proxy; `text`: figures as people read them
 //! - `simulate`: what a workload would come to over a link
 //! - `probe`: what the real uplink is like
@@ -23,6 +24,7 @@ mod admit;
 pub mod bench;
 mod body;
 mod ca;
+mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -32,6 +34,7 @@ mod dashboard;
 mod doctor;
 mod drain;
 mod exchange;
+mod forward;
 mod handle;
 mod host;
 mod intercept;
@@ -47,8 +50,10 @@ pub mod serve;
 mod simulate;
 mod site;
 mod standing;
+mod systemd;
 mod text;
 mod timer;
+mod upgrade;
 mod upstream;
 
 pub use clock::Clock;

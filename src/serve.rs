@@ -9,13 +9,14 @@ mod running;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bentpipe_store::{Limits, Store};
-use linkio::{LinkModel, LinkSpec, SharedLink};
-use tokio::net::{TcpListener, TcpSocket};
+use linkio::{LinkModel, SharedLink};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
@@ -34,7 +35,8 @@ use crate::listen::places::Places;
 use crate::memory;
 use crate::observe::levels::Levels;
 use crate::secure::{self, Shown};
-use crate::upstream::buffer;
+use crate::upgrade::sockets::Held;
+use crate::upgrade::{self, Asked, Asking, Estate, Inheritance, Outcome, Portion, Program, Successor};
 use assembly::{Assembly, Certificates, Lasting};
 use listening::Listening;
 use running::{Running, State};
@@ -46,6 +48,28 @@ pub struct Proxy {
     /// Removed when the proxy ends.
     socket: Option<admin::socket::Socket>,
     desks: Vec<admin::tcp::Desk>,
+    /// What it uses of the link, of which it leaves a part to a process before it.
+    portion: Portion,
+    /// Tells a process that has taken over what is invalidated here.
+    parting: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a proxy is started with.
+pub(crate) struct Start {
+    /// What `given` has been read to.
+    pub(crate) loaded: Loaded,
+    pub(crate) given: Given,
+    /// They follow the configuration.
+    pub(crate) levels: Option<Levels>,
+    /// What others left to this process: it listens on their sockets, and opens the cache folder when whoever has it makes
+    /// way.
+    pub(crate) inheritance: Inheritance,
+}
+
+impl Start {
+    fn alone(loaded: Loaded, given: Given) -> Self {
+        Self { loaded, given, levels: None, inheritance: Inheritance::default() }
+    }
 }
 
 impl Proxy {
@@ -55,7 +79,7 @@ impl Proxy {
     /// An address that cannot be listened on, a cache folder that cannot be used, a log that cannot be opened: each
     /// named with its option.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
-        Self::assemble(Loaded::of(config), Given::nowhere(), None, clock).await
+        Self::assemble(Start::alone(Loaded::of(config), Given::nowhere()), clock).await
     }
 
     /// As [`Proxy::start`], with a configuration that can be read again while the proxy runs.
@@ -64,33 +88,35 @@ impl Proxy {
     /// What is wrong with the configuration, and as [`Proxy::start`].
     pub async fn start_given(given: Given, clock: Clock) -> anyhow::Result<Self> {
         let loaded = given.load()?;
-        Self::assemble(loaded, given, None, clock).await
+        Self::assemble(Start::alone(loaded, given), clock).await
     }
 
-    /// As [`Proxy::start_given`], with what `given` has been `loaded` to. `levels` follow the configuration.
-    pub(crate) async fn assemble(
-        loaded: Loaded,
-        given: Given,
-        levels: Option<Levels>,
-        clock: Clock,
-    ) -> anyhow::Result<Self> {
+    /// As [`Proxy::start_given`], with all that there may be.
+    pub(crate) async fn assemble(start: Start, clock: Clock) -> anyhow::Result<Self> {
+        let Start { mut loaded, given, levels, inheritance } = start;
+        let Inheritance { sockets: mut inherited, predecessor } = inheritance;
+        let activated = inherited.activated();
+        activated.amend(&mut loaded.config);
         let config = &loaded.config;
         // Before anything is opened: without it there is nothing to answer the listed hosts with.
         let certificates = Certificates::open(config, &clock, None)?;
         let mut listening = Listening::nowhere();
         let shown = TlsShown { config, leaves: certificates.leaves.as_ref() };
-        let plan = listening.plan(config, &shown)?;
-        let desks = admin::tcp::bind(&config.admin.listen).await?;
-        let desk_addresses = desks.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-        let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
-        let (folder, min_free) = (config.cache.dir.clone(), config.cache.min_free.map(|bytes| bytes.0));
-        let open = move || open_store(&folder, limits).inspect(|store| store.keep_free(min_free));
-        let store = tokio::task::spawn_blocking(open).await??;
+        let plan = listening.plan(config, &shown, &mut inherited)?;
+        let desks = admin::tcp::bind(&config.admin.listen, &mut inherited)?;
+        let desk_addresses = desks.iter().map(|desk| desk.listener.local_addr()).collect::<Result<_, _>>()?;
+        // From here to the end of this nothing is stored by anybody.
+        if let Some(predecessor) = &predecessor {
+            predecessor.make_way().await;
+        }
+        let store = open_folder(config).await?;
         let link = SharedLink::new(config.link.trace.model(config.link.spec.clone()));
         link.set_classes(config.link.classes);
         let traffic = Arc::new(Traffic::new(config.log.query, link.clone(), clock.clone()));
         tokio::spawn(memory::look_after(Arc::downgrade(&traffic.observers)));
+        let portion = Portion::all_of(link.clone());
         let lasting = Lasting {
+            upgrade: Asking::default(),
             pseudonym: pseudonym(&clock),
             started: Instant::now(),
             started_at: clock.now(),
@@ -111,6 +137,7 @@ impl Proxy {
             assembly.handler.clone(),
             lasting.drain.clone(),
             lasting.census.clone(),
+            lasting.traffic.captures.clone(),
             config,
         ));
         let places = Places::new(config.limits.connections);
@@ -123,13 +150,17 @@ impl Proxy {
         let state = Mutex::new(state);
         let turn = tokio::sync::Mutex::new(());
         let view_of_admin = view.clone();
-        let running = Arc::new(Running { lasting, given, server, places, view, levels, turn, state });
-        let admin = Arc::new(Admin::new(view_of_admin, running.clone(), store, clock, &config));
-        let group = config.admin.group.as_deref();
-        let socket = admin::socket::listen(&config.control, group, &addresses[0], admin.clone()).await?;
+        let running = Running { lasting, given, activated, server, places, view, levels, turn, state };
+        let running = Arc::new(running);
+        let admin = Arc::new(Admin::new(view_of_admin, running.clone(), store.clone(), clock, &config));
+        let socket = admin::socket::listen(&config, &addresses[0], admin.clone(), &mut inherited).await?;
         let desks = admin::tcp::serve(desks, &admin);
         running.accept();
-        Ok(Self { running, admin, socket, desks })
+        if let Some(predecessor) = predecessor {
+            let control = socket.as_ref().map(|socket| socket.path().to_owned());
+            predecessor.take_over(store, portion.clone(), control).await;
+        }
+        Ok(Self { running, admin, socket, desks, portion, parting: Mutex::default() })
     }
 
     /// The first address clients connect to; with port 0 configured, the port the system chose.
@@ -177,6 +208,69 @@ impl Proxy {
         outcome.map(drop).map_err(|Unchanged(why)| why.join("\n"))
     }
 
+    /// One line on how it is.
+    pub(crate) fn status(&self) -> String {
+        let list: Vec<_> = self.running.addresses().iter().flatten().map(SocketAddr::to_string).collect();
+        let stored = self.running.lasting.store.stats().objects;
+        format!("listening on {}; {stored} stored responses", list.join(", "))
+    }
+
+    /// The upgrades that commands ask for, once.
+    pub(crate) fn asked(&self) -> Option<mpsc::Receiver<Asked>> {
+        self.running.lasting.upgrade.heard()
+    }
+
+    /// Has another process take over, as [`upgrade::hand_over`] says.
+    ///
+    /// # Errors
+    /// Why there is none, for people; nothing has changed then.
+    pub(crate) async fn upgrade(&self, program: &Program, binary: Option<&Path>) -> Outcome {
+        // The other process reads the configuration, which is not to change meanwhile.
+        let _turn = self.running.turn.lock().await;
+        let sockets = self.held().map_err(|error| format!("the sockets cannot be handed over: {error}"))?;
+        let estate = Estate { sockets: &sockets, store: &self.running.lasting.store, portion: &self.portion };
+        let (patience, _) = self.running.handover();
+        let (successor, parting) = upgrade::hand_over(program, binary, estate, patience).await?;
+        *self.parting.lock().unwrap_or_else(PoisonError::into_inner) = Some(parting);
+        Ok(successor)
+    }
+
+    /// All that it listens on, once more.
+    fn held(&self) -> io::Result<Vec<Held>> {
+        let desks = self.desks.iter().map(admin::tcp::Desk::held);
+        let operators = desks.chain(self.socket.as_ref().map(admin::socket::Socket::held));
+        let clients = self.running.held()?.into_iter().map(Ok);
+        clients.chain(operators.map(Held::again)).collect()
+    }
+
+    /// Leaves commands and all that is new to `successor`, before anybody is told of it: who asks next means that one.
+    pub(crate) async fn leave_commands(&mut self, successor: &Successor) {
+        self.running.let_go();
+        self.desks.clear();
+        if let Some(socket) = &mut self.socket {
+            socket.hand_over(successor.control.as_deref()).await;
+        }
+        // The rest is `retire`'s, which waits.
+        self.running.lasting.drain.retire(Duration::ZERO).await;
+    }
+
+    /// Stops accepting, and finishes what is in flight, within `timeouts.upgrade`.
+    pub(crate) async fn retire(&mut self) {
+        let socket = self.socket.take();
+        let answered = async {
+            if let Some(socket) = &socket {
+                socket.answered().await;
+            }
+            // Whoever watches goes on with the other process.
+            self.admin.end();
+        };
+        let (_, patience) = self.running.handover();
+        let ((), unfinished) = tokio::join!(answered, self.running.lasting.drain.retire(patience));
+        if unfinished > 0 {
+            tracing::warn!(unfinished, "connections were still busy at the end of timeouts.upgrade");
+        }
+    }
+
     /// Stops accepting, finishes what is in flight within `timeouts.drain`, and writes the cache's index down.
     pub async fn shutdown(mut self) {
         let unfinished = self.running.lasting.drain.finish(self.running.patience()).await;
@@ -187,13 +281,23 @@ impl Proxy {
         self.socket.take();
         self.desks.clear();
         self.running.lasting.store.close().await;
+        let parting = self.parting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(parting) = parting {
+            let _ = tokio::time::timeout(LAST_WORDS, parting).await;
+        }
     }
 }
 
-/// How far away clients may be.
-const NEAR: Duration = Duration::from_millis(100);
-/// Connections waiting to be accepted, of each listener.
-const WAITING: u32 = 1024;
+/// How long it may take to tell a process that has taken over what is left to be told.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Opens the cache folder that `config` names.
+async fn open_folder(config: &Config) -> anyhow::Result<Store> {
+    let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
+    let (folder, min_free) = (config.cache.dir.clone(), config.cache.min_free.map(|bytes| bytes.0));
+    let open = move || open_store(&folder, limits).inspect(|store| store.keep_free(min_free));
+    tokio::task::spawn_blocking(open).await?
+}
 
 /// Opens the cache folder. On a disk that takes no writes, what is stored is served and nothing is added.
 fn open_store(folder: &Path, limits: Limits) -> anyhow::Result<Store> {
@@ -219,10 +323,6 @@ fn takes_no_writes(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ReadOnlyFilesystem || error.raw_os_error() == Some(EIO)
 }
 
-fn bind(option: &str, address: SocketAddr, link: &LinkSpec) -> anyhow::Result<TcpListener> {
-    listener(address, link).with_context(|| format!("{option} = {address}: cannot be listened on"))
-}
-
 /// What clients see that speak TLS to the proxy itself.
 struct TlsShown<'a> {
     config: &'a Config,
@@ -246,18 +346,6 @@ impl TlsShown<'_> {
         };
         Ok(TlsAcceptor::from(secure::config(Arc::new(shown))?))
     }
-}
-
-fn listener(address: SocketAddr, link: &LinkSpec) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    if let Some(bytes) = buffer::size(link.up, NEAR).and_then(|bytes| u32::try_from(bytes).ok()) {
-        // What clients send goes up the link. Connections inherit the size; one not granted changes only how far the
-        // system runs ahead.
-        let _ = socket.set_recv_buffer_size(bytes);
-    }
-    socket.bind(address)?;
-    socket.listen(WAITING)
 }
 
 /// Our name in Via: of our own making in each run, so that two proxies of this kind in a row are not taken for a loop

@@ -15,6 +15,7 @@ use super::who::Who;
 use super::{Admin, Uplink};
 use crate::dashboard::Viewer;
 use crate::observe::debugging::Debugging;
+use crate::upgrade::Successor;
 use crate::upstream::estimate::Summary;
 
 /// A status and what to say with it.
@@ -25,7 +26,8 @@ pub(crate) fn answer(admin: &Admin, method: &Method, path: &str, content: &[u8])
     match routes::find(method, path) {
         Found::Route(Route { run: Run::Now(run), .. }, key) => {
             let (headers, content) = (HeaderMap::new(), Bytes::copy_from_slice(content));
-            run(admin, &Asked { who: Who::CommandLine, key, query: String::new(), headers, content })
+            let (who, query) = (Who::CommandLine, String::new());
+            run(admin, &Asked { who, key, query, headers, content, upgrade: None })
         }
         Found::Route(..) => failed(StatusCode::CONFLICT, "no proxy is running"),
         Found::OtherMethods(_) => failed(StatusCode::METHOD_NOT_ALLOWED, "it takes other methods"),
@@ -93,6 +95,7 @@ pub(super) fn proxy(admin: &Admin) -> Reply {
             let [listen, secure] = &uplink.listening;
             let reply = json!({
                 "version": version,
+                "process": std::process::id(),
                 "listen": listen,
                 "https_listen": secure,
                 "under_way": uplink.under_way.counted(),
@@ -196,6 +199,27 @@ fn debugging(admin: &Admin, answer: impl FnOnce(&Debugging) -> Reply) -> Reply {
         Some(uplink) => answer(&uplink.dashboard.traffic.debugging),
         None => failed(StatusCode::CONFLICT, "no proxy is running, so there is nothing to watch"),
     }
+}
+
+/// Has another process take over, and waits for it.
+pub(super) fn upgrade(admin: &Admin, asked: &Asked) -> Reply {
+    let Some(uplink) = admin.uplink() else {
+        return failed(StatusCode::CONFLICT, "no proxy is running");
+    };
+    with(&asked.content, |given| {
+        let binary = given["binary"].as_str().map(Into::into);
+        if binary.is_some() && !matches!(asked.who, Who::Process { .. }) {
+            // A token opens the proxy, and not whatever can be run on its machine.
+            return failed(StatusCode::FORBIDDEN, "only a command on this machine may name another program");
+        }
+        match uplink.upgrade.upgrade(binary) {
+            Ok(Successor { process, version, .. }) => (
+                StatusCode::OK,
+                json!({ "process": process, "version": version, "before": std::process::id() }),
+            ),
+            Err(why) => failed(StatusCode::CONFLICT, why),
+        }
+    })
 }
 
 /// How names were looked up.

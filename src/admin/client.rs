@@ -112,7 +112,7 @@ impl Operator {
     }
 
     /// The socket of the proxy that is asked, if one is.
-    pub(super) fn socket(&self) -> Option<&Path> {
+    pub(crate) fn socket(&self) -> Option<&Path> {
         match self {
             Self::Proxy(proxy) => Some(&proxy.socket),
             Self::Folder { .. } => None,
@@ -216,6 +216,12 @@ fn choose(running: Vec<Running>, named: &[u16]) -> anyhow::Result<Option<Running
     Ok(running.into_iter().next())
 }
 
+/// How long an answer may take. The new process of an upgrade reads an index, and may be given more time by the
+/// configuration.
+fn patience(path: &str) -> Duration {
+    if path == "/v1/upgrade" { Duration::from_secs(600) } else { Duration::from_secs(30) }
+}
+
 /// One request and its whole response over a socket. HTTP/1.0, so that the response ends with the connection.
 fn exchange(
     socket: &Path,
@@ -224,7 +230,7 @@ fn exchange(
     content: &str,
 ) -> anyhow::Result<(StatusCode, Value)> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_read_timeout(Some(patience(path)))?;
     let length = content.len();
     write!(stream, "{method} {path} HTTP/1.0\r\ncontent-length: {length}\r\n\r\n{content}")?;
     let mut response = Vec::new();

@@ -2,6 +2,7 @@
 //! what they do, `api` how they are spelled, `socket` where it is, `client` how the command line asks.
 
 pub(crate) mod api;
+mod capture;
 pub(crate) mod client;
 mod clients;
 pub(crate) mod configuring;
@@ -39,6 +40,7 @@ use crate::intercept::Interception;
 use crate::metrics::Metrics;
 use crate::observe::tally::Tallied;
 use crate::standing::Standings;
+use crate::upgrade::Asking;
 use crate::upstream::destination;
 use crate::upstream::gauge::Gauge;
 use crate::upstream::names::Names;
@@ -102,6 +104,8 @@ pub(crate) struct Uplink {
     pub(crate) metrics: Metrics,
     /// Where clients connect to in plain, and with TLS.
     pub(crate) listening: [Vec<SocketAddr>; 2],
+    /// How another process is asked to take over.
+    pub(crate) upgrade: Asking,
 }
 
 impl Admin {

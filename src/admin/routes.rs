@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
+use hyper::upgrade::OnUpgrade;
 
 use super::serving::Content;
 use super::who::Who;
-use super::{Admin, api, configuring, openapi, plain};
+use super::{Admin, api, capture, configuring, openapi, plain};
 
 /// One route.
 pub(crate) struct Route {
@@ -74,6 +75,8 @@ pub(crate) struct Asked {
     /// For routes to come, such as one that serves pages or goes on where a reader left off.
     pub(crate) headers: HeaderMap,
     pub(crate) content: Bytes,
+    /// The connection, for a route that goes on in another protocol.
+    pub(crate) upgrade: Option<OnUpgrade>,
 }
 
 const READ: Route = Route {
@@ -111,6 +114,7 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "Which program this is, and where clients connect to it.",
         gives: &[
             ("version", "string"),
+            ("process", "integer"),
             ("listen", "array"),
             ("https_listen", "array"),
             ("under_way", "object"),
@@ -155,6 +159,14 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "Reads files, environment and flags again and does as they say, all or nothing.",
         gives: CHANGED,
         run: Run::Later(configuring::reload),
+        ..WRITE
+    },
+    Route {
+        path: "/v1/upgrade",
+        summary: "Has a new process take over, of the program at a path or of the present one as it is on the disk now.",
+        takes: &[("binary?", "string")],
+        gives: &[("process", "integer"), ("version", "string"), ("before", "integer")],
+        run: Run::Now(api::upgrade),
         ..WRITE
     },
     Route {
@@ -248,6 +260,13 @@ pub(crate) static ROUTES: &[Route] = &[
         summary: "Has the exchanges of one client or host shown step by step for a while, or none any more.",
         takes: &[("client?", "string"), ("host?", "string"), ("seconds?", "integer")],
         run: Run::Now(api::debug_asked),
+        ..WRITE
+    },
+    Route {
+        path: "/v1/capture",
+        summary: "Switches the connection to a stream of what clients say and are told; for `bentpipe capture` alone.",
+        takes: &[("clients?", "array"), ("hosts?", "array"), ("bodies?", "integer"), ("queue?", "integer")],
+        run: Run::Later(capture::begin),
         ..WRITE
     },
     Route {

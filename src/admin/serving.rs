@@ -50,7 +50,7 @@ const MAX_CONTENT: usize = 1024 * 1024;
 /// Serves one connection to its end.
 pub(super) async fn serve<T>(io: T, entry: &Entry, admin: &Arc<Admin>)
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| answer(request, entry, admin));
     let served = http1::Builder::new()
@@ -58,7 +58,8 @@ where
         .header_read_timeout(PATIENCE)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_FIELDS)
-        .serve_connection(TokioIo::new(io), service);
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
     if let Err(error) = served.await {
         tracing::debug!(%error, "a control connection ended");
     }
@@ -118,14 +119,15 @@ fn page(parts: &Parts, admin: &Admin) -> Option<Response<Content>> {
 async fn carry_out(
     route: &'static Route,
     key: String,
-    parts: Parts,
+    mut parts: Parts,
     content: Bytes,
     who: Who,
     admin: &Arc<Admin>,
 ) -> Response<Content> {
     let (author, path) = (route.writes.then(|| who.clone()), parts.uri.path().to_owned());
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    let asked = Asked { who, key, query, headers: parts.headers, content };
+    let upgrade = parts.extensions.remove();
+    let asked = Asked { who, key, query, headers: parts.headers, content, upgrade };
     let response = match route.run {
         Run::Now(run) => {
             let admin = admin.clone();

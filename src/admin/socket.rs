@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,12 +16,18 @@ use tokio::task::JoinHandle;
 
 use super::serving::{self, Entry};
 use super::{Admin, who};
-use crate::config::Control;
+use crate::config::{Config, Control};
+use crate::upgrade::sockets::{Held, Inherited, Label, Purpose};
 
 /// A listening control socket; its file goes when it is dropped.
 pub(crate) struct Socket {
     path: PathBuf,
     task: JoinHandle<()>,
+    limit: Arc<Semaphore>,
+    /// For the process after this one.
+    held: Held,
+    /// Whether the file is another's: of a service manager, or of the process that has taken over.
+    is_others: bool,
 }
 
 impl Socket {
@@ -28,12 +35,34 @@ impl Socket {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// What it listens on, for the process after this one.
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// Takes no more commands, since another process takes them at `place`: when this returns, who connects reaches that.
+    pub(crate) async fn hand_over(&mut self, place: Option<&Path>) {
+        self.is_others |= place == Some(&self.path);
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
+    /// Waits a little until the commands that were taken are answered.
+    pub(crate) async fn answered(&self) {
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.limit.acquire_many(MAX_CONNECTIONS)).await;
+    }
 }
+
+/// How long answers to the last commands may take.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 impl Drop for Socket {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = std::fs::remove_file(&self.path);
+        if !self.is_others {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -48,19 +77,20 @@ pub(crate) fn folder() -> PathBuf {
     }
 }
 
-/// Listens for commands where `control` says, for a proxy whose clients connect to `addresses`; nowhere if it is off.
+/// Listens for commands where `config` says, for a proxy whose clients connect to `addresses`; nowhere if it is off. A
+/// socket that was `inherited` for this place is taken over.
 ///
 /// # Errors
 /// If the socket cannot be made, or another proxy answers on it.
 pub(crate) async fn listen(
-    control: &Control,
-    group: Option<&str>,
+    config: &Config,
     addresses: &[SocketAddr],
     admin: Arc<Admin>,
+    inherited: &mut Inherited,
 ) -> anyhow::Result<Option<Socket>> {
-    let group = group.map(who::group_number).transpose();
+    let group = config.admin.group.as_deref().map(who::group_number).transpose();
     let group = group.map_err(|reason| anyhow::anyhow!("control.group: {reason}"))?;
-    let path = match control {
+    let path = match &config.control {
         Control::Off => return Ok(None),
         Control::Path(path) => path.clone(),
         Control::Auto => {
@@ -70,10 +100,24 @@ pub(crate) async fn listen(
             folder.join(format!("{port}.sock"))
         }
     };
-    let listener =
-        bind(&path, group).await.with_context(|| format!("control.socket = {:?}", path.display()))?;
-    let task = tokio::spawn(serve(listener, group, admin));
-    Ok(Some(Socket { path, task }))
+    let cannot = || format!("control.socket = {:?}", path.display());
+    let place = path.to_string_lossy().into_owned();
+    let (label, listener) = match inherited.take(Purpose::Control, &place) {
+        Some((label, socket)) => (label, taken_over(socket.into()).with_context(cannot)?),
+        None => {
+            let label = Label { purpose: Purpose::Control, place, is_activated: false };
+            (label, bind(&path, group).await.with_context(cannot)?)
+        }
+    };
+    let held = Held::of(label, listener.as_fd()).with_context(cannot)?;
+    let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    let task = tokio::spawn(serve(listener, group, admin, limit.clone()));
+    Ok(Some(Socket { path, is_others: held.is_activated(), held, task, limit }))
+}
+
+fn taken_over(socket: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket)
 }
 
 /// Makes a folder that only its owner may enter, or checks that it is one: somebody else's could lead commands to
@@ -118,10 +162,9 @@ async fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
 }
 
 /// Connections that are served at once; more wait in the system's queue.
-const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: u32 = 64;
 
-async fn serve(listener: UnixListener, group: Option<u32>, admin: Arc<Admin>) {
-    let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn serve(listener: UnixListener, group: Option<u32>, admin: Arc<Admin>, limit: Arc<Semaphore>) {
     loop {
         let permit = limit.clone().acquire_owned().await;
         let Ok((stream, _)) = listener.accept().await else {

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use http::request::Parts;
+use linkio::LinkSpec;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -15,10 +15,14 @@ use super::guard::{Denied, Ends};
 use super::serving::{self, Entry};
 use super::who::Who;
 use crate::admit::failures::Failures;
+use crate::listen::bind::{self, Bound};
+use crate::upgrade::sockets::{Held, Inherited, Purpose};
 
 /// Where the interface is served over TCP; no more when dropped.
 pub(crate) struct Desk {
     address: SocketAddr,
+    /// For the process after this one.
+    held: Held,
     task: JoinHandle<()>,
 }
 
@@ -26,6 +30,11 @@ impl Desk {
     /// Its address; with port 0 configured, the port the system chose.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it listens on, for the process after this one.
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
     }
 }
 
@@ -57,26 +66,23 @@ impl Door {
 /// Connections that are served at once, all addresses together; more wait in the system's queue.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Listens on `addresses`; commands are answered once there is an `Admin` to [`serve`].
+/// Listens on `addresses`, where it was `inherited` on that; commands are answered once there is an `Admin` to [`serve`].
 ///
 /// # Errors
 /// If one of them cannot be listened on.
-pub(crate) async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.with_context(|| format!("admin.listen = {address}: cannot be listened on"))?);
-    }
-    Ok(listeners)
+pub(crate) fn bind(addresses: &[SocketAddr], inherited: &mut Inherited) -> anyhow::Result<Vec<Bound>> {
+    let unlimited = LinkSpec::default();
+    let each = |address| bind::listen(("admin.listen", Purpose::Admin), address, &unlimited, inherited);
+    addresses.iter().copied().map(each).collect()
 }
 
 /// Serves the admin interface on `listeners`.
-pub(crate) fn serve(listeners: Vec<TcpListener>, admin: &Arc<Admin>) -> Vec<Desk> {
+pub(crate) fn serve(listeners: Vec<Bound>, admin: &Arc<Admin>) -> Vec<Desk> {
     let (door, limit) = (Arc::new(Door(Failures::new())), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
-    let desk = |listener: TcpListener| {
+    let desk = |Bound { listener, held }: Bound| {
         let address = listener.local_addr().ok()?;
         let task = tokio::spawn(accept(listener, door.clone(), limit.clone(), admin.clone()));
-        Some(Desk { address, task })
+        Some(Desk { address, held, task })
     };
     listeners.into_iter().filter_map(desk).collect()
 }

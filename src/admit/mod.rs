@@ -27,6 +27,7 @@ use rfc9111::{CacheKey, Presented, Rules, TargetRules};
 
 use crate::body::RequestBody;
 use crate::body::request::Progress;
+use crate::capture::heard::Heard;
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::host::Host;
@@ -174,7 +175,8 @@ impl Admission {
         if http_body::Body::size_hint(&incoming).lower() > self.request_body {
             return Err(Refusal::ContentTooLarge);
         }
-        let body = RequestBody::new(incoming, progress, self.request_body, self.idle);
+        let mut body = RequestBody::new(incoming, progress, self.request_body, self.idle);
+        body.tell(parts.extensions.remove::<Arc<Heard>>());
         if !http_body::Body::is_end_stream(&body) {
             let progress = body.progress();
             exchange.receives(move || progress.taken());

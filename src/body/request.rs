@@ -15,6 +15,7 @@ use linkio::Meter;
 use tokio::sync::Notify;
 
 use super::BodyError;
+use crate::capture::heard::Heard;
 use crate::timer::Timer;
 
 /// The content of a request, as the connection to the origin reads it.
@@ -27,6 +28,8 @@ pub(crate) struct RequestBody {
     progress: Progress,
     /// Told of the bytes of each piece.
     on_data: Option<Box<dyn Fn(u64) + Send + Sync>>,
+    /// Who listens, if somebody does.
+    heard: Option<Arc<Heard>>,
 }
 
 /// How far the content of a request has come; readable while another task sends it.
@@ -134,6 +137,7 @@ impl RequestBody {
             gate: None,
             progress: Progress::new(WHOLE),
             on_data: None,
+            heard: None,
         }
     }
 
@@ -144,12 +148,17 @@ impl RequestBody {
         }
         let progress = progress.unwrap_or_else(|| Progress::new(WAITING));
         let (incoming, stall) = (Some(incoming), Timer::default());
-        Self { incoming, left: limit, idle, stall, gate: None, progress, on_data: None }
+        Self { incoming, left: limit, idle, stall, gate: None, progress, on_data: None, heard: None }
     }
 
     /// Has `on_data` told of the bytes of each piece, and nobody else.
     pub(crate) fn count_to(&mut self, on_data: Option<Box<dyn Fn(u64) + Send + Sync>>) {
         self.on_data = on_data.filter(|_| self.incoming.is_some());
+    }
+
+    /// Has `heard` told of what it is.
+    pub(crate) fn tell(&mut self, heard: Option<Arc<Heard>>) {
+        self.heard = heard;
     }
 
     /// How far it has come, for whoever decides about retrying and reusing the connection.
@@ -187,6 +196,9 @@ impl RequestBody {
         self.progress.0.taken.fetch_add(length, Ordering::Relaxed);
         if let Some(on_data) = &self.on_data {
             on_data(length);
+        }
+        if let (Some(heard), Some(data)) = (&self.heard, frame.data_ref()) {
+            heard.sends(data);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! end of the exchange.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{Body, BodyError};
+use crate::capture::heard::Heard;
 use crate::exchange::{Cut, Exchange};
 
 /// Content whose end closes its exchange.
@@ -17,10 +19,20 @@ pub(crate) struct Sealed {
     exchange: Exchange,
     ended: bool,
     failed: Option<BodyError>,
+    /// Who listens, if somebody does.
+    heard: Option<Arc<Heard>>,
 }
 
-/// Ties `exchange` to the content of its response: from here on the client's connection holds it.
-pub(crate) fn seal(exchange: Exchange, response: Response<Body>) -> Response<Sealed> {
+/// Ties `exchange` to the content of its response: from here on the client's connection holds it. What goes out is told
+/// to `heard`.
+pub(crate) fn seal(
+    exchange: Exchange,
+    response: Response<Body>,
+    heard: Option<Arc<Heard>>,
+) -> Response<Sealed> {
+    if let Some(heard) = &heard {
+        heard.answered(&response, exchange.record().duration());
+    }
     let head = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let head = STATUS_LINE + head.sum::<usize>() as u64;
     exchange.sent(head);
@@ -31,7 +43,13 @@ pub(crate) fn seal(exchange: Exchange, response: Response<Body>) -> Response<Sea
         details.announced = response.body().size_hint().exact();
     });
     let is_head = exchange.is_head();
-    response.map(|body| Sealed { ended: is_head || body.is_end_stream(), body, exchange, failed: None })
+    response.map(|body| Sealed {
+        ended: is_head || body.is_end_stream(),
+        body,
+        exchange,
+        failed: None,
+        heard,
+    })
 }
 
 /// Bytes of a status line with a reason phrase of usual length, and of the empty line after the fields.
@@ -59,6 +77,9 @@ impl HttpBody for Sealed {
         match std::task::ready!(polled) {
             Some(Ok(frame)) => {
                 this.exchange.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+                if let (Some(heard), Some(data)) = (&this.heard, frame.data_ref()) {
+                    heard.receives(data);
+                }
                 this.ended = this.body.is_end_stream();
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -3,27 +3,35 @@
 
 mod ca;
 mod cache;
+mod capture;
 mod config;
 mod debug;
 mod doctor;
+mod forward;
 mod link;
+mod manual;
 mod metrics;
 mod reload;
 mod rules;
+mod setup;
 mod shown;
 mod tail;
 mod top;
+mod upgrade;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
 use crate::config::{self as settings, Flags, Given, Loaded};
 use crate::observe::levels::Levels;
-use crate::serve::Proxy;
+use crate::serve::{Proxy, Start};
+use crate::systemd;
+use crate::upgrade::{Asked, Inheritance, Program};
 
 /// A caching, rate-limiting forward HTTP proxy for the far end of a thin link.
 ///
@@ -63,9 +71,21 @@ enum Command {
     /// Have the running proxy read its configuration again
     Reload(reload::Reload),
     Debug(debug::Debug),
+    /// Have a new process take over from the running proxy, without dropping a connection
+    Upgrade(upgrade::Upgrade),
+    /// Write down what clients of the running proxy say, byte for byte
+    Capture(capture::Capture),
+    /// Forward plain TCP across a link, without HTTP: --listen 8080 --to HOST:PORT
+    Forward(forward::Forward),
     /// Look at the configuration, or change that of the running proxy
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Answer five questions and write the configuration file
+    Setup(setup::Setup),
+    /// Print what makes a shell complete commands and flags
+    Completions(manual::Completions),
+    /// Write the manual pages
+    Man(manual::Man),
 }
 
 /// Runs the command line of this process.
@@ -90,6 +110,12 @@ pub fn run() -> ExitCode {
         Some(Command::Reload(command)) => with_config(&flags, |loaded| reload::run(command, &loaded)),
         Some(Command::Config(command)) => config::run(&command, &flags),
         Some(Command::Debug(command)) => with_config(&flags, |loaded| debug::run(&command, &loaded)),
+        Some(Command::Upgrade(command)) => with_config(&flags, |loaded| upgrade::run(&command, &loaded)),
+        Some(Command::Setup(command)) => setup::run(&command, &flags),
+        Some(Command::Completions(command)) => manual::completions(command, self::command()),
+        Some(Command::Man(command)) => manual::man(&command, self::command()),
+        Some(Command::Capture(command)) => with_config(&flags, |loaded| capture::run(&command, &loaded)),
+        Some(Command::Forward(command)) => with_config(&flags, |loaded| forward::run(&command, &loaded)),
     }
 }
 
@@ -120,7 +146,9 @@ fn command() -> clap::Command {
         command.get_arguments().filter(|arg| arg.is_global_set()).map(simulating).collect();
     let certifying: Vec<_> =
         command.get_arguments().filter(|arg| arg.is_global_set()).map(certifying).collect();
-    ["link", "cache", "explain", "doctor", "reload", "tail", "top", "metrics", "debug"]
+    let forwarding: Vec<_> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).map(forward::shown).collect();
+    ["link", "cache", "explain", "doctor", "reload", "upgrade", "tail", "top", "metrics", "debug", "capture"]
         .into_iter()
         .fold(command, |command, name| command.mut_subcommand(name, |asking| asking.args(flags.clone())))
         .mut_subcommand("link", |link| link.mut_subcommand("simulate", |command| command.args(simulating)))
@@ -130,6 +158,7 @@ fn command() -> clap::Command {
                 .mut_subcommand("set", |command| command.args(flags.clone()))
         })
         .mut_subcommand("ca", |command| command.args(certifying))
+        .mut_subcommand("forward", |command| command.args(forwarding))
 }
 
 /// A global flag as the help of `link simulate` shows it: it asks no proxy, but a link it needs.
@@ -174,21 +203,62 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn serve(loaded: Loaded, given: Given) -> anyhow::Result<()> {
     let levels = Levels::install(&loaded.config.log.level)?;
+    // Before there are threads.
+    let (program, activated) = (Program::of_this_process(), systemd::sockets()?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         // Before the listeners: who starts us may send the signal as soon as the port answers.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let proxy = Proxy::assemble(loaded, given, Some(levels), Clock::system()).await?;
-        eprintln!("{}", proxy.welcome());
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                // What comes of it is in the log.
-                _ = hangup.recv() => drop(proxy.reload().await),
+        let mut replace = signal(SignalKind::user_defined2())?;
+        let inheritance = Inheritance::of_this_process(activated).await?;
+        let is_first = inheritance.predecessor.is_none();
+        let start = Start { loaded, given, levels: Some(levels), inheritance };
+        let mut proxy = Proxy::assemble(start, Clock::system()).await?;
+        match is_first {
+            true => eprintln!("{}", proxy.welcome()),
+            false => tracing::info!("taken over: {}", proxy.status()),
+        }
+        systemd::ready(&proxy.status());
+        let watchdog = systemd::Watchdog::begin();
+        let mut requests = proxy.asked().context("nobody else hears what is asked of it")?;
+        let successor = loop {
+            let asked = tokio::select! {
+                _ = terminate.recv() => break None,
+                _ = interrupt.recv() => break None,
+                _ = hangup.recv() => {
+                    let _reloading = systemd::Reloading::begin();
+                    // What comes of it is in the log.
+                    drop(proxy.reload().await);
+                    continue;
+                }
+                _ = replace.recv() => Asked::by_signal(),
+                Some(asked) = requests.recv() => asked,
+            };
+            let outcome = tokio::select! {
+                outcome = proxy.upgrade(&program, asked.binary.as_deref()) => outcome,
+                _ = terminate.recv() => break None,
+                _ = interrupt.recv() => break None,
+            };
+            if let Ok(successor) = &outcome {
+                proxy.leave_commands(successor).await;
             }
+            asked.answer(&outcome);
+            match outcome {
+                Ok(successor) => break Some(successor),
+                Err(why) => tracing::error!("{why}"),
+            }
+        };
+        drop((watchdog, requests));
+        if successor.is_some() {
+            tokio::select! {
+                () = proxy.retire() => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        } else {
+            systemd::stopping();
         }
         tracing::info!("leaving: finishing what is in flight; a second signal ends it at once");
         tokio::select! {

@@ -59,7 +59,7 @@ pub(super) fn parse_network(text: &str, expected: impl FnOnce() -> String) -> Re
 }
 
 /// Reads the network or address of clients.
-pub(super) fn parse_client(text: &str) -> Result<IpNet, String> {
+pub(crate) fn parse_client(text: &str) -> Result<IpNet, String> {
     parse_network(text, || "expected an address or a network such as 10.0.0.5 or 10.0.0.0/8".to_owned())
 }
 

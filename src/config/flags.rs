@@ -4,7 +4,7 @@
 //! is reported by `load`, together with those of files and environment.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::builder::{StringValueParser, TypedValueParser};
@@ -39,6 +39,11 @@ pub(super) struct GivenFlag {
 }
 
 impl Flags {
+    /// The file that is named, of those that were given.
+    pub(crate) fn named_file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// Reads flags alone, without the name of a program before them.
     pub(super) fn parse(flags: impl IntoIterator<Item: AsRef<str>>) -> Result<Flags, ConfigErrors> {
         let flags = flags.into_iter().map(|flag| flag.as_ref().to_owned());

@@ -11,7 +11,11 @@ pub(super) const AUTO: &str = "auto";
 
 const SYSTEM_CACHE: &str = "/var/cache";
 const SYSTEM_DATA: &str = "/var/lib";
-const SYSTEM_FILE: &str = "/etc/bentpipe/bentpipe.toml";
+/// The file of the whole machine, which the service of a package reads.
+pub(crate) const SYSTEM_FILE: &str = "/etc/bentpipe/bentpipe.toml";
+
+/// Below the folder of a user's configurations.
+const USER_FILE: &str = "bentpipe/bentpipe.toml";
 
 /// What the environment says about places.
 #[derive(Debug, Default)]
@@ -36,7 +40,7 @@ impl Folders {
 
     /// The files that are read when none is named: the system's first, then the user's, which wins.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let user = self.config.as_ref().map(|folder| folder.join("bentpipe/bentpipe.toml"));
+        let user = self.config.as_ref().map(|folder| folder.join(USER_FILE));
         [PathBuf::from(SYSTEM_FILE)].into_iter().chain(user).collect()
     }
 
@@ -71,6 +75,18 @@ impl Folders {
 /// characters, which `load` refuses: a path that is nearly the right one would be worse than an error.
 pub(super) fn environment(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The file in which this user keeps a configuration; none without a home.
+pub(crate) fn usual_file() -> Option<PathBuf> {
+    Folders::new(environment).config.map(|folder| folder.join(USER_FILE))
+}
+
+/// The folder of the stored responses, where nobody names one.
+pub(crate) fn usual_cache() -> PathBuf {
+    let mut folder = PathBuf::from(AUTO);
+    Folders::new(environment).settle_cache(&mut folder);
+    folder
 }
 
 /// The variables of the process that are set to something and whose names begin with `prefix`, sorted.

@@ -117,6 +117,13 @@ pub(super) fn parse(
     }
 }
 
+/// Reads hosts as a command takes them.
+pub(crate) fn read_host(text: &str) -> Result<HostPattern, String> {
+    parse(text, &[Also::Networks, Also::Stars], || {
+        "expected a host such as example.org, *.example.org or 192.0.2.1".to_owned()
+    })
+}
+
 /// Whether some host may look like `pattern`, which a port does not belong to.
 fn may_be_like(pattern: &str) -> bool {
     let port = pattern.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':'));

@@ -66,7 +66,7 @@ pub(crate) fn load(
     }
 }
 
-/// As [`load`], on a machine with no environment and no files of its own.
+/// As [`load`], on a machine with no environment and no files of its own but the one that `flags` may name.
 pub(super) fn without_surroundings(flags: &Flags) -> Result<Loaded, ConfigErrors> {
     load_from(flags, |_| None, &Folders::default(), &[])
 }

@@ -12,6 +12,7 @@ mod class;
 mod destination;
 mod direct;
 mod dns;
+mod draft;
 mod error;
 mod file;
 mod flags;
@@ -48,14 +49,17 @@ pub use admin::AdminListen;
 pub use admission::{Admission, User};
 pub use class::{ClassRule, ClientWeight, Condition, Sharer};
 pub use destination::AllowedDestination;
+pub(crate) use destination::parse_client as read_client;
 pub use dns::{Dns, HostEntry};
+pub(crate) use draft::{Draft, read_alone};
 pub use error::{ConfigError, ConfigErrors, Source};
 pub(crate) use flags::Flags;
 use folders::Folders;
+pub(crate) use folders::{SYSTEM_FILE, usual_cache, usual_file};
 pub use given::Given;
 pub(crate) use given::Hand;
 pub use host::HostPattern;
-pub(crate) use host::is_below;
+pub(crate) use host::{is_below, read_host};
 pub use intercept::Intercept;
 pub(crate) use load::{Loaded, load_here};
 pub use log::{Rotation, Sampling, Share};
@@ -288,6 +292,10 @@ pub struct Timeouts {
     pub resume: Duration,
     /// For exchanges under way to finish after bentpipe was told to stop.
     pub drain: Duration,
+    /// For exchanges under way to finish after another process took over.
+    pub upgrade: Duration,
+    /// For a process that is to take over to come up.
+    pub upgrade_start: Duration,
     /// For an unused connection to an origin to be used again.
     pub keep_alive: Duration,
 }
@@ -375,6 +383,8 @@ impl Config {
                 stale: Duration::from_secs(15),
                 resume: Duration::from_mins(5),
                 drain: Duration::from_secs(30),
+                upgrade: Duration::from_secs(600),
+                upgrade_start: Duration::from_secs(20),
                 keep_alive: Duration::from_secs(60),
             },
             control: Control::Auto,

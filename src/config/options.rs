@@ -675,6 +675,23 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..VALUE
     },
     OptionRow {
+        key: "timeouts.upgrade",
+        value_name: "TIME",
+        help: "Longest wait, after another process took over, for exchanges and tunnels under way; then they are ended \
+               as by a stop.",
+        set: |config, given| put(&mut config.timeouts.upgrade, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.timeouts.upgrade)],
+        ..VALUE
+    },
+    OptionRow {
+        key: "timeouts.upgrade_start",
+        value_name: "TIME",
+        help: "For a process that is to take over to come up; the present one goes on if it does not.",
+        set: |config, given| put(&mut config.timeouts.upgrade_start, given, value::parse_timeout),
+        get: |config| vec![value::print_duration(&config.timeouts.upgrade_start)],
+        ..VALUE
+    },
+    OptionRow {
         key: "timeouts.keep_alive",
         value_name: "TIME",
         help: "How long an unused connection to an origin is kept.",

@@ -89,7 +89,7 @@ fn sentence(row: &OptionRow) -> String {
 }
 
 /// The words of `text` in lines that begin with `# `, which no uncommented value does.
-fn comment(text: &str) -> String {
+pub(super) fn comment(text: &str) -> String {
     let mut lines = vec!["#".to_owned()];
     for word in text.split(' ') {
         if lines.last().is_some_and(|line| line.len() + word.len() >= LONGEST_LINE) {
@@ -354,6 +354,8 @@ mod tests {
         (time(), time(), time(), time(), time(), time(), time()).prop_map(
             |(connect, request_head, idle, tunnel_idle, stale, drain, keep_alive)| Timeouts {
                 resume: idle,
+                upgrade: idle,
+                upgrade_start: idle,
                 connect,
                 request_head,
                 client: idle,

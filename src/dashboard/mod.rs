@@ -13,6 +13,7 @@ use bentpipe_store::Store;
 use linkio::{Class, SharedLink};
 use tokio::time::Instant;
 
+use crate::capture::Captures;
 use crate::clock::Clock;
 use crate::config::{Price, QueryLog};
 use crate::current::Current;
@@ -53,6 +54,7 @@ pub(crate) struct Traffic {
     pub(crate) observers: Arc<Observers>,
     pub(crate) exchanges: Arc<Exchanges>,
     pub(crate) debugging: Debugging,
+    pub(crate) captures: Captures,
     refusals: Arc<Refusals>,
 }
 
@@ -68,6 +70,7 @@ impl Traffic {
             observers: Observers::new(Vec::new()),
             exchanges: Arc::default(),
             debugging: Debugging::new(urls.clone()),
+            captures: Captures::default(),
             refusals: Arc::new(Refusals::new()),
             urls,
             tally,
@@ -76,12 +79,13 @@ impl Traffic {
 
     /// From now on `log` is told of exchanges, too, and no other that was before.
     pub(crate) fn renew(&self, log: Option<Box<dyn Reader>>) {
-        let own: [Box<dyn Reader>; 5] = [
+        let own: [Box<dyn Reader>; 6] = [
             Box::new(self.tally.clone()),
             Box::new(self.live.clone()),
             Box::new(self.recent.clone()),
             Box::new(self.exchanges.clone()),
             Box::new(self.refusals.clone()),
+            Box::new(self.captures.clone()),
         ];
         self.observers.renew(log.into_iter().chain(own).collect());
     }

@@ -28,6 +28,7 @@ use tracing::Instrument as _;
 use crate::admit::client::Client;
 use crate::admit::{Admission, Admitted};
 use crate::body::{self, Body, Sealed};
+use crate::capture::heard::Heard;
 use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::exchange::{CacheStatus, Exchange, Observers, Told};
@@ -90,7 +91,7 @@ impl Handler {
 
     async fn carry_out(
         self: &Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         client: Client,
         exchange: Exchange,
     ) -> Response<Sealed> {
@@ -101,6 +102,7 @@ impl Handler {
             fields = ?Shown(request.headers(), &self.debugging.urls()),
             "a request",
         );
+        let heard = Heard::begin(&mut request, &exchange);
         let answer = tokio::select! {
             biased;
             answer = self.answer(request, client, &exchange) => answer,
@@ -110,7 +112,7 @@ impl Handler {
         let (status, rule) = (exchange.cache_status(), exchange.rule());
         respond::finish(&mut response, &status, rule.as_deref());
         tracing::debug!(status = %response.status(), fields = ?Shown(response.headers(), &self.debugging.urls()), "it is answered");
-        body::seal(exchange, response)
+        body::seal(exchange, response, heard)
     }
 
     async fn answer(

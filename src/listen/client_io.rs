@@ -26,6 +26,8 @@ use tokio_rustls::server::TlsStream;
 use super::activity::Activity;
 use super::between::Between;
 use super::frames::Frames;
+use crate::capture::Tap;
+use crate::capture::tap::Ported;
 use crate::intercept::rewound::Rewound;
 use crate::respond::refusal;
 use crate::timer::Timer;
@@ -176,6 +178,15 @@ impl<T: Breakable> Breakable for TlsStream<T> {
         self.get_ref().0.broken()
     }
 }
+
+impl<T: Breakable + Ported> Breakable for Tap<T> {
+    fn broken(&self) -> Option<io::Error> {
+        self.io().broken()
+    }
+}
+
+/// It has no socket of its own.
+impl<T> Ported for Rewound<T> {}
 
 impl<T> Breakable for Rewound<T> {
     fn broken(&self) -> Option<io::Error> {

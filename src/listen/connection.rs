@@ -30,6 +30,9 @@ use crate::admit::occupancy::{Seat, Stay};
 use crate::admit::target;
 use crate::body::Sealed;
 use crate::body::request::Progress;
+use crate::capture::tap::Ported;
+use crate::capture::wire::Way;
+use crate::capture::{Captures, Tap, Wire};
 use crate::config::Config;
 use crate::current::Current;
 use crate::drain::{Drain, Work};
@@ -49,6 +52,7 @@ pub(crate) struct Server {
     census: Arc<Census>,
     /// Connections that are refused are told of so often.
     refused: Flood,
+    captures: Captures,
 }
 
 /// What follows from one configuration. A connection keeps the one it began with, but for the handler: each of its
@@ -99,12 +103,19 @@ impl Serving {
 }
 
 impl Server {
-    /// A server that answers with `handler`, within the limits and timeouts of `config`, and counts in `census`.
-    pub(crate) fn new(handler: Arc<Handler>, drain: Drain, census: Arc<Census>, config: &Config) -> Self {
+    /// A server that answers with `handler`, within the limits and timeouts of `config`, counts in `census`, and shows
+    /// `captures` what is said.
+    pub(crate) fn new(
+        handler: Arc<Handler>,
+        drain: Drain,
+        census: Arc<Census>,
+        captures: Captures,
+        config: &Config,
+    ) -> Self {
         let pseudonym = handler.admission.pseudonym().into();
         let serving = Current::new(Serving::new(handler, config));
         let refused = Flood::new(EACH_REFUSED, ALL_REFUSED, Instant::now());
-        Self { serving, pseudonym, drain, census, refused }
+        Self { serving, pseudonym, drain, census, refused, captures }
     }
 
     /// Answers with `handler` from now on, and serves new connections within the limits and timeouts of `config`.
@@ -113,8 +124,8 @@ impl Server {
     }
 
     /// Resolves when it is time to stop accepting.
-    pub(crate) async fn leaving(&self) {
-        self.drain.leaving().await;
+    pub(crate) async fn retiring(&self) {
+        self.drain.retiring().await;
     }
 
     /// A connection that is to be finished before leaving.
@@ -151,7 +162,7 @@ impl Server {
 
     /// Serves one connection to its end.
     pub(crate) async fn serve(self: &Arc<Self>, stream: TcpStream, from: Caller, stay: Stay, work: Work) {
-        self.serve_http1(stream, Peer { from, stay, inside: None }, work).await;
+        self.serve_http1(stream, Way::Plain, Peer { from, stay, inside: None }, work).await;
     }
 
     /// Serves one connection to its end that begins with a handshake of TLS.
@@ -182,28 +193,38 @@ impl Server {
     /// Serves what was agreed on in the handshake.
     async fn serve_secured<T>(self: &Arc<Self>, stream: TlsStream<T>, peer: Peer, work: Work)
     where
-        T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Breakable + Ported + Unpin + Send + 'static,
     {
+        let way = peer.inside.as_ref().map_or(Way::Tls, |inside| Way::Inside(inside.authority.to_string()));
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.serve_http2(stream, peer, work).await;
+            self.serve_http2(stream, way, peer, work).await;
         } else {
-            self.serve_http1(stream, peer, work).await;
+            self.serve_http1(stream, way, peer, work).await;
         }
     }
 
-    async fn serve_http1<T>(self: &Arc<Self>, stream: T, peer: Peer, work: Work)
+    async fn serve_http1<T>(self: &Arc<Self>, stream: T, way: Way, peer: Peer, work: Work)
     where
-        T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Breakable + Ported + Unpin + Send + 'static,
     {
         let kind = &self.census.http1;
         let (activity, _open) = (Arc::new(Activity::default().counted(&kind.active)), kind.open.raise());
         let serving = self.serving.now();
-        let io = serving.client_io(stream, &activity);
-        let service = service_fn(|request| self.call(request, &peer, &activity));
+        let wire = Wire::new(&self.captures, peer.from.address, way);
+        let io = serving.client_io(Tap::new(stream, wire.clone()), &activity);
+        let service = service_fn(|request| self.call(request, &peer, &activity, &wire));
         let mut connection = std::pin::pin!(serving.http1.serve_connection(io, service).with_upgrades());
+        // Who has taken over serves the next connection: this one is closed with its next response, or after a rest, since
+        // a request might be on its way.
+        let parting = async {
+            tokio::select! {
+                () = work.leaving() => {}
+                () = async { work.retiring().await; activity.quiet(REST).await } => {}
+            }
+        };
         let served = tokio::select! {
             served = connection.as_mut() => served,
-            () = work.leaving() => {
+            () = parting => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -213,21 +234,23 @@ impl Server {
         }
     }
 
-    async fn serve_http2<T>(self: &Arc<Self>, stream: T, peer: Peer, work: Work)
+    async fn serve_http2<T>(self: &Arc<Self>, stream: T, way: Way, peer: Peer, work: Work)
     where
-        T: AsyncRead + AsyncWrite + Breakable + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Breakable + Ported + Unpin + Send + 'static,
     {
         let kind = &self.census.http2;
         let (activity, _open) = (Arc::new(Activity::shared().counted(&kind.active)), kind.open.raise());
         let serving = self.serving.now();
         let idle = serving.idle;
+        let wire = Wire::new(&self.captures, peer.from.address, way);
+        let stream = Tap::new(stream, wire.clone());
         let (io, attendance) = (serving.client_io(stream, &activity), Attendance::default());
         let service = service_fn(|request| {
-            let (response, attendance) = (self.call(request, &peer, &activity), attendance.clone());
+            let (response, attendance) = (self.call(request, &peer, &activity, &wire), attendance.clone());
             async move { response.await.map(|response| response.map(|body| attendance.over(body, idle))) }
         });
         let connection = serving.http2.serve_connection(io, service);
-        match http2::carry(connection, (&activity, &attendance), idle, work.leaving()).await {
+        match http2::carry(connection, (&activity, &attendance), idle, work.retiring()).await {
             Ended::Served(Ok(())) => {}
             Ended::Served(Err(error)) => {
                 tracing::debug!(%error, client = %peer.from.address, "a client's connection ended");
@@ -243,6 +266,7 @@ impl Server {
         mut request: Request<Incoming>,
         peer: &Peer,
         activity: &Arc<Activity>,
+        wire: &Wire,
     ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
         // Begun before the first await, so that the socket knows of the request before it is polled again.
         let progress = Progress::of(&mut request);
@@ -255,6 +279,7 @@ impl Server {
             Some(inside) => target::complete(&mut request, &inside.authority),
             None => bare,
         };
+        wire.asked(&mut request);
         let Caller { address, local } = peer.from;
         let inside = peer.inside.clone();
         let identity = inside.as_ref().and_then(|inside| inside.identity.clone());
@@ -281,8 +306,9 @@ impl Server {
             let status = response.status();
             if status == StatusCode::SWITCHING_PROTOCOLS || (is_connect && status.is_success()) {
                 activity.hand_over();
-            } else if !progress.is_whole() {
-                // What is still unread of the request would be in the way of the next one (RFC 9112 §9.3).
+            } else if !progress.is_whole() || server.drain.is_retiring() {
+                // What is still unread of the request would be in the way of the next one (RFC 9112 §9.3); or another
+                // process serves the next one.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Timed::new(body, in_flight)))
@@ -318,3 +344,5 @@ fn is_for_the_origin(request: &Request<Incoming>) -> bool {
 
 /// The parser takes no smaller buffer.
 const MIN_BUFFER: usize = 16 * 1024;
+/// How long a connection on which nothing happens is kept when another process has taken over.
+const REST: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@
 pub(crate) mod activity;
 mod attended;
 mod between;
+pub(crate) mod bind;
 pub(crate) mod census;
 pub(crate) mod client_io;
 pub(crate) mod connection;
@@ -44,7 +45,7 @@ pub(crate) async fn accept(
         };
         let (accepted, permit) = tokio::select! {
             biased;
-            () = server.leaving() => return,
+            () = server.retiring() => return,
             next = next => next,
         };
         match accepted {

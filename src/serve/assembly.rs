@@ -28,6 +28,7 @@ use crate::metrics::{Metrics, Parts};
 use crate::observe::log::AccessLog;
 use crate::site::Site;
 use crate::standing::Standings;
+use crate::upgrade::Asking;
 use crate::upstream::Upstream;
 use crate::upstream::connect::{Connector, Ways};
 use crate::upstream::destination::Rules;
@@ -48,6 +49,8 @@ pub(super) struct Lasting {
     pub(super) refreshing: Refreshing,
     /// Our name in Via.
     pub(super) pseudonym: String,
+    /// How commands ask for an upgrade.
+    pub(super) upgrade: Asking,
     /// Where the admin interface is served, which no client may be led to.
     pub(super) desks: Vec<SocketAddr>,
 }
@@ -184,6 +187,7 @@ impl Assembly {
             metrics: self.metrics(lasting),
             under_way: UnderWay::new(&lasting.drain, &lasting.traffic.observers),
             listening,
+            upgrade: lasting.upgrade.clone(),
         };
         View::new(Some(uplink), &self.config)
     }

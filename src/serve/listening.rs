@@ -1,6 +1,7 @@
 //! Where clients connect: the listeners of a configuration, and what becomes of them with another one. A listener that is
 //! in both goes on; connections of one that is closed are served to their end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,12 +9,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::{TlsShown, bind};
+use super::TlsShown;
 use crate::config::Config;
 use crate::current::Current;
-use crate::listen;
 use crate::listen::connection::Server;
 use crate::listen::places::Places;
+use crate::listen::{self, bind};
+use crate::upgrade::sockets::{Held, Inherited, Purpose};
 
 /// The listeners of one configuration, not all of which accept already.
 pub(super) struct Listening {
@@ -27,6 +29,8 @@ struct One {
     configured: SocketAddr,
     local: SocketAddr,
     acceptor: Option<Arc<Current<TlsAcceptor>>>,
+    /// For the process after this one; none once that has it.
+    held: Option<Held>,
     /// None once it accepts.
     listener: Option<TcpListener>,
     task: Option<JoinHandle<()>>,
@@ -53,7 +57,7 @@ enum Planned {
     New {
         configured: SocketAddr,
         local: SocketAddr,
-        listener: TcpListener,
+        bound: bind::Bound,
     },
 }
 
@@ -71,13 +75,20 @@ impl Listening {
         Self { plain: Vec::new(), secure: Vec::new() }
     }
 
-    /// What is to be done for the listeners of `config`. New ones are bound, and accept nothing yet.
+    /// What is to be done for the listeners of `config`. New ones are `inherited` or bound, and accept nothing yet.
     ///
     /// # Errors
     /// An address that cannot be listened on, and what is wrong with the certificates shown there.
-    pub(super) fn plan(&self, config: &Config, shown: &TlsShown<'_>) -> anyhow::Result<Plan> {
-        let plain = planned("listen", &config.listen, &self.plain, config)?;
-        let secure = planned("https_listen", &config.https_listen, &self.secure, config)?;
+    pub(super) fn plan(
+        &self,
+        config: &Config,
+        shown: &TlsShown<'_>,
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<Plan> {
+        let mut planned =
+            |named, addresses, there: &[One]| planned(named, addresses, there, config, inherited);
+        let plain = planned(("listen", Purpose::Listen), &config.listen, &self.plain)?;
+        let secure = planned(("https_listen", Purpose::HttpsListen), &config.https_listen, &self.secure)?;
         let secure = secure.into_iter().map(|planned| {
             let acceptor = shown.acceptor(planned.local())?;
             Ok((planned, acceptor))
@@ -111,6 +122,21 @@ impl Listening {
         }
     }
 
+    /// What is listened on, once more for the process after this one.
+    ///
+    /// # Errors
+    /// If there are no more descriptors.
+    pub(super) fn held(&self) -> io::Result<Vec<Held>> {
+        self.plain.iter().chain(&self.secure).filter_map(|one| one.held.as_ref()).map(Held::again).collect()
+    }
+
+    /// Keeps none of it open beyond the end of accepting: another process has it.
+    pub(super) fn let_go(&mut self) {
+        for one in self.plain.iter_mut().chain(&mut self.secure) {
+            one.held = None;
+        }
+    }
+
     /// Where clients connect in plain, and with TLS.
     pub(super) fn addresses(&self) -> [Vec<SocketAddr>; 2] {
         [&self.plain, &self.secure].map(|ones| ones.iter().map(|one| one.local).collect())
@@ -127,18 +153,19 @@ impl Plan {
 
 /// Those of `there` that `addresses` name, and new ones for the rest.
 fn planned(
-    option: &str,
+    (option, purpose): (&str, Purpose),
     addresses: &[SocketAddr],
     there: &[One],
     config: &Config,
+    inherited: &mut Inherited,
 ) -> anyhow::Result<Vec<Planned>> {
     let mut left: Vec<_> = there.iter().collect();
     let each = |configured: &SocketAddr| {
         if let Some(at) = left.iter().position(|one| one.configured == *configured) {
             return Ok(Planned::Kept(left.swap_remove(at).local));
         }
-        let listener = bind(option, *configured, &config.link.spec)?;
-        Ok(Planned::New { configured: *configured, local: listener.local_addr()?, listener })
+        let bound = bind::listen((option, purpose), *configured, &config.link.spec, inherited)?;
+        Ok(Planned::New { configured: *configured, local: bound.listener.local_addr()?, bound })
     };
     addresses.iter().map(each).collect()
 }
@@ -149,8 +176,13 @@ fn become_one(planned: Planned, there: &mut Vec<One>) -> Option<One> {
             let at = there.iter().position(|one| one.local == local)?;
             Some(there.swap_remove(at))
         }
-        Planned::New { configured, local, listener } => {
-            Some(One { configured, local, acceptor: None, listener: Some(listener), task: None })
-        }
+        Planned::New { configured, local, bound: bind::Bound { listener, held } } => Some(One {
+            configured,
+            local,
+            acceptor: None,
+            held: Some(held),
+            listener: Some(listener),
+            task: None,
+        }),
     }
 }

@@ -2,6 +2,7 @@
 //! whole beside the one in force, and then put in its place at once: on any error nothing has changed. Requests under way
 //! keep what they began with. Every change is audited.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,11 +25,14 @@ use crate::listen::connection::Server;
 use crate::listen::places::Places;
 use crate::observe::levels::Levels;
 use crate::observe::url::Urls;
+use crate::upgrade::sockets::{Activated, Held, Inherited};
 
 /// A proxy's configuration while it runs.
 pub(super) struct Running {
     pub(super) lasting: Lasting,
     pub(super) given: Given,
+    /// Where a service manager has it listen.
+    pub(super) activated: Activated,
     pub(super) server: Arc<Server>,
     pub(super) places: Places,
     pub(super) view: Arc<Current<View>>,
@@ -64,6 +68,22 @@ impl Running {
     /// Where clients connect in plain, and with TLS.
     pub(super) fn addresses(&self) -> [Vec<SocketAddr>; 2] {
         self.lock().listening.addresses()
+    }
+
+    /// What clients connect to, once more for the process after this one.
+    pub(super) fn held(&self) -> io::Result<Vec<Held>> {
+        self.lock().listening.held()
+    }
+
+    /// Leaves what clients connect to to the process after this one.
+    pub(super) fn let_go(&self) {
+        self.lock().listening.let_go();
+    }
+
+    /// How long a process that takes over may take to come up, and then what is in flight here to end.
+    pub(super) fn handover(&self) -> (Duration, Duration) {
+        let timeouts = &self.lock().assembly.config.timeouts;
+        (timeouts.upgrade_start, timeouts.upgrade)
     }
 
     /// Begins to accept connections.
@@ -141,6 +161,7 @@ impl Running {
     /// Builds everything beside what is in force.
     async fn prepare(&self, base: Arc<Loaded>, hand: Hand) -> Result<Ready, Unchanged> {
         let mut loaded = self.given.with_hand(&base, &hand)?;
+        self.activated.amend(&mut loaded.config);
         let before = self.lock().assembly.clone();
         let restart = changes::hold_back(&before.config, &mut loaded.config);
         let changed = changes::between(&before.config, &loaded.config);
@@ -152,7 +173,7 @@ impl Running {
         let certificates = Certificates::open(config, &self.lasting.clock, Some(&before.certificates))
             .map_err(|error| wrong(error.into()))?;
         let shown = TlsShown { config, leaves: certificates.leaves.as_ref() };
-        let plan = self.lock().listening.plan(config, &shown).map_err(wrong)?;
+        let plan = self.lock().listening.plan(config, &shown, &mut Inherited::default()).map_err(wrong)?;
         let assembly = Assembly::new(config, &self.lasting, certificates, plan.addresses(), Some(&before));
         let assembly = assembly.await.map_err(wrong)?;
         Ok(Ready { base, hand, loaded, assembly, plan, changed, restart })

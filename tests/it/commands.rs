@@ -85,7 +85,16 @@ impl Served {
         self.child.wait().expect("its end");
     }
 
-    fn port(&self) -> String {
+    /// Waits until the process has ended by itself.
+    pub(crate) fn wait(mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("its end")
+    }
+
+    pub(crate) fn process(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
+    pub(crate) fn port(&self) -> String {
         self.address.port().to_string()
     }
 }

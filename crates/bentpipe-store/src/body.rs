@@ -268,7 +268,15 @@ impl Patchwork {
     }
 
     /// The run of bytes at the present position; nothing at the end of the body.
-    fn next_run(&self) -> Result<From, Error> {
+    fn next_run(&mut self) -> Result<From, Error> {
+        let run = self.run_here();
+        // What is not going to be stored has left the parts, but not those who have a seat at it.
+        let is_here = |(first, seat): &(u64, Follower)| first + seat.position() == self.position;
+        let seat = self.seats.iter().position(is_here).filter(|_| matches!(run, Err(Error::Missing { .. })));
+        seat.map_or(run, |seat| Ok(From::Spool(self.seats.swap_remove(seat).1)))
+    }
+
+    fn run_here(&self) -> Result<From, Error> {
         let (holding, position) = (&self.holding, self.position);
         let until = self.until.unwrap_or(u64::MAX);
         holding.with(|place| match place {

@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use ssri::{Algorithm, Integrity};
@@ -31,7 +31,7 @@ pub(crate) struct Content {
     temporary: PathBuf,
     stripes: [Mutex<()>; STRIPES],
     unsynced: Mutex<Vec<Digest>>,
-    is_ours: bool,
+    is_ours: AtomicBool,
 }
 
 /// Where the bytes of a complete body are before they are content.
@@ -56,8 +56,13 @@ impl Content {
             temporary: folder.join("tmp"),
             stripes: std::array::from_fn(|_| Mutex::default()),
             unsynced: Mutex::default(),
-            is_ours,
+            is_ours: AtomicBool::new(is_ours),
         }
+    }
+
+    /// Whether another process may remove what it will, and we nothing.
+    pub(crate) fn renounce(&self, renounced: bool) {
+        self.is_ours.store(!renounced, Ordering::Release);
     }
 
     /// The cache folder.
@@ -77,6 +82,20 @@ impl Content {
         for entry in fs::read_dir(&self.temporary)?.flatten() {
             if !entry.file_name().to_str().is_some_and(|name| wanted.contains(&name)) {
                 // What cannot be removed is in nobody's way.
+                drop(remove_anything(&entry.path()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the temporary files that other processes left.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub(crate) fn sweep_others(&self) -> io::Result<()> {
+        let ours = format!("spool-{}-", std::process::id());
+        for entry in fs::read_dir(&self.temporary)?.flatten() {
+            if !entry.file_name().to_str().is_some_and(|name| name.starts_with(&ours)) {
                 drop(remove_anything(&entry.path()));
             }
         }
@@ -134,7 +153,7 @@ impl Content {
     /// Unlinks the content of `digest` if `unreferenced` still says so once nobody can be placing it.
     pub(crate) fn remove(&self, digest: &Digest, unreferenced: impl FnOnce() -> bool) {
         let _stripe = lock(self.stripe(digest));
-        if !self.is_ours || !unreferenced() {
+        if !self.is_ours.load(Ordering::Acquire) || !unreferenced() {
             return;
         }
         let removed = Integrity::from_hex(hex(digest), Algorithm::Sha256)
@@ -266,6 +285,11 @@ impl Content {
 }
 
 impl Temporary {
+    /// It stays where it is, for the next process.
+    pub(crate) fn leave(&mut self) {
+        self.placed = true;
+    }
+
     /// Its name in `tmp/`.
     pub(crate) fn name(&self) -> Option<&str> {
         self.path.file_name()?.to_str()

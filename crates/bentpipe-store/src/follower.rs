@@ -38,6 +38,11 @@ impl Follower {
         Self { spool, seat, position, until, reading: None, finished: false }
     }
 
+    /// The position in the spool of the next byte.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Bytes still to be delivered, when that is known.
     pub(crate) fn remaining(&self) -> Option<u64> {
         let end = match (self.until, self.spool.length()) {

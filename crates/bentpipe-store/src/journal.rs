@@ -98,6 +98,31 @@ impl Journal {
         lock(&self.pending).open = false;
     }
 
+    /// Takes changes again, in a journal of its own after all that are there.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or the new journal cannot be made.
+    pub(crate) fn resume(&self) -> io::Result<()> {
+        let mut journals = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            journals.extend(entry?.file_name().to_str().and_then(generation_of));
+        }
+        let mut writing = lock(&self.writing);
+        let last = journals.iter().copied().max().unwrap_or(0).max(writing.generation);
+        let file = create(&self.folder, last + 1)?;
+        *writing = Writing {
+            file,
+            generation: last + 1,
+            written: 0,
+            synced: 0,
+            older: journals,
+            older_bytes: 0,
+            snapshot_bytes: 0,
+        };
+        *lock(&self.pending) = Pending { frames: Vec::new(), open: true, lost: true };
+        Ok(())
+    }
+
     /// Writes what has gathered and returns how many bytes that was.
     ///
     /// # Errors

@@ -46,6 +46,7 @@ mod error;
 mod folders;
 mod follower;
 mod frames;
+mod handover;
 mod head;
 mod holding;
 mod home;

@@ -33,6 +33,13 @@ pub(crate) struct Ongoing {
     noted: Option<usize>,
 }
 
+impl Ongoing {
+    /// The journal is told of so many blocks of the temporary file.
+    pub(crate) fn note(&mut self, blocks: usize) {
+        self.noted = Some(blocks);
+    }
+}
+
 impl Shelf {
     /// Shows a response of which bytes are about to arrive: from its beginning, or those that `part` says.
     pub(crate) fn arrive(
@@ -149,6 +156,10 @@ impl Shelf {
         let id = self.next_id();
         let ongoing = Ongoing { id, holding, first, spool, noted: None };
         lock(&self.ongoing).insert(id, ongoing.clone());
+        // Looked at after it is listed: whoever gives the folder up sets this before it goes through the list.
+        if self.has_renounced() {
+            ongoing.spool.pass_on();
+        }
         ongoing
     }
 

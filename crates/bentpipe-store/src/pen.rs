@@ -92,6 +92,11 @@ impl Pen {
         &self.file
     }
 
+    /// The file stays, for the next process to go on with.
+    pub(crate) fn leave(mut self) {
+        self.temporary.leave();
+    }
+
     /// The checksums of the blocks that are whole by now.
     pub(crate) fn whole_blocks(&self) -> &[u64] {
         self.fingerprinter.whole_blocks()

@@ -5,15 +5,16 @@
 //! index first, then the journal, then the ledger; its content goes last, if nobody refers to it by then.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fs::{File, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use rfc9111::{CacheKey, StoredResponse};
 use smallvec::SmallVec;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::blocks::Digest;
+use crate::error::Error;
 use crate::head::Packed;
 use crate::holding::{Holding, Place};
 use crate::home::Home;
@@ -42,6 +43,10 @@ pub(crate) struct Shelf {
     pub(crate) keeping: RwLock<()>,
     /// Locked as long as anything may still write to the folder.
     folder_lock: Option<File>,
+    /// Whether another process has the folder, by our leave.
+    pub(crate) renounced: AtomicBool,
+    /// For what that process must invalidate, too.
+    pub(crate) owed: Mutex<Option<mpsc::Sender<CacheKey>>>,
 }
 
 impl Shelf {
@@ -78,6 +83,8 @@ impl Shelf {
             folder_lock,
             ongoing: Mutex::default(),
             ending: watch::Sender::new(0),
+            renounced: AtomicBool::new(false),
+            owed: Mutex::default(),
         }
     }
 
@@ -93,6 +100,18 @@ impl Shelf {
     pub(crate) fn unlock(&self) {
         if let Some(Err(error)) = self.folder_lock.as_ref().map(File::unlock) {
             tracing::debug!(%error, "the cache folder stays locked");
+        }
+    }
+
+    /// Locks the folder as it was before [`Shelf::unlock`].
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while another process has it.
+    pub(crate) fn lock_again(&self) -> Result<(), Error> {
+        match self.folder_lock.as_ref().map_or(Ok(()), File::try_lock) {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked),
+            Err(TryLockError::Error(error)) => Err(error.into()),
         }
     }
 
@@ -130,7 +149,7 @@ impl Shelf {
     /// operating system then: the origin has changed it, or somebody wants it gone.
     pub(crate) fn invalidate(&self, key: &CacheKey) -> usize {
         if !self.is_open() {
-            return 0;
+            return if self.has_renounced() { self.owe(key) } else { 0 };
         }
         let dropped = self.index.change(key, |responses| {
             let dropped = std::mem::take(responses);

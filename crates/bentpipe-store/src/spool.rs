@@ -124,12 +124,43 @@ impl Spool {
         }
     }
 
+    /// Stores nothing more of the body: it goes on to its followers.
+    pub(crate) fn pass_on(&self) {
+        let mut state = self.state();
+        state.refused.get_or_insert(Refused::GivenUp);
+        state.trim();
+        drop(state);
+        self.moved.notify_waiters();
+    }
+
+    /// Waits until nobody writes to the temporary file. To be called when nothing more is stored.
+    pub(crate) async fn rested(&self) {
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if !matches!(self.state().desk, Desk::Busy) {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// Leaves the temporary file to the next process, if it was meant to be stored: how many blocks are whole in it.
+    pub(crate) fn leave_behind(&self) -> Option<usize> {
+        let mut state = self.state();
+        let was_stored = matches!(state.refused, Some(Refused::GivenUp)) && !state.disk.sums.is_empty();
+        let Desk::Idle(pen) = &mut state.desk else { return None };
+        pen.take_if(|_| was_stored)?.leave();
+        Some(state.disk.sums.len())
+    }
+
     /// Why the body will not be stored, if it will not.
     pub(crate) fn refusal(&self) -> Option<Error> {
         self.state().refused.map(|refused| match refused {
             Refused::TooLarge => Error::TooLarge { limit: self.largest },
             Refused::DiskFailed => Error::Unavailable,
             Refused::NoRoom => Error::NoRoom,
+            Refused::GivenUp => Error::Closed,
         })
     }
 

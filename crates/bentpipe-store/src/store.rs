@@ -324,6 +324,8 @@ impl Store {
     /// still arriving are cut short; what arrived of them is kept, if the rest can be fetched by itself.
     pub async fn close(&self) {
         arrival::give_up_all(&self.inner.shelf).await;
+        // Whoever tells another process what is invalidated comes to the end of it.
+        *lock(&self.inner.shelf.owed) = None;
         let inner = Arc::clone(&self.inner);
         let closed = tokio::task::spawn_blocking(move || {
             lock(&inner.sweep).close(&inner.shelf);
@@ -336,6 +338,14 @@ impl Store {
 }
 
 impl Store {
+    pub(crate) fn shelf(&self) -> &Arc<Shelf> {
+        &self.inner.shelf
+    }
+
+    pub(crate) fn sweep(&self) -> &Arc<Mutex<Sweep>> {
+        &self.inner.sweep
+    }
+
     /// Room for a body of which `length` bytes are to come and which has `complete_length`, as far as known.
     fn spool(&self, length: Option<u64>, complete_length: Option<u64>) -> Result<Arc<Spool>, Error> {
         let Inner { shelf, limits, .. } = &*self.inner;
@@ -343,7 +353,8 @@ impl Store {
         if complete_length.is_some_and(|length| length > limit) {
             return Err(Error::TooLarge { limit });
         }
-        if !shelf.is_open() {
+        // Who reads a body that is held in part gets the rest of it to the end, also where it cannot be kept.
+        if !shelf.is_open() && !shelf.has_renounced() {
             return Err(Error::Closed);
         }
         Ok(Arc::new(Spool::new(Arc::clone(&shelf.home), length, limit)))
@@ -351,7 +362,11 @@ impl Store {
 
     /// Whether the disk takes anything new.
     fn check_room(&self) -> Result<(), Error> {
-        let home = &self.inner.shelf.home;
+        let Inner { shelf, .. } = &*self.inner;
+        let home = &shelf.home;
+        if !shelf.is_open() {
+            return Err(Error::Closed);
+        }
         if !home.health.is_good() {
             return Err(Error::Unavailable);
         }
@@ -364,6 +379,7 @@ impl Store {
         let Inner { shelf, .. } = &*self.inner;
         let room = &shelf.home.room;
         let reasons = [
+            (shelf.has_renounced(), "another process has the folder"),
             (!shelf.is_open(), "the store is closed"),
             (shelf.home.health.is_failing(), "the disk fails"),
             (room.is_short(), "the disk has too little space left (cache.min_free)"),

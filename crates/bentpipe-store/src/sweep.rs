@@ -67,16 +67,32 @@ impl Sweep {
 
     /// The last round: takes no more changes and leaves a snapshot that says so.
     pub(crate) fn close(&mut self, shelf: &Shelf) {
-        let Some(journal) = shelf.journal.as_ref().filter(|journal| journal.is_open()) else { return };
-        self.tidy(shelf, journal);
+        if !shelf.is_open() {
+            return;
+        }
+        self.prepare_to_close(shelf);
         shelf.shut();
-        let content = &shelf.home.content;
-        let is_clean = self.recovery > 255;
-        let closed = flush(shelf, journal)
-            .and_then(|()| content.sync())
-            .and_then(|()| journal.sync())
-            .and_then(|()| write_snapshot(shelf, journal, is_clean));
-        drop(shelf.home.health.note("closing the index", closed));
+        write_last(shelf, self.is_clean());
+    }
+
+    /// Does what is to be done before no more changes are taken.
+    pub(crate) fn prepare_to_close(&mut self, shelf: &Shelf) {
+        if let Some(journal) = shelf.journal.as_ref().filter(|journal| journal.is_open()) {
+            self.tidy(shelf, journal);
+        }
+    }
+
+    /// Whether all content is accounted for.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.recovery > 255
+    }
+
+    /// The folder was somebody else's: what they left there is looked for, and all that is stored is written down.
+    pub(crate) fn begin_anew(&mut self, shelf: &Shelf) {
+        self.recovery = 0;
+        let Some(journal) = &shelf.journal else { return };
+        let written = write_snapshot(shelf, journal, false);
+        drop(shelf.home.health.note("writing the index", written));
     }
 
     fn tidy(&mut self, shelf: &Shelf, journal: &Journal) {
@@ -196,6 +212,17 @@ pub(crate) async fn keep(shelf: Weak<Shelf>, home: Arc<Home>, sweep: Arc<Mutex<S
             drop(flushed.await);
         }
     }
+}
+
+/// Writes down all that is stored, when no more changes are taken.
+pub(crate) fn write_last(shelf: &Shelf, is_clean: bool) {
+    let Some(journal) = &shelf.journal else { return };
+    let content = &shelf.home.content;
+    let closed = flush(shelf, journal)
+        .and_then(|()| content.sync())
+        .and_then(|()| journal.sync())
+        .and_then(|()| write_snapshot(shelf, journal, is_clean));
+    drop(shelf.home.health.note("closing the index", closed));
 }
 
 fn note_uses(shelf: &Shelf) {

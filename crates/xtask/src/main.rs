@@ -9,9 +9,11 @@ mod browser;
 mod chaos;
 mod ci;
 mod conformance;
+mod dist;
 mod docs;
 mod program;
 mod soak;
+mod upgrade;
 
 /// bentpipe's own commands.
 #[derive(Debug, Parser)]
@@ -21,6 +23,8 @@ enum Command {
     Ci,
     /// Write the generated pages of docs/.
     Docs,
+    /// Make what is given to users: a tarball, and a Debian package (needs cargo-deb).
+    Dist(dist::Options),
     /// Compare the cost of a cache hit with a bare hyper handler.
     Bench(bench::Options),
     /// Load the fixture site in Chromium: direct, through a cold and through a warm cache.
@@ -31,6 +35,8 @@ enum Command {
     Chaos(chaos::Options),
     /// Load bentpipe for half an hour with all that clients and origins do, and see that nothing grows.
     Soak(soak::Options),
+    /// Upgrade bentpipe five times under mixed load, and count what fails.
+    Upgrade(upgrade::Options),
 }
 
 #[tokio::main]
@@ -38,10 +44,12 @@ async fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Ci => ci::run(),
         Command::Docs => docs::run(),
+        Command::Dist(options) => dist::run(&options),
         Command::Bench(options) => bench::run(&options).await,
         Command::Browser(options) => browser::run(&options).await,
         Command::Conformance(options) => conformance::run(&options).await,
         Command::Chaos(options) => chaos::run(&options).await,
         Command::Soak(options) => soak::run(&options).await,
+        Command::Upgrade(options) => upgrade::run(&options).await,
     }
 }

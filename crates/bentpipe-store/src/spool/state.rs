@@ -53,6 +53,8 @@ pub(super) enum Refused {
     TooLarge,
     DiskFailed,
     NoRoom,
+    /// Another process has the folder.
+    GivenUp,
 }
 
 /// Where the pen is that writes the temporary file.

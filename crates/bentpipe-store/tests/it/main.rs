@@ -7,6 +7,8 @@ mod damage;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod handover;
+#[cfg(test)]
 mod hot;
 #[cfg(test)]
 mod keeping;
