@@ -10,6 +10,7 @@
 //! - `count`, `metrics`: what parts count, and what the proxy says of itself in figures
 //! - `ca`, `site`: the certificate authority of interception, and the pages from which devices get it
 //! - `capture`: what connections say, byte for byte; `forward`: a forwarder across the link
+//! - `descriptors`: how many connections the system allows
 //! - `memory`: what was freed goes back to the system
 //! - `admin`, `cli`: what an operator sees and changes; `upgrade`, `systemd`: who comes after us, and who runs us
 //! - `dashboard`: the page that tells the state of the proxy; `text`: figures as people read them
@@ -31,6 +32,7 @@ pub mod config;
 mod count;
 mod current;
 mod dashboard;
+mod descriptors;
 mod doctor;
 mod drain;
 mod exchange;

@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Given, Hand, Loaded};
 use crate::current::Current;
 use crate::dashboard::Traffic;
+use crate::descriptors;
 use crate::drain::Drain;
 use crate::handle::Refreshing;
 use crate::listen::connection::Server;
@@ -140,7 +141,7 @@ impl Proxy {
             lasting.traffic.captures.clone(),
             config,
         ));
-        let places = Places::new(config.limits.connections);
+        let places = Places::new(descriptors::places(config.limits.connections));
         let addresses = listening.addresses();
         let view = Arc::new(Current::new(assembly.view(&lasting, addresses.clone())));
         let (store, clock) = (lasting.store.clone(), lasting.clock.clone());

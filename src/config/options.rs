@@ -552,7 +552,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     OptionRow {
         key: "limits.connections",
         value_name: "NUMBER",
-        help: "Client connections open at the same moment; more wait to be accepted.",
+        help: "Client connections open at the same moment, as far as the system gives descriptors; more wait to be accepted.",
         set: |config, given| put(&mut config.limits.connections, given, value::parse_connections),
         get: |config| vec![config.limits.connections.to_string()],
         ..VALUE

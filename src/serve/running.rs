@@ -21,6 +21,7 @@ use crate::admin::who::Who;
 use crate::config::changes::{self, Change};
 use crate::config::{Config, Given, Hand, Loaded};
 use crate::current::Current;
+use crate::descriptors;
 use crate::listen::connection::Server;
 use crate::listen::places::Places;
 use crate::observe::levels::Levels;
@@ -189,7 +190,7 @@ impl Running {
         (state.base, state.hand, state.loaded) = (base, hand, Arc::new(loaded));
         state.listening.carry_out(plan);
         self.server.renew(assembly.handler.clone(), config);
-        self.places.resize(config.limits.connections);
+        self.places.resize(descriptors::places(config.limits.connections));
         state.listening.accept(&self.server, &self.places);
         let listening = state.listening.addresses();
         drop(state);
