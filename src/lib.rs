@@ -8,6 +8,7 @@
 //! - `host`: whom a target means, in whichever spelling
 //! - `exchange`, `observe`: its record, and who reads it; `standing`: where it stands on the link among others
 //! - `count`, `metrics`: what parts count, and what the proxy says of itself in figures
+//! - `opening`, `pem`: what a configuration opens, and what is wrong with it
 //! - `ca`, `site`: the certificate authority of interception, and the pages from which devices get it
 //! - `capture`: what connections say, byte for byte; `forward`: a forwarder across the link
 //! - `descriptors`: how many connections the system allows
@@ -44,6 +45,8 @@ mod listen;
 mod memory;
 mod metrics;
 mod observe;
+mod opening;
+mod pem;
 mod probe;
 mod respond;
 mod secure;

@@ -4,15 +4,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
 
 use crate::ca::leaf::Leaves;
+use crate::pem;
 
 /// Sessions of clients that are remembered, for those that take no tickets.
 const SESSIONS: usize = 4096;
@@ -38,19 +36,23 @@ pub(crate) enum Shown {
     Own { leaves: Arc<Leaves>, address: String },
 }
 
-impl Shown {
-    /// The certificate chain in the PEM file `certificate`, with the key in `key`.
-    ///
-    /// # Errors
-    /// What is wrong with the files, named with their options.
-    pub(crate) fn given(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .with_context(|| format!("tls.certificate = {:?}", certificate.display()))?;
-        let of_key = || format!("tls.key = {:?}", key.display());
-        let key = PrivateKeyDer::from_pem_file(key).with_context(of_key)?;
-        let certified = CertifiedKey::from_der(chain, key, &ring::default_provider());
-        certified.map(|certified| Self::Given(Arc::new(certified))).with_context(of_key)
+/// The certificate chain in the PEM file `certificate`, with the key in `key`.
+///
+/// # Errors
+/// The option whose file is wrong, and what is wrong with it.
+pub(crate) fn given(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, (&'static str, String)> {
+    let chain = pem::certificates(certificate).map_err(|reason| ("tls.certificate", reason))?;
+    let private = pem::key(key).map_err(|reason| ("tls.key", reason))?;
+    match CertifiedKey::from_der(chain, private, &ring::default_provider()) {
+        Ok(certified) => Ok(Arc::new(certified)),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            let (certificate, key) = (certificate.display(), key.display());
+            Err(("tls.key", format!("{key} is not the key of the certificate in {certificate}")))
+        }
+        Err(rustls::Error::InvalidCertificate(_)) => {
+            Err(("tls.certificate", format!("the first certificate in {} is damaged", certificate.display())))
+        }
+        Err(error) => Err(("tls.key", format!("{} cannot be used: {error}", key.display()))),
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bentpipe_store::{Limits, Store};
 use linkio::{LinkModel, SharedLink};
+use rustls::sign::CertifiedKey;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::admin::configuring::{Changed, Unchanged};
 use crate::admin::who::Who;
 use crate::admin::{self, Admin};
+use crate::ca::Folder;
 use crate::ca::leaf::Leaves;
 use crate::clock::Clock;
 use crate::config::{Config, Given, Hand, Loaded};
@@ -35,6 +37,7 @@ use crate::listen::connection::Server;
 use crate::listen::places::Places;
 use crate::memory;
 use crate::observe::levels::Levels;
+use crate::opening;
 use crate::secure::{self, Shown};
 use crate::upgrade::sockets::Held;
 use crate::upgrade::{self, Asked, Asking, Estate, Inheritance, Outcome, Portion, Program, Successor};
@@ -100,9 +103,11 @@ impl Proxy {
         activated.amend(&mut loaded.config);
         let config = &loaded.config;
         // Before anything is opened: without it there is nothing to answer the listed hosts with.
-        let certificates = Certificates::open(config, &clock, None)?;
+        finish_rotation(config);
+        let mut opened = opening::open(&loaded)?;
+        let certificates = Certificates::of(opened.authority.take(), &clock, None)?;
         let mut listening = Listening::nowhere();
-        let shown = TlsShown { config, leaves: certificates.leaves.as_ref() };
+        let shown = TlsShown { given: opened.shown.take(), leaves: certificates.leaves.as_ref() };
         let plan = listening.plan(config, &shown, &mut inherited)?;
         let desks = admin::tcp::bind(&config.admin.listen, &mut inherited)?;
         let desk_addresses = desks.iter().map(|desk| desk.listener.local_addr()).collect::<Result<_, _>>()?;
@@ -131,7 +136,7 @@ impl Proxy {
             desks: desk_addresses,
         };
         let own = plan.addresses();
-        let assembly = Arc::new(Assembly::new(config, &lasting, certificates, own, None).await?);
+        let assembly = Arc::new(Assembly::new(config, &lasting, certificates, opened, own, None)?);
         assembly.begin_to_log(&lasting);
         listening.carry_out(plan);
         let server = Arc::new(Server::new(
@@ -185,7 +190,8 @@ impl Proxy {
     pub(crate) fn welcome(&self) -> String {
         let [plain, secure] = self.running.addresses();
         let desks: Vec<_> = self.desks.iter().map(admin::tcp::Desk::address).collect();
-        self.admin.welcome([&plain, &secure, &desks], self.socket.as_ref())
+        let program = self.running.program();
+        self.admin.welcome([&plain, &secure, &desks], self.socket.as_ref(), &program)
     }
 
     /// Changes the link at once; what is queued stays queued, and nothing is lost.
@@ -324,26 +330,27 @@ fn takes_no_writes(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ReadOnlyFilesystem || error.raw_os_error() == Some(EIO)
 }
 
+/// What of a rotation of the authority a crash has left undone is done before it is used.
+fn finish_rotation(config: &Config) {
+    if let Err(error) = Folder::new(&config.ca_dir).finish_promotion() {
+        tracing::warn!(%error, "a rotation of the certificate authority could not be finished");
+    }
+}
+
 /// What clients see that speak TLS to the proxy itself.
 struct TlsShown<'a> {
-    config: &'a Config,
+    /// What the operator was given by an authority that clients know.
+    given: Option<Arc<CertifiedKey>>,
     leaves: Option<&'a Arc<Leaves>>,
 }
 
 impl TlsShown<'_> {
-    /// For a listener at `local`. Files are read anew each time.
+    /// For a listener at `local`.
     fn acceptor(&self, local: SocketAddr) -> anyhow::Result<TlsAcceptor> {
-        let tls = &self.config.tls;
-        let shown = match (&tls.certificate, &tls.key, self.leaves) {
-            (Some(certificate), Some(key), _) => Shown::given(certificate, key)?,
-            (None, None, Some(leaves)) => {
-                Shown::Own { leaves: leaves.clone(), address: local.ip().to_string() }
-            }
-            (None, None, None) => anyhow::bail!(
-                "https_listen wants a certificate: tls.certificate and tls.key, or an authority of its own, which \
-                 `bentpipe ca init` makes"
-            ),
-            _ => anyhow::bail!("tls.certificate and tls.key go together"),
+        let shown = match (&self.given, self.leaves) {
+            (Some(given), _) => Shown::Given(given.clone()),
+            (None, Some(leaves)) => Shown::Own { leaves: leaves.clone(), address: local.ip().to_string() },
+            (None, None) => anyhow::bail!("https_listen wants a certificate"),
         };
         Ok(TlsAcceptor::from(secure::config(Arc::new(shown))?))
     }

@@ -235,15 +235,21 @@ pub(super) fn authority(admin: &Admin) -> Reply {
     let Some(uplink) = admin.uplink() else {
         return failed(StatusCode::CONFLICT, "no proxy is running, so no tunnel is looked into");
     };
+    // Whoever asks may stand elsewhere.
+    let folder = admin.configured().map(|configured| configured.loaded().config.ca_dir.clone());
+    let folder = folder.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
     let Some(interception) = &uplink.interception else {
-        return (StatusCode::OK, json!({ "leaves": 0, "spliced": [] }));
+        return (StatusCode::OK, json!({ "folder": folder, "leaves": 0, "spliced": [] }));
     };
     let spliced = interception.refused().into_iter().map(|refused| {
         let since = rfc9111::format_date(refused.since);
         let since = since.to_str().unwrap_or_default();
         json!({ "client": refused.client, "host": refused.host, "since": since, "reason": refused.because.text() })
     });
-    (StatusCode::OK, json!({ "leaves": interception.leaves(), "spliced": spliced.collect::<Vec<_>>() }))
+    (
+        StatusCode::OK,
+        json!({ "folder": folder, "leaves": interception.leaves(), "spliced": spliced.collect::<Vec<_>>() }),
+    )
 }
 
 /// Lets every client be tried again.

@@ -37,11 +37,12 @@ impl Operator {
     /// If none runs, or if it cannot be told which is meant.
     pub(crate) fn running(loaded: &Loaded) -> anyhow::Result<Self> {
         let running = match &loaded.config.control {
-            Control::Path(path) => Some(Running::at(path).with_context(|| nobody_at(path))?),
+            Control::Path(path) => Some(Running::at(path).with_context(|| nobody_at(path, loaded))?),
             Control::Off => bail!("control.socket is off: there is no way to ask a running bentpipe"),
             Control::Auto => choose(sockets(), &named_ports(loaded))?,
         };
-        running.map(Self::Proxy).context("no bentpipe of yours is running; start one with: bentpipe")
+        let none = || format!("no bentpipe of yours is running; start one with: {}", loaded.program());
+        running.map(Self::Proxy).with_context(none)
     }
 
     /// The running proxy that is meant, where a named cache folder tells it too, or else the cache folder itself.
@@ -56,7 +57,7 @@ impl Operator {
             !loaded.is_default("cache.dir") && (loaded.is_flag("cache.dir") || !loaded.is_flag("listen"));
         let running = match &config.control {
             Control::Path(path) => match Running::at(path) {
-                None if loaded.is_flag("control.socket") => bail!(nobody_at(path)),
+                None if loaded.is_flag("control.socket") => bail!(stopped_at(path, loaded)),
                 running => running.filter(|proxy| !folder_decides || proxy.has_folder(&config.cache.dir)),
             },
             Control::Off => None,
@@ -168,8 +169,25 @@ impl Running {
     }
 }
 
-fn nobody_at(socket: &Path) -> String {
-    format!("no bentpipe of yours takes commands at {}", socket.display())
+fn nobody_at(socket: &Path, loaded: &Loaded) -> String {
+    let shown = socket.display();
+    if socket.is_dir() {
+        return format!(
+            "{shown} is a folder; --control names the socket that a running bentpipe makes in it"
+        );
+    }
+    let start = format!("start one that does with: {}", loaded.program());
+    format!("no bentpipe of yours takes commands at {shown}; {start}")
+}
+
+/// As [`nobody_at`], where the folder of a proxy that is stopped would do as well.
+fn stopped_at(socket: &Path, loaded: &Loaded) -> String {
+    let folder = match loaded.is_default("cache.dir") {
+        true => "--cache-dir FOLDER".to_owned(),
+        false => format!("--cache-dir {}", loaded.config.cache.dir.display()),
+    };
+    let look = format!("to look into the cache of one that is stopped, leave --control out and say {folder}");
+    format!("{}; {look}", nobody_at(socket, loaded))
 }
 
 /// This user's proxies that take commands, by port.

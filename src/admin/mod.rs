@@ -220,11 +220,12 @@ impl Admin {
         Some(explanation.with_way(target, &view.destinations, class))
     }
 
-    /// One screen: what this proxy does and how to use it.
+    /// One screen: what this proxy does and how to use it. `program` is how a command is called that is to find it.
     pub(crate) fn welcome(
         &self,
         [addresses, secure, desks]: [&[SocketAddr]; 3],
         socket: Option<&socket::Socket>,
+        program: &str,
     ) -> String {
         let stats = self.stats();
         let link = self.uplink().map_or_else(String::new, |uplink| uplink.link.model().spec.to_string());
@@ -248,6 +249,9 @@ impl Admin {
             None => "off".to_owned(),
         };
         let control = if desks.is_empty() { control } else { format!("{control}, {}", list(desks)) };
+        let commands = ["link set 512k/128k,rtt=600ms", "cache stats", "explain URL"];
+        let between = if program == "bentpipe" { "   " } else { "\n  " };
+        let commands = commands.map(|command| format!("{program} {command}")).join(between);
         format!(
             "bentpipe {version}: a caching, rate-limiting HTTP proxy for the far end of a thin link
 
@@ -263,7 +267,7 @@ Point a browser or a program at it:
   curl, pip, ... export http_proxy=http://{reachable} https_proxy=http://{reachable}
 
 While it runs:
-  bentpipe link set 512k/128k,rtt=600ms   bentpipe cache stats   bentpipe explain URL
+  {commands}
 Stop it with Ctrl-C; what is in flight is finished. All options: bentpipe --help
 ",
             version = env!("CARGO_PKG_VERSION"),

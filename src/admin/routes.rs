@@ -272,7 +272,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route {
         path: "/v1/ca",
         summary: "What came of the tunnels that were to be looked into.",
-        gives: &[("leaves", "integer"), ("spliced", "array")],
+        gives: &[("folder", "string"), ("leaves", "integer"), ("spliced", "array")],
         run: Run::Now(|admin, _| api::authority(admin)),
         ..READ
     },

@@ -1,6 +1,9 @@
 //! Which account a client has: the credentials that its request presents are compared with the configured ones, in a
 //! time that says nothing of how near they were. Slow comparisons run beside the runtime, a few at a time, and what
 //! they found is remembered for a while. It keeps no sessions.
+//!
+//! Guesses are slowed by `failures`, but never the client that has presented the very same credentials from where it is
+//! before, and rightly: a neighbour's guesses, or another file of users, are not to keep it out.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -22,7 +25,7 @@ use super::remembered::{Mark, Remembered};
 use super::users_file::UsersFile;
 use crate::config::Admission;
 use crate::respond::Refusal;
-use crate::respond::challenge::Challenge;
+use crate::respond::challenge::{Challenge, Presented};
 
 /// The accounts that may use the proxy; when there is none, everyone may.
 pub(crate) struct Accounts {
@@ -53,48 +56,58 @@ const TURNS: usize = 64;
 const MOST_COMPARISONS: usize = 4;
 
 impl Accounts {
-    /// The accounts of the configuration.
-    ///
-    /// # Errors
-    /// What is wrong with the file of users.
-    pub(crate) fn new(admission: &Admission) -> Result<Self, String> {
-        Self::with(admission, Arc::new(Failures::new()))
+    /// The accounts of the configuration, and of the `file` of users that it names.
+    pub(crate) fn new(admission: &Admission, file: Option<UsersFile>) -> Self {
+        Self::with(admission, file, Arc::new(Failures::new()), Remembered::new())
     }
 
-    /// Other accounts in place of these. Who has to wait because of guesses goes on waiting.
-    ///
-    /// # Errors
-    /// What is wrong with the file of users.
-    pub(crate) fn renewed(&self, admission: &Admission) -> Result<Self, String> {
-        Self::with(admission, self.failures.clone())
+    /// Other accounts in place of these. Who has to wait because of guesses goes on waiting, and who was right need not.
+    /// Without a `file` although one is named, it is the one of these.
+    pub(crate) fn renewed(&self, admission: &Admission, file: Option<UsersFile>) -> Self {
+        let known =
+            || self.file.as_ref().filter(|_| admission.users_file.is_some()).map(UsersFile::carried_over);
+        let file = file.or_else(known);
+        Self::with(admission, file, self.failures.clone(), self.remembered.carried_over())
     }
 
-    fn with(admission: &Admission, failures: Arc<Failures>) -> Result<Self, String> {
+    /// Whether the file of users says what `file` says; also if there is none, or it was not read again.
+    pub(crate) fn has_same_users(&self, file: Option<&UsersFile>) -> bool {
+        match (&self.file, file) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (_, other) => other.is_none(),
+        }
+    }
+
+    fn with(
+        admission: &Admission,
+        file: Option<UsersFile>,
+        failures: Arc<Failures>,
+        remembered: Remembered,
+    ) -> Self {
         let password = |user: &crate::config::User| Known {
             name: user.name.as_str().into(),
             digest: digest(&user.name, user.password.as_bytes()),
         };
         let token =
             |token: &crate::config::Token| Known { name: token.name.as_str().into(), digest: token.digest };
-        let file = admission.users_file.as_deref().map(UsersFile::open).transpose()?;
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-        Ok(Self {
+        Self {
             passwords: admission.users.iter().map(password).collect(),
             tokens: admission.tokens.iter().map(token).collect(),
             challenge: Challenge {
                 basic: file.is_some() || !admission.users.is_empty(),
                 bearer: !admission.tokens.is_empty(),
-                wrong_token: false,
+                presented: Presented::Nothing,
             },
             file,
             no_auth: admission.no_auth.clone(),
-            remembered: Remembered::new(),
+            remembered,
             failures,
             comparisons: Arc::new(Semaphore::new(cores.min(MOST_COMPARISONS))),
             turns: std::array::from_fn(|_| Mutex::new(())),
             #[cfg(test)]
             compared: std::sync::atomic::AtomicUsize::new(0),
-        })
+        }
     }
 
     /// Who the client at `address` is by what its request presents; nobody in particular where no account is wanted.
@@ -110,7 +123,7 @@ impl Accounts {
         if let Some(file) = &self.file
             && file.refresh(now).await
         {
-            self.remembered.forget();
+            self.remembered.doubt();
         }
         let (credentials, value) = match Credentials::of(headers) {
             Ok(read) => read,
@@ -119,10 +132,11 @@ impl Accounts {
                     self.failures.check(address, None, now)?;
                     self.failures.note(address, None, now);
                 }
-                return Err(Refusal::AuthenticationRequired(self.challenge));
+                let wrong = if presented { Presented::Other } else { Presented::Nothing };
+                return Err(self.refused(wrong));
             }
         };
-        let mark = self.remembered.mark(value);
+        let mark = self.remembered.mark(address, value);
         if let Some(account) = self.remembered.account(&mark, now) {
             return Ok(Identity { account: Some(account) });
         }
@@ -137,9 +151,9 @@ impl Accounts {
         mark: Mark,
     ) -> Result<Identity, Refusal> {
         let meant = credentials.name().map(str::to_owned);
-        self.failures.check(address, meant.as_deref(), Instant::now())?;
+        self.check_patience(address, meant.as_deref(), &mark)?;
         let generation = self.remembered.generation();
-        let wrong_token = matches!(credentials, Credentials::Bearer(_));
+        let is_token = matches!(credentials, Credentials::Bearer(_));
         let found = match credentials {
             Credentials::Bearer(digest) => of_digest(&self.tokens, &digest),
             Credentials::Basic { name, password } => {
@@ -151,11 +165,27 @@ impl Accounts {
         };
         let now = Instant::now();
         let Some(account) = found else {
+            // Once right is not right for ever: from now on they are a guess like any other.
+            self.remembered.disprove(&mark);
             self.failures.note(address, meant.as_deref(), now);
-            return Err(Refusal::AuthenticationRequired(Challenge { wrong_token, ..self.challenge }));
+            return Err(self.refused(if is_token { Presented::Token } else { Presented::Password }));
         };
         self.remembered.note(mark, account.clone(), generation, now);
         Ok(Identity { account: Some(account) })
+    }
+
+    /// Whether credentials are compared now, or have to wait because of guesses. Those that were right of late do not: they
+    /// are no guess, and only who guesses learns that others wait.
+    fn check_patience(&self, address: IpAddr, meant: Option<&str>, mark: &Mark) -> Result<(), Refusal> {
+        let now = Instant::now();
+        if self.remembered.is_proven(mark, now) {
+            return Ok(());
+        }
+        self.failures.check(address, meant, now)
+    }
+
+    fn refused(&self, presented: Presented) -> Refusal {
+        Refusal::AuthenticationRequired(Challenge { presented, ..self.challenge })
     }
 
     /// Compares with the file of users. A name that is nobody's takes as long as one that is somebody's.
@@ -174,7 +204,7 @@ impl Accounts {
         }
         let Ok(comparing) = self.comparisons.clone().acquire_owned().await else { return Ok(None) };
         // Of many guesses sent at once the later ones were let in before the earlier ones had failed.
-        self.failures.check(address, Some(&name), Instant::now())?;
+        self.check_patience(address, Some(&name), mark)?;
         let (account, hash) = file.account(&name);
         #[cfg(test)]
         self.compared.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -185,6 +215,12 @@ impl Accounts {
         let is_right = compared.await.unwrap_or(false);
         Ok(account.filter(|_| is_right))
     }
+}
+
+/// The name of the account that the credentials of a request are meant for, whether or not there is one.
+pub(super) fn meant(headers: &HeaderMap) -> Option<String> {
+    let (credentials, _) = Credentials::of(headers).ok()?;
+    credentials.name().map(str::to_owned)
 }
 
 fn of_digest(known: &[Known], digest: &[u8; 32]) -> Option<Arc<str>> {
@@ -214,7 +250,9 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
     fn accounts(flags: &[&str]) -> Accounts {
-        Accounts::new(&crate::Config::from_flags(flags).expect("flags").admission).expect("accounts")
+        let admission = crate::Config::from_flags(flags).expect("flags").admission;
+        let file = admission.users_file.as_deref().map(|path| UsersFile::open(path).expect("users"));
+        Accounts::new(&admission, file)
     }
 
     fn presenting(value: &str) -> HeaderMap {
@@ -294,5 +332,66 @@ mod tests {
         assert_eq!(said(&accounts, &basic("bob:two")).await, "bob");
         tokio::time::advance(std::time::Duration::from_secs(5)).await;
         assert_eq!(said(&accounts, &basic("ann:one")).await, "ann");
+    }
+
+    /// Bob has been right, and a neighbour guesses until everybody at their address has to wait.
+    async fn beside_a_guesser(accounts: &Accounts) {
+        assert_eq!(said(accounts, &basic("bob:two")).await, "bob");
+        for number in 0..6 {
+            assert_eq!(said(accounts, &basic(&format!("ann:{number}"))).await, "407");
+        }
+        assert_eq!(said(accounts, &basic("ann:one")).await, "429");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_right_is_not_kept_out_by_a_neighbours_guesses() {
+        let users = |list: &str| {
+            let flag = format!("--set=admission.users={list}");
+            crate::Config::from_flags([&flag]).expect("flags").admission
+        };
+        let before = accounts(&["--set=admission.users=ann:one,bob:two"]);
+        beside_a_guesser(&before).await;
+        let after = before.renewed(&users("ann:one,bob:two,eve:three"), None);
+        assert_eq!(said(&after, &basic("ann:one")).await, "429", "it goes on");
+        assert_eq!(said(&after, &basic("bob:two")).await, "bob");
+        let elsewhere = after.identify(IpAddr::from([10, 0, 0, 2]), &basic("bob:two")).await;
+        assert!(elsewhere.is_ok(), "who guesses nothing need not have been there");
+        tokio::time::advance(std::time::Duration::from_hours(1)).await;
+        for _ in 0..8 {
+            let _ = said(&after, &basic("ann:x")).await;
+        }
+        assert_eq!(said(&after, &basic("ann:one")).await, "429");
+        assert_eq!(said(&after, &basic("bob:two")).await, "bob", "also when it has to be compared again");
+        let changed = after.renewed(&users("ann:one,bob:other"), None);
+        assert_eq!(said(&changed, &basic("bob:two")).await, "407", "the old password is compared");
+        assert_eq!(said(&changed, &basic("bob:two")).await, "429", "and is a guess from then on");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_file_of_users_keeps_nobody_out_who_was_right() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("users");
+        let ann = "ann:$2y$04$oz.BsUYJzkG.7m3ndiK6ou9ul3bCN7ApD2AuiSX5NNTixsyYhdHt6\n";
+        std::fs::write(&file, ann).expect("written");
+        let option = format!("--set=admission.users_file={}", file.display());
+        let accounts = accounts(&[&option]);
+        assert_eq!(said(&accounts, &basic("ann:sesame")).await, "ann");
+        for number in 0..6 {
+            assert_eq!(said(&accounts, &basic(&format!("eve:{number}"))).await, "407");
+        }
+        std::fs::write(&file, format!("{ann}{}", ann.replacen("ann", "bob", 1))).expect("written");
+        tokio::time::advance(std::time::Duration::from_secs(5)).await;
+        for number in 0..3 {
+            let _ = said(&accounts, &basic(&format!("eve:x{number}"))).await;
+        }
+        assert_eq!(said(&accounts, &basic("bob:sesame")).await, "429", "he was never there");
+        assert_eq!(said(&accounts, &basic("ann:sesame")).await, "ann");
+        assert!(accounts.has_same_users(UsersFile::open(&file).ok().as_ref()));
+        std::fs::write(&file, ann).expect("written");
+        assert!(!accounts.has_same_users(UsersFile::open(&file).ok().as_ref()));
+        let flags = [&option, "--set=admission.users=eve:x"];
+        let after = accounts.renewed(&crate::Config::from_flags(flags).expect("flags").admission, None);
+        assert_eq!(said(&after, &HeaderMap::new()).await, "407", "no file that was read is no open door");
+        assert_eq!(said(&after, &basic("ann:sesame")).await, "ann");
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::accounts::Accounts;
 use super::allowance::Allowance;
 use super::occupancy::Occupancy;
+use super::users_file::UsersFile;
 use crate::config::Admission;
 
 /// What is counted of clients.
@@ -20,30 +21,23 @@ pub(super) struct Counters {
 
 impl Counters {
     /// Nothing so far.
-    ///
-    /// # Errors
-    /// What is wrong with the file of users.
-    pub(super) fn new(admission: &Admission) -> Result<Self, String> {
-        Ok(Self {
-            accounts: Arc::new(Accounts::new(admission)?),
+    pub(super) fn new(admission: &Admission, users: Option<UsersFile>) -> Self {
+        Self {
+            accounts: Arc::new(Accounts::new(admission, users)),
             allowance: allowance(admission),
             connections: Occupancy::new(0),
             exchanges: Occupancy::new(0),
-        })
+        }
     }
 
-    /// These counters, of a configuration of `before`, as they go on under `now`.
-    ///
-    /// # Errors
-    /// What is wrong with the file of users.
-    pub(super) fn renewed(self, before: &Admission, now: &Admission) -> Result<Self, String> {
-        let accounts = match has_same_accounts(before, now) {
-            true => self.accounts,
-            false => Arc::new(self.accounts.renewed(now)?),
-        };
+    /// These counters, of a configuration of `before`, as they go on under `now`, with the file of users as
+    /// it is then: whoever has it read again wants what stands there, whatever the options say.
+    pub(super) fn renewed(self, before: &Admission, now: &Admission, users: Option<UsersFile>) -> Self {
+        let is_same = has_same_accounts(before, now) && self.accounts.has_same_users(users.as_ref());
+        let accounts = if is_same { self.accounts } else { Arc::new(self.accounts.renewed(now, users)) };
         let is_same_rate = (before.requests_per_second, before.burst) == (now.requests_per_second, now.burst);
         let allowance = if is_same_rate { self.allowance } else { allowance(now) };
-        Ok(Self { accounts, allowance, ..self })
+        Self { accounts, allowance, ..self }
     }
 }
 

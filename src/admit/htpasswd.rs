@@ -11,11 +11,11 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, Params, PasswordVerifier as _};
 
 /// The accounts of one file.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Users(HashMap<Arc<str>, Hash>);
 
 /// What is kept of a password.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Hash {
     Bcrypt(Box<str>),
     Argon2(Box<str>),

@@ -14,7 +14,7 @@ pub(crate) mod neighbourhood;
 pub(crate) mod occupancy;
 mod remembered;
 pub(crate) mod target;
-mod users_file;
+pub(crate) mod users_file;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -39,6 +39,7 @@ use allowance::Allowance;
 use client::Client;
 use counters::Counters;
 use occupancy::{Occupancy, Seat};
+use users_file::UsersFile;
 
 static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
 
@@ -86,19 +87,15 @@ pub(crate) struct Admitted {
 
 impl Admission {
     /// The rules of `config` for a proxy that calls itself `pseudonym` in Via.
-    ///
-    /// # Errors
-    /// What is wrong with the file of users.
-    pub(crate) fn new(config: &Config, pseudonym: String) -> Result<Self, String> {
-        Ok(Self::of(config, pseudonym, Counters::new(&config.admission)?))
+    /// `users` is the file of users that it names.
+    pub(crate) fn new(config: &Config, users: Option<UsersFile>, pseudonym: String) -> Self {
+        Self::of(config, pseudonym, Counters::new(&config.admission, users))
     }
 
     /// The rules of `config` in place of those of `before`, which these are. What clients hold, have used up and are
     /// waiting for counts on, as far as the rules about it are the same.
-    ///
-    /// # Errors
-    /// What is wrong with the file of users.
-    pub(crate) fn renewed(&self, before: &Config, config: &Config) -> Result<Self, String> {
+    /// `users` is the file of users as it is now.
+    pub(crate) fn renewed(&self, before: &Config, config: &Config, users: Option<UsersFile>) -> Self {
         let Self { accounts, allowance, connections, exchanges, .. } = self;
         let counters = Counters {
             accounts: accounts.clone(),
@@ -106,8 +103,8 @@ impl Admission {
             connections: connections.clone(),
             exchanges: exchanges.clone(),
         };
-        let counters = counters.renewed(&before.admission, &config.admission)?;
-        Ok(Self::of(config, self.pseudonym.clone(), counters))
+        let counters = counters.renewed(&before.admission, &config.admission, users);
+        Self::of(config, self.pseudonym.clone(), counters)
     }
 
     fn of(config: &Config, pseudonym: String, counters: Counters) -> Self {
@@ -211,7 +208,10 @@ impl Admission {
     ) -> Result<(), Refusal> {
         let identity = match client.identity.take() {
             Some(identity) => identity,
-            None => self.accounts.identify(client.address, headers).await?,
+            None => {
+                let identified = self.accounts.identify(client.address, headers).await;
+                identified.inspect_err(|refusal| note_guess(refusal, headers, exchange))?
+            }
         };
         exchange.note(|details| details.user = identity.account.clone());
         client.identity = Some(identity);
@@ -348,6 +348,13 @@ impl Admitted {
             && self.upgrade().is_none()
             && http_body::Body::is_end_stream(&self.body)
             && !SINGULAR.iter().any(|name| self.headers.contains_key(name))
+    }
+}
+
+/// Credentials that were wrong are told to whoever looks after the proxy: whose they were to be, and nothing else of them.
+fn note_guess(refusal: &Refusal, headers: &HeaderMap, exchange: &Exchange) {
+    if refusal.is_guess() {
+        exchange.note(|details| details.guessed = Some(accounts::meant(headers).unwrap_or_default().into()));
     }
 }
 

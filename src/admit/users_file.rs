@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::htpasswd::{Hash, Users};
 
 /// The accounts of the file as they were read last.
-pub(super) struct UsersFile {
+pub(crate) struct UsersFile {
     path: PathBuf,
     state: Mutex<State>,
 }
@@ -32,12 +32,21 @@ impl UsersFile {
     /// Reads the file.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    /// What is wrong with it, a line each.
+    pub(crate) fn open(path: &Path) -> Result<Self, Vec<String>> {
         let stamp = stamp(path);
-        let users = Users::read(path).map_err(|reason| format!("{}: {reason}", path.display()))?;
+        let users = Users::read(path).map_err(|reasons| {
+            reasons.lines().map(|reason| format!("{}: {reason}", path.display())).collect::<Vec<_>>()
+        })?;
         let state = State { users: Arc::new(users), stamp, looked: Instant::now() };
         Ok(Self { path: path.to_owned(), state: Mutex::new(state) })
+    }
+
+    /// The same, as it was read, for accounts that take the place of others.
+    pub(super) fn carried_over(&self) -> Self {
+        let state = self.lock();
+        let state = State { users: state.users.clone(), stamp: state.stamp, looked: state.looked };
+        Self { path: self.path.clone(), state: Mutex::new(state) }
     }
 
     /// Reads the file again if it has changed and was not looked at for a while. Whether there are other accounts now.
@@ -71,6 +80,13 @@ impl UsersFile {
                 false
             }
         }
+    }
+
+    /// Whether both hold the same accounts with the same passwords.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let one = self.lock().users.clone();
+        let its = other.lock().users.clone();
+        self.path == other.path && one == its
     }
 
     /// The account `name`, and what its password is checked against.

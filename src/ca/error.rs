@@ -7,9 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Error {
-    /// Hosts are to be opened, and nothing was made to do it with.
+    /// Hosts are to be opened, and nothing was made to do it with. Said of tls.intercept.hosts.
     #[error(
-        "tls.intercept.hosts names hosts, and there is no certificate authority in {}: make one with bentpipe ca init",
+        "names hosts, and there is no certificate authority in {} to open them with: make one with bentpipe ca init",
         folder.display()
     )]
     Missing { folder: PathBuf },

@@ -53,13 +53,20 @@ impl Folder {
     /// If others can read the key or change the folder, and if the pair is damaged.
     pub(crate) fn load(&self) -> Result<Option<Authority>, Error> {
         self.finish_promotion()?;
-        let Some(certificate) = self.certificate(CURRENT)? else { return Ok(None) };
+        self.look()
+    }
+
+    /// As [`load`](Self::load), and leaves the folder as it is, also where a rotation was cut off.
+    pub(crate) fn look(&self) -> Result<Option<Authority>, Error> {
+        let is_cut_off = !self.path.join(CURRENT).exists() && self.path.join(NEXT).is_dir();
+        let name = if is_cut_off { NEXT } else { CURRENT };
+        let Some(certificate) = self.certificate(name)? else { return Ok(None) };
         check_mode(&self.path, 0o022, "change", "700")?;
-        let path = self.path.join(CURRENT).join(KEY);
+        let path = self.path.join(name).join(KEY);
         check_mode(&path, 0o077, "read", "600")?;
         let key = read_key(&read(&path)?)
             .ok_or(Error::Damaged { path: path.clone(), what: "not a private key" })?;
-        let next = self.certificate(NEXT)?;
+        let next = if is_cut_off { None } else { self.certificate(NEXT)? };
         let foreign = || Error::Damaged { path, what: "not the key of the certificate beside it" };
         Authority::new(certificate, &key, next).ok_or_else(foreign).map(Some)
     }
@@ -130,7 +137,11 @@ impl Folder {
         self.finish_promotion()
     }
 
-    fn finish_promotion(&self) -> Result<(), Error> {
+    /// Finishes a rotation that was cut off, if one was.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub(crate) fn finish_promotion(&self) -> Result<(), Error> {
         let [current, next, previous] = [CURRENT, NEXT, PREVIOUS].map(|name| self.path.join(name));
         if !current.exists() && next.is_dir() {
             fs::rename(&next, &current).map_err(|source| file_error(&next, source))?;

@@ -26,7 +26,7 @@ pub(crate) use scope::Scope;
 use crate::config::Config;
 
 /// The authority that a proxy of `config` serves with; none where nothing is to be opened and none
-/// was made.
+/// was made. It changes nothing in the folder.
 ///
 /// # Errors
 /// [`Error::Missing`] where hosts are to be opened and there is no authority to do it, and whatever is wrong with the
@@ -34,7 +34,7 @@ use crate::config::Config;
 pub(crate) fn open(config: &Config) -> Result<Option<Arc<Authority>>, Error> {
     let folder = Folder::new(&config.ca_dir);
     let is_needed = !config.intercept.hosts.is_empty();
-    match folder.load() {
+    match folder.look() {
         Ok(Some(authority)) => Ok(Some(Arc::new(authority))),
         Ok(None) if is_needed => Err(Error::Missing { folder: config.ca_dir.clone() }),
         Ok(None) => Ok(None),

@@ -111,19 +111,34 @@ enum Format {
 /// Carries out `command`.
 pub(crate) fn run(command: CaCommand, loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
-    let folder = Folder::new(&config.ca_dir);
+    let folder = Folder::new(&folder(&command, loaded));
     let now = Clock::system().now();
     let text = match command {
         CaCommand::Init(command) => init(&folder, &command, config, now)?,
         CaCommand::Install(command) => return trust::install(&folder, command),
         CaCommand::Uninstall(command) => return trust::uninstall(&folder, &command),
-        CaCommand::Status { json } => status::status(&folder, loaded, now, json)?,
+        CaCommand::Status { json: true } => return print(&status::status(&folder, loaded, now, true)?),
+        CaCommand::Status { json: false } => status::status(&folder, loaded, now, false)?,
         CaCommand::Retry => status::retry(loaded)?,
         CaCommand::Rotate(command) => rotate(&folder, &command, config, now)?,
         CaCommand::Export(command) => return export(&folder, &command),
     };
+    print(&loaded.advised_of_authority(&text, folder.path()))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// Where the authority is: where the running proxy has it that was named by its socket or its port, or else where the
+/// configuration says. Absolute, so that what is told of it holds wherever it is read.
+fn folder(command: &CaCommand, loaded: &Loaded) -> PathBuf {
+    let is_named = loaded.is_flag("control.socket") || loaded.is_flag("listen");
+    let asks = is_named && !loaded.is_flag("ca.dir") && !matches!(command, CaCommand::Init(_));
+    let folder = if asks { status::folder(loaded) } else { None };
+    let folder = folder.unwrap_or_else(|| loaded.config.ca_dir.clone());
+    std::path::absolute(&folder).unwrap_or(folder)
 }
 
 fn init(folder: &Folder, command: &Init, config: &Config, now: SystemTime) -> anyhow::Result<String> {
@@ -210,7 +225,10 @@ fn export(folder: &Folder, command: &Export) -> anyhow::Result<()> {
         }
     };
     if let Some(path) = &command.output {
-        return fs::write(path, content).with_context(|| path.display().to_string());
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        fs::write(&path, content).with_context(|| path.display().to_string())?;
+        writeln!(std::io::stdout().lock(), "written into {}", path.display())?;
+        return Ok(());
     }
     if command.format == Format::Der && std::io::stdout().is_terminal() {
         bail!("DER is binary: name a file with -o FILE");

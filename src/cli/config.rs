@@ -11,6 +11,7 @@ use clap::Subcommand;
 
 use super::with_config;
 use crate::config::{self, ConfigErrors, Flags, Loaded};
+use crate::opening;
 
 /// What is wrong with how bentpipe was called, and not with what happened then; as clap has it.
 const USAGE: u8 = 2;
@@ -19,6 +20,9 @@ const USAGE: u8 = 2;
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Say what is wrong with files, environment and flags, or `ok`.
+    ///
+    /// What they name is opened as a start would: the file of users, certificates and keys, the authority, and the folders of
+    /// cache and log. Nothing is made or changed; run it as the user who runs the proxy.
     Check,
     /// Print every value and where it came from.
     Show {
@@ -37,7 +41,7 @@ pub(crate) enum ConfigCommand {
 /// Carries out `command` with the values that `flags`, environment and files give.
 pub(crate) fn run(command: &ConfigCommand, flags: &Flags) -> ExitCode {
     let text = match command {
-        ConfigCommand::Check => load(flags).and_then(checked),
+        ConfigCommand::Check => load(flags).and_then(|loaded| checked(&loaded)),
         ConfigCommand::Show { json: false } => load(flags).map(|loaded| config::show(&loaded)),
         ConfigCommand::Show { json: true } => load(flags).map(|loaded| config::show_json(&loaded)),
         ConfigCommand::Example => Ok(config::example()),
@@ -58,9 +62,11 @@ fn load(flags: &Flags) -> Result<Loaded, ConfigErrors> {
     config::load_here(flags)
 }
 
-fn checked(loaded: Loaded) -> Result<String, ConfigErrors> {
-    if !loaded.doubts.is_empty() {
-        return Err(ConfigErrors(loaded.doubts));
+fn checked(loaded: &Loaded) -> Result<String, ConfigErrors> {
+    let mut wrong = loaded.doubts.clone();
+    wrong.extend(opening::open(loaded).err().into_iter().flat_map(|ConfigErrors(errors)| errors));
+    if !wrong.is_empty() {
+        return Err(ConfigErrors(wrong));
     }
     Ok(match loaded.files.as_slice() {
         [] => "ok (no file was read)\n".to_owned(),

@@ -50,6 +50,8 @@ pub(crate) fn run(command: &Doctor, loaded: &Loaded) -> anyhow::Result<()> {
         &command.targets,
         || clock.now(),
         |finding| {
+            let advice = finding.advice.map(|advice| loaded.advised(&advice));
+            let finding = Finding { advice, ..finding };
             if !command.json && printed.is_ok() {
                 printed = out.write_all(line(&finding).as_bytes()).and_then(|()| out.flush());
             }

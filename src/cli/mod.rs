@@ -169,7 +169,7 @@ fn simulating(arg: &clap::Arg) -> clap::Arg {
 
 /// A global flag as the help of `ca` shows it: where the authority is, and for which hosts it is to be.
 fn certifying(arg: &clap::Arg) -> clap::Arg {
-    let matters = ["ca-dir", "intercept", "config", "set"];
+    let matters = ["ca-dir", "intercept", "config", "control", "set"];
     arg.clone().hide(!arg.get_long().is_some_and(|flag| matters.contains(&flag)))
 }
 

@@ -91,7 +91,7 @@ pub enum ConfigError {
         nearest: Vec<String>,
     },
     /// The value of an option cannot be what was written.
-    #[error("{place}: {key}{}: {reason}", equals(value.as_deref()))]
+    #[error("{}{key}{}: {reason}", before(place), equals(value.as_deref()))]
     Value {
         /// Where the value stands.
         place: Source,
@@ -114,6 +114,11 @@ fn suggestion(nearest: &[impl AsRef<str>]) -> String {
         [name] => format!("; did you mean {name}?"),
         [names @ .., last] => format!("; did you mean {} or {last}?", names.join(", ")),
     }
+}
+
+/// A value that nobody gave has no place.
+fn before(place: &Source) -> String {
+    if *place == Source::Default { String::new() } else { format!("{place}: ") }
 }
 
 fn equals(value: Option<&str>) -> String {

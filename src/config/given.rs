@@ -83,7 +83,8 @@ impl Loaded {
     /// A configuration that a program has made.
     pub(crate) fn of(config: Config) -> Self {
         let sources = OPTIONS.iter().map(|row| (row, Source::Default)).collect();
-        Self { unsettled: config.clone(), config, sources, files: Vec::<PathBuf>::new(), doubts: Vec::new() }
+        let (unsettled, files, doubts) = (config.clone(), Vec::<PathBuf>::new(), Vec::new());
+        Self { unsettled, config, sources, named: None, files, doubts }
     }
 }
 

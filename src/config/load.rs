@@ -18,6 +18,8 @@ pub(crate) struct Loaded {
     pub(super) unsettled: Config,
     /// Where the value of each option came from, in the order of `OPTIONS`.
     pub(super) sources: Vec<(&'static OptionRow, Source)>,
+    /// The one file to read, if a flag has named one.
+    pub(super) named: Option<PathBuf>,
     /// The files that were read.
     pub(crate) files: Vec<PathBuf>,
     /// Variables that look like an option's and are not. They may be meant for somebody else, so they stop nothing.
@@ -28,6 +30,12 @@ impl Loaded {
     /// Whether nobody has set the option `key`.
     pub(crate) fn is_default(&self, key: &str) -> bool {
         self.sources.iter().any(|(row, source)| row.key == key && *source == Source::Default)
+    }
+
+    /// That the value of the option `key` cannot be, with the place where it was given.
+    pub(crate) fn refused(&self, key: &'static str, reason: String) -> ConfigError {
+        let source = self.sources.iter().find(|(row, _)| row.key == key).map(|(_, source)| source.clone());
+        ConfigError::Value { place: source.unwrap_or(Source::Default), key, value: None, reason }
     }
 
     /// Whether the option `key` was given on the command line, and not by files or environment.
@@ -84,7 +92,7 @@ fn load_from(
     }
     merging.environment();
     merging.flags(&flags.given);
-    merging.finish(folders)
+    merging.finish(folders).map(|loaded| Loaded { named: flags.file.clone(), ..loaded })
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ impl<'a> Merging<'a> {
         let loaded = Loaded {
             sources: base.sources.clone(),
             files: base.files.clone(),
+            named: base.named.clone(),
             ..Loaded::of(base.unsettled.clone())
         };
         Merging { loaded, errors: Vec::new(), env }

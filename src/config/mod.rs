@@ -7,6 +7,7 @@
 mod access;
 mod admin;
 mod admission;
+mod calling;
 pub(crate) mod changes;
 mod class;
 mod destination;

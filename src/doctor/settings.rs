@@ -1,22 +1,39 @@
 //! Whether the configuration, which can be read, asks for what contradicts itself or is dangerous. What cannot be read at
-//! all is `config`'s to say, before any command runs.
+//! all is `config`'s to say, before any command runs; what it names and cannot be opened, `opening`'s.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Finding, Verdict};
-use crate::config::{Clients, Config, HostPattern, Loaded, Others};
+use super::{Finding, Verdict, printable};
+use crate::config::{Clients, Config, ConfigError, ConfigErrors, HostPattern, Loaded, Others};
+use crate::opening;
 
 const NAME: &str = "config";
 
 /// Judges the configuration. `has_authority`: whether there is a certificate authority.
 pub(super) fn check(loaded: &Loaded, has_authority: bool) -> Vec<Finding> {
     let mut findings = judge(&loaded.config, has_authority);
+    findings.extend(unopened(loaded));
     if findings.is_empty() {
         let files: Vec<_> = loaded.files.iter().map(|path| path.display().to_string()).collect();
         let from = if files.is_empty() { "defaults and flags".to_owned() } else { files.join(", ") };
         findings.push(Finding::ok(NAME, format!("read from {from}; nothing contradicts itself")));
     }
     findings
+}
+
+/// What the next start would refuse, as far as no other check looks at it.
+fn unopened(loaded: &Loaded) -> Vec<Finding> {
+    let tls = &loaded.config.tls;
+    let is_half = tls.certificate.is_some() != tls.key.is_some();
+    let is_told = |key: &str| match key {
+        "tls.intercept.hosts" | "ca.dir" | "https_listen" | "cache.dir" => true,
+        "tls.certificate" | "tls.key" => is_half,
+        _ => false,
+    };
+    let ConfigErrors(errors) = opening::open(loaded).err().unwrap_or(ConfigErrors(Vec::new()));
+    let new = errors.iter().filter(|error| !matches!(error, ConfigError::Value { key, .. } if is_told(key)));
+    let advice = "mend it: the next start or reload refuses it; then bentpipe config check";
+    new.map(|error| Finding::fail(NAME, printable(&error.to_string()), advice)).collect()
 }
 
 fn judge(config: &Config, has_authority: bool) -> Vec<Finding> {

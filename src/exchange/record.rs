@@ -48,6 +48,8 @@ pub(crate) struct Details {
     pub(crate) status: Option<StatusCode>,
     /// Who the client says it is, once its credentials were verified.
     pub(crate) user: Option<Arc<str>>,
+    /// Whose credentials were presented that are wrong; empty where they name nobody. A client chose it: it means nothing.
+    pub(crate) guessed: Option<Arc<str>>,
     /// Who was dialled, where a request or tunnel crossed the link.
     pub(crate) peer: Option<Peer>,
     pub(crate) cache: CacheStatus,

@@ -1,5 +1,5 @@
 //! Refusals, told to whoever reads what bentpipe says of itself: a reader of exchanges that says why a client was
-//! refused, once a minute for each client and reason.
+//! refused, once a minute for each client and reason, and whose credentials were presented wrongly.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -19,6 +19,9 @@ pub(crate) struct Refusals {
 const EACH: usize = 10;
 const ALL: usize = 300;
 
+/// Characters of a name that are told.
+const LONGEST: usize = 64;
+
 impl Refusals {
     pub(crate) fn new() -> Self {
         Self { flood: Flood::new(EACH, ALL, Instant::now()), key: RandomState::new() }
@@ -27,11 +30,32 @@ impl Refusals {
 
 impl Reader for std::sync::Arc<Refusals> {
     fn read(&self, record: &Record) {
+        if let Some(name) = record.with(|details| details.guessed.clone()) {
+            return self.tell_of_guess(record, &name);
+        }
         let Some((status, reason)) = record.with(refused) else { return };
         let likeness = self.key.hash_one((status, &*reason));
         let Some(unsaid) = self.flood.may_say(record.client, Some(likeness), Instant::now()) else { return };
         let status = status.as_u16();
         tracing::info!(client = %record.client, status, reason = %reason, unsaid, "a client was refused");
+    }
+}
+
+impl Refusals {
+    /// Wrong credentials for `name`: somebody's own, typed wrongly or no longer right, or a guess.
+    fn tell_of_guess(&self, record: &Record, name: &str) {
+        let likeness = self.key.hash_one(("guess", name));
+        let Some(unsaid) = self.flood.may_say(record.client, Some(likeness), Instant::now()) else { return };
+        tracing::warn!(client = %record.client, user = %shown(name), unsaid, "wrong credentials were presented");
+    }
+}
+
+/// A name that a client chose, as no log or terminal acts on it.
+fn shown(name: &str) -> String {
+    if name.is_empty() {
+        "-".to_owned()
+    } else {
+        name.chars().take(LONGEST).flat_map(char::escape_debug).collect()
     }
 }
 
@@ -66,5 +90,13 @@ mod tests {
         check(407, Some("http_request_denied"), false);
         check(502, Some("connection_refused"), false);
         check(403, None, false);
+    }
+
+    #[test]
+    fn a_name_is_a_clients_to_choose() {
+        assert_eq!(shown("ann"), "ann");
+        assert_eq!(shown(""), "-");
+        assert_eq!(shown("a\r\nb\u{1b}[2J\"x"), "a\\r\\nb\\u{1b}[2J\\\"x");
+        assert_eq!(shown(&"x".repeat(9_000)).len(), LONGEST);
     }
 }

@@ -8,11 +8,42 @@ use http::{HeaderMap, HeaderValue};
 pub(crate) struct Challenge {
     pub(crate) basic: bool,
     pub(crate) bearer: bool,
-    /// A token was presented, and is none.
-    pub(crate) wrong_token: bool,
+    pub(crate) presented: Presented,
+}
+
+/// What a client has presented already, and was wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presented {
+    Nothing,
+    /// A name and a password.
+    Password,
+    Token,
+    /// What could not be read, or is of another scheme.
+    Other,
 }
 
 impl Challenge {
+    /// What the page says. It does not tell whether there is such an account.
+    pub(super) fn in_words(self) -> String {
+        let wanted = match (self.basic, self.bearer) {
+            (true, true) => "a name and a password, or a token,",
+            (true, false) => "a name and a password",
+            (false, _) => "a token",
+        };
+        match self.presented {
+            Presented::Nothing => {
+                format!("This proxy wants {wanted} that it knows, and none came with the request.")
+            }
+            Presented::Password => {
+                format!("The name or the password is wrong. This proxy wants {wanted} that it knows.")
+            }
+            Presented::Token => format!("The token is wrong. This proxy wants {wanted} that it knows."),
+            Presented::Other => {
+                format!("What came with the request cannot be read. This proxy wants {wanted} that it knows.")
+            }
+        }
+    }
+
     /// "A proxy MUST send at least one Proxy-Authenticate header field in each 407 (Proxy Authentication Required)
     /// response that it generates" (RFC 9110 §11.7.1): one challenge in each line, which every client can take apart.
     pub(super) fn put(self, headers: &mut HeaderMap) {
@@ -22,9 +53,9 @@ impl Challenge {
         }
         // "If the request lacks any authentication information ..., the resource server SHOULD NOT include an error
         // code or other error information" (RFC 6750 §3.1).
-        let bearer = match self.wrong_token {
-            true => "Bearer realm=\"bentpipe\", error=\"invalid_token\"",
-            false => "Bearer realm=\"bentpipe\"",
+        let bearer = match self.presented {
+            Presented::Token => "Bearer realm=\"bentpipe\", error=\"invalid_token\"",
+            _ => "Bearer realm=\"bentpipe\"",
         };
         if self.bearer {
             headers.append(PROXY_AUTHENTICATE, HeaderValue::from_static(bearer));
@@ -47,10 +78,26 @@ mod tests {
     #[test]
     fn a_407_says_by_which_schemes_an_account_is_named() {
         let basic = "Basic realm=\"bentpipe\", charset=\"UTF-8\"";
-        check_challenge(Challenge { basic: true, bearer: false, wrong_token: false }, &[basic]);
-        let both = Challenge { basic: true, bearer: true, wrong_token: false };
+        check_challenge(Challenge { basic: true, bearer: false, presented: Presented::Nothing }, &[basic]);
+        let both = Challenge { basic: true, bearer: true, presented: Presented::Nothing };
         check_challenge(both, &[basic, "Bearer realm=\"bentpipe\""]);
-        let wrong = Challenge { basic: false, bearer: true, wrong_token: true };
+        let wrong = Challenge { basic: false, bearer: true, presented: Presented::Token };
         check_challenge(wrong, &["Bearer realm=\"bentpipe\", error=\"invalid_token\""]);
+    }
+
+    #[test]
+    fn what_was_wrong_is_told_apart_from_what_was_not_there() {
+        let check = |presented, expected: &str| {
+            let said = Challenge { basic: true, bearer: false, presented }.in_words();
+            assert_eq!(said, expected);
+        };
+        check(
+            Presented::Nothing,
+            "This proxy wants a name and a password that it knows, and none came with the request.",
+        );
+        check(
+            Presented::Password,
+            "The name or the password is wrong. This proxy wants a name and a password that it knows.",
+        );
     }
 }

@@ -11,8 +11,7 @@ pub(super) fn told(refusal: &Refusal) -> Option<(StatusCode, String)> {
     let (status, text) = match refusal {
         Refusal::NotAdmitted { by } => (S::FORBIDDEN, format!("You may not use this proxy for this: {by}.")),
         Refusal::AuthenticationRequired(challenge) => {
-            let wanted = if challenge.basic { "a name and a password" } else { "a token" };
-            (S::PROXY_AUTHENTICATION_REQUIRED, format!("This proxy wants {wanted} that it knows."))
+            (S::PROXY_AUTHENTICATION_REQUIRED, challenge.in_words())
         }
         Refusal::TooManyRequests { .. } => {
             let text = "More requests a second than admission.requests_per_second allows one client.";

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
-use super::challenge::Challenge;
+use super::challenge::{Challenge, Presented};
 use super::denied;
 use super::tls_fault::TlsFault;
 use crate::body::Body;
@@ -177,6 +177,11 @@ impl Refusal {
     /// Whether the destination is one that clients may not reach.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::ForbiddenAddress { .. } | Self::OwnListener | Self::ForbiddenPort { .. })
+    }
+
+    /// Whether credentials were presented that are wrong.
+    pub(crate) fn is_guess(&self) -> bool {
+        matches!(self, Self::AuthenticationRequired(challenge) if challenge.presented != Presented::Nothing)
     }
 
     /// The status that it is answered with.
@@ -464,7 +469,7 @@ mod tests {
     fn statuses_mean_what_happened() {
         check(Refusal::BadRequest("No Host."), 400, "http_request_error");
         check(Refusal::ForbiddenAddress { host: "10.0.0.1".into() }, 403, "destination_ip_prohibited");
-        let challenge = Challenge { basic: true, bearer: false, wrong_token: false };
+        let challenge = Challenge { basic: true, bearer: false, presented: Presented::Nothing };
         check(Refusal::AuthenticationRequired(challenge), 407, "http_request_denied");
         check(Refusal::NotAdmitted { by: "the rule".into() }, 403, "http_request_denied");
         check(Refusal::TargetTooLong, 414, "http_request_error");

@@ -26,6 +26,7 @@ use crate::intercept::Interception;
 use crate::listen::census::Census;
 use crate::metrics::{Metrics, Parts};
 use crate::observe::log::AccessLog;
+use crate::opening::Opened;
 use crate::site::Site;
 use crate::standing::Standings;
 use crate::upgrade::Asking;
@@ -63,12 +64,15 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the authority that `config` names. Where it is the one of `before`, its leaves are, too.
+    /// Those of `authority`. Where it is the one of `before`, its leaves are, too.
     ///
     /// # Errors
-    /// As `ca::open`.
-    pub(super) fn open(config: &Config, clock: &Clock, before: Option<&Self>) -> Result<Self, ca::Error> {
-        let authority = ca::open(config)?;
+    /// As [`Leaves::new`].
+    pub(super) fn of(
+        authority: Option<Arc<Authority>>,
+        clock: &Clock,
+        before: Option<&Self>,
+    ) -> Result<Self, ca::Error> {
         let known = before.filter(|before| is_same(before.authority.as_deref(), authority.as_deref()));
         if let Some(known) = known {
             return Ok(known.clone());
@@ -98,14 +102,15 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    /// The parts of `config` for a proxy that listens on `own`, in place of `before`.
+    /// The parts of `config`, which has `opened` this, for a proxy that listens on `own`, in place of `before`.
     ///
     /// # Errors
     /// A file that cannot be read or opened, named with its option.
-    pub(super) async fn new(
+    pub(super) fn new(
         config: &Config,
         lasting: &Lasting,
         certificates: Certificates,
+        opened: Opened,
         own: Vec<SocketAddr>,
         before: Option<&Self>,
     ) -> anyhow::Result<Self> {
@@ -115,16 +120,15 @@ impl Assembly {
             Some(before) => before.names.renewed(&config.dns),
             None => Names::new(&config.dns),
         };
-        let tls = Arc::new(Tls::new(config.tls.roots.clone(), lasting.clock.clone()).await?);
+        let tls = Arc::new(Tls::new(opened.roots, lasting.clock.clone()));
         let tls =
             before.map(|before| &before.tls).filter(|known| known.trusts_as(&tls)).cloned().unwrap_or(tls);
         let upstream = upstream(config, lasting, before, own, &names, &tls);
         let interception = interception(config, lasting, before, certificates.leaves.as_ref())?;
         let admission = match before {
-            Some(before) => before.handler.admission.renewed(&before.config, config),
-            None => Admission::new(config, lasting.pseudonym.clone()),
+            Some(before) => before.handler.admission.renewed(&before.config, config, opened.users),
+            None => Admission::new(config, opened.users, lasting.pseudonym.clone()),
         };
-        let admission = admission.map_err(|reason| anyhow::anyhow!("admission.users_file: {reason}"))?;
         let upstream = Arc::new(upstream);
         let dashboard = dashboard(config, lasting, &upstream);
         let handler = Arc::new(Handler {

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::listen::connection::Server;
 use crate::listen::places::Places;
 use crate::observe::levels::Levels;
 use crate::observe::url::Urls;
+use crate::opening;
 use crate::upgrade::sockets::{Activated, Held, Inherited};
 
 /// A proxy's configuration while it runs.
@@ -85,6 +87,11 @@ impl Running {
     pub(super) fn handover(&self) -> (Duration, Duration) {
         let timeouts = &self.lock().assembly.config.timeouts;
         (timeouts.upgrade_start, timeouts.upgrade)
+    }
+
+    /// How a command is called that is to find this proxy.
+    pub(super) fn program(&self) -> String {
+        self.lock().loaded.program()
     }
 
     /// Begins to accept connections.
@@ -154,7 +161,9 @@ impl Running {
         let ready = self.prepare(base, hand).await?;
         audit(&ready, who);
         let (changed, restart) = (ready.changed.clone(), ready.restart.clone());
-        let (by_hand, files) = (ready.hand.keys(), ready.base.files.clone());
+        // Whoever is told may stand elsewhere.
+        let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        let (by_hand, files) = (ready.hand.keys(), ready.base.files.iter().map(absolute).collect());
         self.commit(ready);
         Ok(Changed { changed, restart, by_hand, dropped, files })
     }
@@ -171,12 +180,18 @@ impl Running {
         if let Some(levels) = &self.levels {
             levels.check(&config.log.level).map_err(wrong)?;
         }
-        let certificates = Certificates::open(config, &self.lasting.clock, Some(&before.certificates))
+        super::finish_rotation(config);
+        // Whoever changes something by hand has not asked for the rest to be read again.
+        let is_read = !Arc::ptr_eq(&base, &self.lock().base);
+        let mut opened = opening::open_beside(&loaded, (!is_read).then_some(&before.config))?;
+        let authority = opened.authority.take();
+        let certificates = Certificates::of(authority, &self.lasting.clock, Some(&before.certificates))
             .map_err(|error| wrong(error.into()))?;
-        let shown = TlsShown { config, leaves: certificates.leaves.as_ref() };
+        let shown = TlsShown { given: opened.shown.take(), leaves: certificates.leaves.as_ref() };
         let plan = self.lock().listening.plan(config, &shown, &mut Inherited::default()).map_err(wrong)?;
-        let assembly = Assembly::new(config, &self.lasting, certificates, plan.addresses(), Some(&before));
-        let assembly = assembly.await.map_err(wrong)?;
+        let own = plan.addresses();
+        let assembly = Assembly::new(config, &self.lasting, certificates, opened, own, Some(&before));
+        let assembly = assembly.map_err(wrong)?;
         Ok(Ready { base, hand, loaded, assembly, plan, changed, restart })
     }
 

@@ -22,7 +22,7 @@ pub(crate) mod origin;
 pub(crate) mod outage;
 pub(crate) mod parent;
 pub(crate) mod pool;
-mod roots;
+pub(crate) mod roots;
 mod route;
 mod shared;
 mod slots;

@@ -1,41 +1,38 @@
 //! Which authorities an origin's certificate may descend from: those that this machine trusts or, where it names none,
 //! those built in; and in either case the operator's own. It reads files and judges nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject as _};
 
-/// What is wrong with a file that the option `tls.roots` names.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RootsError {
-    #[error("tls.roots = {:?}: cannot be read: {error:?}", path.display())]
-    Unreadable { path: PathBuf, error: pem::Error },
-    #[error("tls.roots = {:?}: holds no certificate (PEM)", path.display())]
-    Empty { path: PathBuf },
-    #[error("tls.roots = {:?}: holds a certificate that is no authority's: {error}", path.display())]
-    Unusable { path: PathBuf, error: rustls::Error },
+use crate::pem;
+
+/// The certificates in `files`, which the option `tls.roots` names, checked. Reads; not for the runtime's threads.
+///
+/// # Errors
+/// What is wrong with each of them, in a sentence that names it.
+pub(crate) fn extra(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, Vec<String>> {
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    for path in files {
+        match pem::certificates(path).and_then(|found| usable(path, found)) {
+            Ok(found) => all.extend(found),
+            Err(reason) => errors.push(reason),
+        }
+    }
+    if errors.is_empty() { Ok(all) } else { Err(errors) }
 }
 
-/// The certificates in `files`, checked. Reads; not for the runtime's threads.
-pub(super) fn extra(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, RootsError> {
-    let mut all = Vec::new();
-    for path in files {
-        let unreadable = |error| RootsError::Unreadable { path: path.clone(), error };
-        let found = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
-        let found: Vec<_> = found.collect::<Result<_, _>>().map_err(unreadable)?;
-        if found.is_empty() {
-            return Err(RootsError::Empty { path: path.clone() });
+fn usable(path: &Path, found: Vec<CertificateDer<'static>>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let is_wrong = |found: &CertificateDer<'static>| RootCertStore::empty().add(found.clone()).is_err();
+    match found.iter().position(is_wrong) {
+        None => Ok(found),
+        Some(at) => {
+            let (path, number) = (path.display(), at + 1);
+            Err(format!("{path}: certificate number {number} in it is damaged, or no authority's"))
         }
-        for certificate in &found {
-            let usable = RootCertStore::empty().add(certificate.clone());
-            usable.map_err(|error| RootsError::Unusable { path: path.clone(), error })?;
-        }
-        all.extend(found);
     }
-    Ok(all)
 }
 
 /// Every authority to trust, `extra` among them. Reads; not for the runtime's threads.
@@ -60,15 +57,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_certificates_is_named() {
+    fn a_file_without_certificates_of_authorities_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("roots.pem");
-        let failed = || extra(std::slice::from_ref(&path)).expect_err("no certificates").to_string();
-        assert!(failed().contains("cannot be read"), "{}", failed());
-        std::fs::write(&path, "nothing\n").expect("written");
-        assert!(failed().contains("roots.pem\": holds no certificate"), "{}", failed());
+        let check = |expected: &str| {
+            let errors = extra(std::slice::from_ref(&path)).expect_err("no certificates");
+            assert_eq!(errors, [format!("{}{expected}", path.display())]);
+        };
+        check(" cannot be read: No such file or directory (os error 2)");
         std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
             .expect("written");
-        assert!(failed().contains("no authority's"), "{}", failed());
+        check(": certificate number 1 in it is damaged, or no authority's");
     }
 }

@@ -3,7 +3,6 @@
 //! in the handshake (ALPN, RFC 7301). It does not dial, and knows no HTTP.
 
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -22,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::certificate::{Verifier, fault};
 use super::origin::Origin;
-use super::roots::{self, RootsError};
+use super::roots;
 use crate::clock::Clock;
 use crate::respond::{Refusal, TlsFault};
 
@@ -55,20 +54,9 @@ pub(crate) enum Offer {
 const SESSIONS: usize = 8192;
 
 impl Tls {
-    /// TLS that trusts what this machine trusts and the certificates in `files`, by the time of `clock`.
-    ///
-    /// # Errors
-    /// What is wrong with the files.
-    pub(crate) async fn new(files: Vec<PathBuf>, clock: Clock) -> Result<Self, RootsError> {
-        let extra = if files.is_empty() {
-            Vec::new()
-        } else {
-            // A task that panics or is cancelled has read nothing; neither happens while the runtime stands.
-            tokio::task::spawn_blocking(move || roots::extra(&files))
-                .await
-                .unwrap_or_else(|_| Ok(Vec::new()))?
-        };
-        Ok(Self { extra, clock, connectors: OnceCell::new() })
+    /// TLS that trusts what this machine trusts and the operator's authorities, `extra`, by the time of `clock`.
+    pub(crate) fn new(extra: Vec<CertificateDer<'static>>, clock: Clock) -> Self {
+        Self { extra, clock, connectors: OnceCell::new() }
     }
 
     /// Whether the operator's authorities are the same as those of `other`.

@@ -93,7 +93,7 @@ fn every_form_of_export_is_the_same_certificate() {
     assert_eq!(pem, fs::read_to_string(ca(&home).join("current/ca.crt")).expect("a certificate"));
     assert!(!pem.contains("PRIVATE"));
     let [der, profile] = ["ca.der", "ca.mobileconfig"].map(|name| home.folder(name));
-    assert_eq!(home.run(&["ca", "export", "--format", "der", "-o", &der]), "");
+    assert_eq!(home.run(&["ca", "export", "--format", "der", "-o", &der]), format!("written into {der}\n"));
     home.run(&["ca", "export", "--format", "mobileconfig", "-o", &profile]);
     let profile = fs::read_to_string(profile).expect("a profile");
     let coded: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
@@ -178,8 +178,8 @@ fn hosts_to_be_opened_need_an_authority() {
     let error = home.fail(&["--intercept", "*.wiki.example", "--listen", "127.0.0.1:0"], 1);
     let folder = ca(&home);
     let expected = format!(
-        "bentpipe: tls.intercept.hosts names hosts, and there is no certificate authority in {}: make one with bentpipe \
-         ca init",
+        "bentpipe: --intercept: tls.intercept.hosts: names hosts, and there is no certificate authority in {} to open them \
+         with: make one with bentpipe ca init",
         folder.display()
     );
     assert_eq!(error, expected);

@@ -108,7 +108,16 @@ fn commands_reach_the_proxy_that_is_meant() {
     assert!(home.fail(&["--listen", "1", "cache", "ls"], 1).contains("no bentpipe of yours is running"));
     let nowhere = home.folder("nowhere.sock");
     let error = home.fail(&["--control", &nowhere, "cache", "ls"], 1);
-    assert_eq!(error, format!("bentpipe: no bentpipe of yours takes commands at {nowhere}"));
+    let expected = format!(
+        "bentpipe: no bentpipe of yours takes commands at {nowhere}; start one that does with: bentpipe --control \
+         {nowhere}; to look into the cache of one that is stopped, leave --control out and say --cache-dir FOLDER"
+    );
+    assert_eq!(error, expected);
+    let folder = home.path().to_string_lossy().into_owned();
+    assert!(
+        home.fail(&["--control", &folder, "link", "show"], 1)
+            .contains("is a folder; --control names the socket")
+    );
     let one = home.serve("one", &["--link", "64k"]);
     let shown = home.run(&["link", "show"]);
     assert!(shown.contains(&format!("proxy     on port {}\nlink      64k", one.port())), "{shown}");

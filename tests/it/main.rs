@@ -33,6 +33,7 @@ mod measuring;
 mod metrics;
 mod name_server;
 mod names;
+mod opening;
 mod packaging;
 mod parents;
 mod partial;

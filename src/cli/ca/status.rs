@@ -2,6 +2,7 @@
 //! it opens and those that it leaves alone.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::bail;
@@ -73,6 +74,12 @@ pub(super) fn status(
     text.push('\n');
     text += &proxy_in_words(&proxy);
     Ok(text)
+}
+
+/// Where the running proxy that was named has its authority; none where none can be asked.
+pub(super) fn folder(loaded: &Loaded) -> Option<PathBuf> {
+    let reply = Operator::running(loaded).ok()?.ask(&Method::GET, ROUTE, None).ok()?;
+    reply["folder"].as_str().map(PathBuf::from)
 }
 
 /// Has the running proxy open the connections of every client again; returns what to print.

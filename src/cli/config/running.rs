@@ -15,8 +15,9 @@ use crate::config::changes;
 /// Print what is in force in the running proxy, and where it comes from.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Get {
-    /// One option, such as cache.size; all without
-    key: Option<String>,
+    /// Options, such as cache.size; all without
+    #[arg(value_name = "KEY")]
+    keys: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -41,32 +42,46 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-/// Prints the value of one option, or a line for each.
+/// Prints the value of one option, or a line for each of several or all.
 pub(super) fn get(command: &Get, loaded: &Loaded) -> anyhow::Result<()> {
     let proxy = Operator::running(loaded)?;
     let mut out = std::io::stdout().lock();
-    let path = match &command.key {
-        // What stands in a path has no spaces and the like; no option has.
-        Some(key) if key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/".contains(&byte)) => {
-            format!("/v1/config/{key}")
+    if let [key] = command.keys.as_slice() {
+        let said = proxy.ask(&Method::GET, &path(key)?, None)?;
+        match command.json {
+            true => writeln!(out, "{said:#}")?,
+            false => writeln!(out, "{}", shown(&said["value"]))?,
         }
-        Some(key) => anyhow::bail!("{key:?} is not an option"),
-        None => "/v1/config".to_owned(),
+        return Ok(());
+    }
+    let said = match command.keys.as_slice() {
+        [] => proxy.ask(&Method::GET, "/v1/config", None)?,
+        // Before anything is printed: a misspelled one is told alone.
+        keys => {
+            let told = keys.iter().map(|key| Ok((key.clone(), proxy.ask(&Method::GET, &path(key)?, None)?)));
+            Value::Object(told.collect::<anyhow::Result<Map<_, _>>>()?)
+        }
     };
-    let said = proxy.ask(&Method::GET, &path, None)?;
     if command.json {
         writeln!(out, "{said:#}")?;
-    } else if command.key.is_some() {
-        writeln!(out, "{}", shown(&said["value"]))?;
-    } else {
-        let options = said.as_object().context("the proxy gave no options")?;
-        let width = options.keys().map(String::len).max().unwrap_or(0);
-        for (key, told) in options {
-            let (value, source) = (shown(&told["value"]), told["source"].as_str().unwrap_or("?"));
-            writeln!(out, "{key:width$} = {value}  # {}", source.escape_debug())?;
-        }
+        return Ok(());
+    }
+    let options = said.as_object().context("the proxy gave no options")?;
+    let width = options.keys().map(String::len).max().unwrap_or(0);
+    for (key, told) in options {
+        let (value, source) = (shown(&told["value"]), told["source"].as_str().unwrap_or("?"));
+        writeln!(out, "{key:width$} = {value}  # {}", source.escape_debug())?;
     }
     Ok(())
+}
+
+/// Where the option `key` is asked for. What stands in a path has no spaces and the like; no option has.
+fn path(key: &str) -> anyhow::Result<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._/".contains(&byte);
+    if key.is_empty() || !key.bytes().all(is_plain) {
+        anyhow::bail!("{key:?} is not an option");
+    }
+    Ok(format!("/v1/config/{key}"))
 }
 
 /// Sets what is to hold, and prints what that changed and how to keep it.
