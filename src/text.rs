@@ -30,6 +30,11 @@ pub(crate) fn human(bytes: u64) -> String {
     format!("{} {unit}", number.trim_end_matches(".0"))
 }
 
+/// So many of something: `1 response`, `2 responses`. `one` is a word that takes an s.
+pub(crate) fn counted(number: u64, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Text whose percent-encoding is undone (RFC 3986 §2.1); none where it is not percent-encoded text.
 pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -60,6 +65,12 @@ mod tests {
         assert_eq!(human(10_200), "10.2 kB");
         assert_eq!(human(100_000), "100 kB");
         assert_eq!(human(999_960), "1 MB");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let responses = [0, 1, 2].map(|number| counted(number, "response"));
+        assert_eq!(responses, ["0 responses", "1 response", "2 responses"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::debug;
+use super::explain::Asker;
 use super::routes::{self, Asked, Found, Route, Run};
 use super::selection::NO_URL;
 use super::stock::Purge;
@@ -362,7 +363,11 @@ fn explain_given(admin: &Admin, given: &Value) -> Reply {
         };
         headers.append(name, value);
     }
-    match admin.explain(&target, &headers) {
+    let asker = match Asker::read(given) {
+        Ok(asker) => asker,
+        Err(why) => return failed(StatusCode::BAD_REQUEST, why),
+    };
+    match admin.explain(&target, &headers, &asker) {
         Some(explanation) => (StatusCode::OK, json!(explanation)),
         None => failed(StatusCode::BAD_REQUEST, NO_URL),
     }

@@ -35,22 +35,23 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::current::Current;
 use crate::dashboard::Dashboard;
+use crate::handle::Handler;
 use crate::host::normalised;
 use crate::intercept::Interception;
 use crate::metrics::Metrics;
 use crate::observe::tally::Tallied;
 use crate::standing::Standings;
 use crate::upgrade::Asking;
-use crate::upstream::destination;
 use crate::upstream::gauge::Gauge;
 use crate::upstream::names::Names;
 use clients::Clients;
 use configuring::Configured;
-use explain::Explanation;
+use explain::{Asker, Explanation};
 use guard::Access;
 use under_way::UnderWay;
 use verification::{Verifications, Verify};
 
+use crate::text::counted;
 pub(crate) use crate::text::human;
 
 /// The operator's hold on a running proxy, or on a cache folder that no proxy has open.
@@ -73,7 +74,6 @@ pub(crate) struct View {
     rules: Rules,
     clients: Clients,
     policy: Policy,
-    destinations: destination::Rules,
     access: Access,
 }
 
@@ -86,7 +86,6 @@ impl View {
             rules: config.cache.rules_in_force(),
             clients: Clients::of(&config.admission),
             policy: config.cache.policy(),
-            destinations: destination::Rules::new(config.destinations.clone(), config.listen.clone()),
             access: Access::new(&config.admin),
         }
     }
@@ -106,6 +105,8 @@ pub(crate) struct Uplink {
     pub(crate) listening: [Vec<SocketAddr>; 2],
     /// How another process is asked to take over.
     pub(crate) upgrade: Asking,
+    /// What requests meet.
+    pub(crate) handler: Arc<Handler>,
 }
 
 impl Admin {
@@ -207,17 +208,24 @@ impl Admin {
         self.store.list()
     }
 
-    /// What would be decided now for a GET of `target` with `headers`, and why.
-    pub(crate) fn explain(&self, target: &http::Uri, headers: &http::HeaderMap) -> Option<Explanation> {
-        let target = &normalised(target);
+    /// What would be decided now for a GET of `target` with `headers` that `asker` sends, and why.
+    pub(crate) fn explain(
+        &self,
+        target: &http::Uri,
+        headers: &http::HeaderMap,
+        asker: &Asker,
+    ) -> Option<Explanation> {
         let target = &normalised(target);
         let view = self.view.now();
         let rules = view.rules.for_target(target);
         let key = rules.key(target)?;
-        let situation = Situation { now: self.clock.now(), policy: Policy { rules, ..view.policy.clone() } };
+        let now = self.clock.now();
+        let situation = Situation { now, policy: Policy { rules, ..view.policy.clone() } };
         let explanation = explain::explain(target, headers, &self.store.lookup(&key), &situation);
-        let class = view.uplink.as_ref().map(|uplink| uplink.standings.presumed(target));
-        Some(explanation.with_way(target, &view.destinations, class))
+        Some(match &view.uplink {
+            Some(uplink) => explanation.on_its_way(target, uplink, asker, now),
+            None => explanation.without_proxy(),
+        })
     }
 
     /// One screen: what this proxy does and how to use it. `program` is how a command is called that is to find it.
@@ -256,7 +264,7 @@ impl Admin {
             "bentpipe {version}: a caching, rate-limiting HTTP proxy for the far end of a thin link
 
   listening on   {listening}
-  cache          {folder} ({objects} responses, {held} of {limit})
+  cache          {folder} ({objects}, {held} of {limit})
   link           {link}
   clients        {clients}
   control        {control}
@@ -272,7 +280,7 @@ Stop it with Ctrl-C; what is in flight is finished. All options: bentpipe --help
 ",
             version = env!("CARGO_PKG_VERSION"),
             folder = self.folder.display(),
-            objects = stats.objects,
+            objects = counted(stats.objects as u64, "response"),
             held = human(stats.bytes),
             limit = human(stats.limit),
         )

@@ -367,7 +367,7 @@ pub(crate) static ROUTES: &[Route] = &[
         method: Verb::Post,
         path: "/v1/explain",
         summary: "What would be done now with a request for a URL, and why.",
-        takes: &[("url", "string"), ("headers?", "array")],
+        takes: &[("url", "string"), ("headers?", "array"), ("client?", "string"), ("user?", "string")],
         gives: &[("url", "string"), ("decision", "string"), ("because", "string"), ("steps", "array")],
         run: Run::Now(api::explain),
         ..READ

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Admin;
-use super::explain::source;
+use super::explain::{Asker, source};
 use super::selection::{Selection, Tagged, essence, host};
 
 /// What is listed, and how.
@@ -109,8 +109,11 @@ impl Admin {
             Sort::Uses => meant.sort_by_cached_key(|listed| Reverse(listed.stored.uses())),
         }
         let held: u64 = meant.iter().map(|listed| listed.stored.arrived()).sum();
-        let on_disk: u64 = meant.iter().map(|listed| listed.on_disk).sum();
-        let totals = json!({ "responses": meant.len(), "bytes": held, "on_disk": on_disk });
+        let (alone, on_disk) =
+            (meant.iter().map(|listed| listed.on_disk).sum::<u64>(), self.store.on_disk(&meant));
+        // What equal bodies would take that are on disk once.
+        let shared = alone.saturating_sub(on_disk);
+        let totals = json!({ "responses": meant.len(), "bytes": held, "on_disk": on_disk, "shared": shared });
         meant.truncate(listing.limit.unwrap_or(usize::MAX));
         let summaries: Vec<_> = meant.iter().map(Listed::summary).collect();
         Ok(json!({ "responses": summaries, "totals": totals }))
@@ -126,7 +129,7 @@ impl Admin {
         let shown = |listed: &Listed| shown(listed, &self.situation(listed.stored.key()));
         let responses: Vec<_> = meant.iter().map(shown).collect();
         let target = url.parse().map_err(|_| super::selection::NO_URL)?;
-        let explanation = self.explain(&target, &http::HeaderMap::new());
+        let explanation = self.explain(&target, &http::HeaderMap::new(), &Asker::default());
         Ok(json!({ "responses": responses, "explanation": explanation }))
     }
 
@@ -144,7 +147,7 @@ impl Admin {
             meant.retain(|listed| !listed.is_pinned);
         }
         let spared = found - meant.len();
-        let bytes: u64 = meant.iter().map(|listed| listed.on_disk).sum();
+        let bytes = self.store.on_disk(&meant);
         if !purge.dry_run {
             return Ok(json!({ "purged": self.store.purge(&meant), "spared": spared, "bytes": bytes }));
         }

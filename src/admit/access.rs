@@ -4,11 +4,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
-use http::Method;
+use http::uri::Scheme;
+use http::{Method, Uri};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::neighbourhood;
+use super::{neighbourhood, opening};
 use crate::config::{AccessRule, Admission, Clients, Hours, Others};
 use crate::host::Host;
 use crate::respond::Refusal;
@@ -48,10 +49,48 @@ pub(crate) struct Asked<'a> {
     pub(crate) now: SystemTime,
 }
 
+impl<'a> Asked<'a> {
+    /// The same asked at another time.
+    pub(super) fn at(&self, now: SystemTime) -> Self {
+        Self { now, ..*self }
+    }
+}
+
+/// Whoever asks for something, before it is known which host and port that means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asking<'a> {
+    pub(crate) from: Caller,
+    /// The account; none where none was wanted.
+    pub(crate) user: Option<&'a str>,
+    pub(crate) now: SystemTime,
+}
+
 impl Access {
     pub(crate) fn new(admission: &Admission) -> Self {
         let Admission { deny, allow, others, .. } = admission.clone();
         Self { deny, allow, others }
+    }
+
+    /// Judges a request with `method` for `target`.
+    ///
+    /// # Errors
+    /// 403 that names the rule; 400 where the target has no host.
+    pub(crate) fn check_target(
+        &self,
+        method: &Method,
+        target: &Uri,
+        asking: Asking<'_>,
+    ) -> Result<(), Refusal> {
+        let Asking { from, user, now } = asking;
+        let tls = *method == Method::CONNECT || target.scheme() == Some(&Scheme::HTTPS);
+        self.check(&Asked {
+            from,
+            host: &Host::read(target.host().unwrap_or_default()).map_err(Refusal::BadRequest)?,
+            port: target.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            method,
+            user,
+            now,
+        })
     }
 
     /// Judges a request: what a rule of `deny` forbids is forbidden, of the rest what a rule of `allow` speaks of is
@@ -60,16 +99,26 @@ impl Access {
     /// # Errors
     /// 403 that names the rule.
     pub(crate) fn check(&self, asked: &Asked<'_>) -> Result<(), Refusal> {
-        if self.deny.is_empty() && self.lets_in_others(asked.from) {
-            return Ok(());
-        }
+        self.judge(asked).map_err(|rule| {
+            let by = rule.map_or_else(|| self.not_allowed(asked.from), denied_by);
+            let hours = self.deny.iter().chain(&self.allow).flat_map(|rule| &rule.times);
+            let opens = opening::first(hours, asked.now, |at| self.judge(&asked.at(at)).is_ok());
+            Refusal::NotAdmitted {
+                by,
+                opens: opens.and_then(|at| opening::words(at, asked.now, &TimeZone::system())),
+            }
+        })
+    }
+
+    /// Whether what is asked is allowed; if not, the rule of `deny` that speaks against it, or none where no rule speaks
+    /// for it.
+    fn judge(&self, asked: &Asked<'_>) -> Result<(), Option<&AccessRule>> {
         if let Some(rule) = self.deny.iter().find(|rule| speaks_of(rule, asked)) {
-            return Err(forbidden_by(rule));
+            return Err(Some(rule));
         }
-        if self.lets_in_others(asked.from) || self.allow.iter().any(|rule| speaks_of(rule, asked)) {
-            return Ok(());
-        }
-        Err(self.not_allowed(asked.from))
+        let is_allowed =
+            self.lets_in_others(asked.from) || self.allow.iter().any(|rule| speaks_of(rule, asked));
+        if is_allowed { Ok(()) } else { Err(None) }
     }
 
     /// Judges a connection on which nothing was asked yet: whether there is anything its client may ask for.
@@ -79,12 +128,12 @@ impl Access {
     pub(crate) fn check_connection(&self, from: Caller) -> Result<(), Refusal> {
         let meant = |rule: &&AccessRule| is_among(&rule.clients, from.address);
         if let Some(rule) = self.deny.iter().filter(meant).find(|rule| is_of_clients_alone(rule)) {
-            return Err(forbidden_by(rule));
+            return Err(Refusal::NotAdmitted { by: denied_by(rule), opens: None });
         }
         if self.lets_in_others(from) || self.allow.iter().any(|rule| meant(&rule)) {
             return Ok(());
         }
-        Err(self.not_allowed(from))
+        Err(Refusal::NotAdmitted { by: self.not_allowed(from), opens: None })
     }
 
     fn lets_in_others(&self, from: Caller) -> bool {
@@ -96,8 +145,8 @@ impl Access {
         }
     }
 
-    fn not_allowed(&self, from: Caller) -> Refusal {
-        let by = match self.others {
+    fn not_allowed(&self, from: Caller) -> String {
+        match self.others {
             Others::Nobody => {
                 "its option admission.default is nobody, and no rule of admission.allow says otherwise"
                     .to_owned()
@@ -107,14 +156,13 @@ impl Access {
                  of admission.allow says otherwise",
                 from.address
             ),
-        };
-        Refusal::NotAdmitted { by }
+        }
     }
 }
 
-fn forbidden_by(rule: &AccessRule) -> Refusal {
+fn denied_by(rule: &AccessRule) -> String {
     let named = rule.name.clone().unwrap_or_else(|| rule.to_string());
-    Refusal::NotAdmitted { by: format!("the rule \"{named}\" of its option admission.deny forbids it") }
+    format!("the rule \"{named}\" of its option admission.deny forbids it")
 }
 
 fn speaks_of(rule: &AccessRule, asked: &Asked<'_>) -> bool {
@@ -182,7 +230,7 @@ mod tests {
     fn check_said(said: &Result<(), Refusal>, expected: &str, request: &str) {
         match said {
             Ok(()) => assert_eq!("yes", expected, "{request}"),
-            Err(Refusal::NotAdmitted { by }) => assert!(by.contains(expected), "{request}: {by}"),
+            Err(Refusal::NotAdmitted { by, .. }) => assert!(by.contains(expected), "{request}: {by}"),
             Err(other) => panic!("{request}: {other:?}"),
         }
     }
@@ -250,6 +298,31 @@ mod tests {
         check(&["--deny", "time=Thu 09:00-11:00 UTC"], "10.0.0.1 GET a 80", "the rule");
         check(&["--deny", "time=Thu 11:00-12:00 UTC"], "10.0.0.1 GET a 80", "yes");
         check(&["--deny", "time=Fri UTC"], "10.0.0.1 GET a 80", "yes");
+    }
+
+    /// When what is forbidden on Thursday at 10:00 UTC is allowed, in hours from then.
+    #[track_caller]
+    fn check_opens(flags: &[&str], hours: Option<u64>) {
+        let from = Caller { address: [10, 0, 0, 1].into(), local: ([192, 0, 2, 1], 3128).into() };
+        let (access, host, now) = (access(flags), Host::read("a").expect("a host"), UNIX_EPOCH + THURSDAY);
+        let asked = Asked { from, host: &host, port: 80, method: &Method::GET, user: None, now };
+        let Err(Refusal::NotAdmitted { opens, .. }) = access.check(&asked) else {
+            panic!("{flags:?}: allowed")
+        };
+        let zone = TimeZone::system();
+        let at = hours.map(|hours| now + Duration::from_secs(hours * 3600));
+        assert_eq!(opens, at.and_then(|at| opening::words(at, now, &zone)), "{flags:?}");
+    }
+
+    #[test]
+    fn what_is_a_matter_of_hours_says_when_it_is_over() {
+        check_opens(&["--deny", "time=Thu 09:00-11:00 UTC"], Some(1));
+        check_opens(&["--deny", "host=a"], None);
+        // Another rule takes over where the first ends.
+        check_opens(&["--deny", "time=09:00-11:00 UTC", "--deny", "time=10:30-12:00 UTC"], Some(2));
+        check_opens(&["--deny", "time=Thu 09:00-11:00 UTC", "--deny", "host=a"], None);
+        let nobody = ["--set", "admission.default=nobody", "--allow", "time=Mon 08:00-17:00 UTC"];
+        check_opens(&nobody, Some(3 * 24 + 22));
     }
 
     #[track_caller]

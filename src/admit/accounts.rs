@@ -110,13 +110,19 @@ impl Accounts {
         }
     }
 
+    /// What a client at `address` is told that names no account; none where it need not name one.
+    pub(crate) fn wanted(&self, address: IpAddr) -> Option<Challenge> {
+        let wanted = self.challenge.basic || self.challenge.bearer;
+        let excepted = || self.no_auth.iter().any(|net| net.contains(&address.to_canonical()));
+        (wanted && !excepted()).then_some(self.challenge)
+    }
+
     /// Who the client at `address` is by what its request presents; nobody in particular where no account is wanted.
     ///
     /// # Errors
     /// 407 if an account is wanted and none was named rightly, 429 if that happened too often of late.
     pub(crate) async fn identify(&self, address: IpAddr, headers: &HeaderMap) -> Result<Identity, Refusal> {
-        let wanted = self.challenge.basic || self.challenge.bearer;
-        if !wanted || self.no_auth.iter().any(|net| net.contains(&address.to_canonical())) {
+        if self.wanted(address).is_none() {
             return Ok(Identity::default());
         }
         let now = Instant::now();
@@ -267,7 +273,7 @@ mod tests {
     async fn said(accounts: &Accounts, headers: &HeaderMap) -> String {
         match accounts.identify(HERE, headers).await {
             Ok(Identity { account }) => account.as_deref().unwrap_or("nobody").to_owned(),
-            Err(refusal) => refusal.into_response().status().as_str().to_owned(),
+            Err(refusal) => refusal.worded().status().as_str().to_owned(),
         }
     }
 

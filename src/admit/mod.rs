@@ -12,6 +12,7 @@ mod host;
 mod htpasswd;
 pub(crate) mod neighbourhood;
 pub(crate) mod occupancy;
+mod opening;
 mod remembered;
 pub(crate) mod target;
 pub(crate) mod users_file;
@@ -30,10 +31,9 @@ use crate::body::request::Progress;
 use crate::capture::heard::Heard;
 use crate::config::Config;
 use crate::exchange::Exchange;
-use crate::host::Host;
 use crate::respond::Refusal;
 use crate::respond::interim::Interim;
-use access::{Access, Asked, Caller};
+use access::{Access, Asking, Caller};
 use accounts::Accounts;
 use allowance::Allowance;
 use client::Client;
@@ -156,7 +156,9 @@ impl Admission {
             Some(inside) => target::inside(&request, &inside.authority)?,
             None => target::of(request.method(), request.uri())?,
         };
-        self.check_access(request.method(), &target, &client, now)?;
+        let user = client.identity.as_ref().and_then(|identity| identity.account.as_deref());
+        let asking = Asking { from: client.caller(), user, now };
+        self.access.check_target(request.method(), &target, asking)?;
         let looped = rfc9111::via_names(request.headers(), &self.pseudonym);
         if looped {
             return Err(Refusal::Loop);
@@ -218,22 +220,18 @@ impl Admission {
         Ok(())
     }
 
-    fn check_access(
-        &self,
-        method: &Method,
-        target: &Uri,
-        client: &Client,
-        now: SystemTime,
-    ) -> Result<(), Refusal> {
-        let tls = *method == Method::CONNECT || target.scheme() == Some(&http::uri::Scheme::HTTPS);
-        self.access.check(&Asked {
-            from: client.caller(),
-            host: &Host::read(target.host().unwrap_or_default()).map_err(Refusal::BadRequest)?,
-            port: target.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-            method,
-            user: client.identity.as_ref().and_then(|identity| identity.account.as_deref()),
-            now,
-        })
+    /// Judges a request with `method` for `target` that is only thought of: who may ask for what, and nothing of how often.
+    ///
+    /// # Errors
+    /// The refusal that the client would get.
+    pub(crate) fn foresee(&self, method: &Method, target: &Uri, asking: Asking<'_>) -> Result<(), Refusal> {
+        self.access.check_connection(asking.from)?;
+        if asking.user.is_none()
+            && let Some(challenge) = self.accounts.wanted(asking.from.address)
+        {
+            return Err(Refusal::AuthenticationRequired(challenge));
+        }
+        self.access.check_target(method, target, asking)
     }
 
     /// The name under which this proxy shows itself in Via.

@@ -202,7 +202,7 @@ mod tests {
         let uri: Uri = target.parse().expect("a URI");
         let found = match of(&method.parse().expect("a method"), &uri) {
             Ok(found) => found.to_string(),
-            Err(refusal) => refusal.into_response().status().as_u16().to_string(),
+            Err(refusal) => refusal.worded().status().as_u16().to_string(),
         };
         assert_eq!(found, expected, "{method} {target}");
     }
@@ -252,8 +252,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let status = check_fields(Version::HTTP_11, &headers)
-            .map_or_else(|r| r.into_response().status().as_u16(), |()| 200);
+        let status =
+            check_fields(Version::HTTP_11, &headers).map_or_else(|r| r.worded().status().as_u16(), |()| 200);
         assert_eq!(status, expected, "{fields:?}");
     }
 

@@ -7,6 +7,7 @@ mod list;
 mod stats;
 
 use std::io::Write as _;
+use std::net::IpAddr;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -60,6 +61,12 @@ pub(crate) struct Explain {
     /// A field of the request, such as 'Accept-Language: de'; may be repeated
     #[arg(short = 'H', long = "header", value_name = "FIELD: VALUE")]
     headers: Vec<String>,
+    /// Whose request it is thought to be, where not this machine's: rules may depend on it
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<IpAddr>,
+    /// The account that the request names rightly
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -93,7 +100,8 @@ pub(crate) fn explain(command: &Explain, loaded: &Loaded) -> anyhow::Result<()> 
         headers.push([name.trim(), value.trim()]);
     }
     let operator = Operator::running_or_folder(loaded)?;
-    let given = json!({ "url": command.url, "headers": headers });
+    let Explain { url, client, user, .. } = command;
+    let given = json!({ "url": url, "headers": headers, "client": client, "user": user });
     let reply = operator.ask(&Method::POST, "/v1/explain", Some(&given))?;
     let mut out = std::io::stdout().lock();
     if command.json {

@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use anyhow::bail;
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use serde_json::json;
 
+use super::secret;
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::doctor::{self, Finding, Target, Verdict};
+use crate::doctor::{self, Account, Finding, Target, Tried, Verdict};
+use crate::text::counted;
 
 const ABOUT: &str = "It looks at the configuration, the running proxy, the clock, the disk, the link, name lookups and the \
 certificate authority. With URLs it also asks for each of them through the proxy, and so tries name servers, TLS, the \
@@ -18,6 +20,8 @@ for anything, and nothing is changed.
 
 One line a check: ok, warn (it works, but look at it), FAIL, or skip (nothing to tell). It exits with 1 if a check \
 fails. Run it as the user who runs the proxy, and with the same configuration.
+
+A proxy that wants an account is asked by that of --user, or by the one in http_proxy (http://NAME:PASSWORD@HOST:PORT).
 
 Examples:
   bentpipe doctor
@@ -31,6 +35,9 @@ pub(crate) struct Doctor {
     /// URLs that should work
     #[arg(value_name = "URL")]
     targets: Vec<Target>,
+    /// The account by which the proxy is asked; without a password it is read from standard input
+    #[arg(long, value_name = "NAME[:PASSWORD]")]
+    user: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -42,12 +49,13 @@ pub(crate) struct Doctor {
 /// If a check fails.
 pub(crate) fn run(command: &Doctor, loaded: &Loaded) -> anyhow::Result<()> {
     let clock = Clock::system();
+    let account = command.user.as_deref().map(account).transpose()?;
     let mut out = io::stdout().lock();
     let mut findings = Vec::new();
     let mut printed = Ok(());
     doctor::examine(
         loaded,
-        &command.targets,
+        Tried { targets: &command.targets, account: account.as_ref() },
         || clock.now(),
         |finding| {
             let advice = finding.advice.map(|advice| loaded.advised(&advice));
@@ -64,9 +72,18 @@ pub(crate) fn run(command: &Doctor, loaded: &Loaded) -> anyhow::Result<()> {
         writeln!(out, "{:#}", json!({ "ok": failed == 0, "checks": findings }))?;
     }
     if failed > 0 {
-        bail!("{failed} of {} checks failed", findings.len());
+        bail!("{failed} of {} failed", counted(findings.len() as u64, "check"));
     }
     Ok(())
+}
+
+/// The account that is meant; its password is asked for where it was not given.
+fn account(user: &str) -> anyhow::Result<Account> {
+    if user.contains(':') {
+        return Account::read(user).map_err(|why| anyhow!("--user: {why}"));
+    }
+    let password = secret::asked(&format!("password of {user}: ")).context("--user: the password")?;
+    Account::read(&format!("{user}:{}", *password)).map_err(|why| anyhow!("--user: {why}"))
 }
 
 /// A finding for people: what was found, and below it what to do.

@@ -13,6 +13,7 @@ mod manual;
 mod metrics;
 mod reload;
 mod rules;
+mod secret;
 mod setup;
 mod shown;
 mod tail;

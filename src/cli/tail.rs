@@ -12,6 +12,7 @@ use super::shown::{harmless, has_colours, time};
 use crate::admin::client::Operator;
 use crate::admin::human;
 use crate::config::Loaded;
+use crate::text::counted;
 
 const ABOUT: &str = "A line has the time at which the request came, the client (or its account), the status, what the cache \
 did, the bytes handed to the client, the duration, the method and the URL; and who broke it off, or what was wrong. It \
@@ -49,7 +50,10 @@ pub(crate) fn run(command: &Tail, loaded: &Loaded) -> anyhow::Result<()> {
         let line = match name {
             _ if command.json => data.to_owned(),
             "exchange" => line(&event, &TimeZone::system(), colours),
-            "lost" => format!("... {} exchanges were lost: this end is too slow", event["lost"]),
+            "lost" => {
+                let lost = counted(event["lost"].as_u64().unwrap_or(0), "exchange");
+                format!("... {lost} lost: this end is too slow")
+            }
             _ => return Ok(()),
         };
         // Flushed by itself: a line at a time.

@@ -10,6 +10,7 @@ mod admission;
 mod calling;
 pub(crate) mod changes;
 mod class;
+mod contact;
 mod destination;
 mod direct;
 mod dns;
@@ -109,6 +110,8 @@ pub struct Config {
     pub intercept: Intercept,
     /// What browsers that ask `/proxy.pac` reach without bentpipe, beside what is local anyway.
     pub pac_direct: Vec<HostPattern>,
+    /// Whom readers of our own pages may ask: a text or a mail address.
+    pub contact: Option<String>,
 }
 
 /// The store.
@@ -393,6 +396,7 @@ impl Config {
             ca_dir: PathBuf::from(folders::AUTO),
             intercept: Intercept::default(),
             pac_direct: Vec::new(),
+            contact: None,
         }
     }
 

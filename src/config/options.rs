@@ -5,8 +5,8 @@
 //! of one value is read (`value`), nor where given values come from (`load`).
 
 use crate::config::{
-    Config, access, admin, admission, class, destination, direct, dns, file, intercept, log, pack, parent,
-    policy, price, rule, show, token, trace, value,
+    Config, access, admin, admission, class, contact, destination, direct, dns, file, intercept, log, pack,
+    parent, policy, price, rule, show, token, trace, value,
 };
 
 /// One option: how it is named, given, explained, read and printed.
@@ -769,6 +769,15 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         set: |config, given| put_all(&mut config.pac_direct, given, direct::parse),
         get: |config| each(&config.pac_direct, ToString::to_string),
         ..LIST
+    },
+    OptionRow {
+        key: "pages.contact",
+        value_name: "TEXT",
+        help: "Whom readers of bentpipe's own pages may ask, such as those that say that something is not allowed: a mail \
+               address, or a text such as Ms Rao, room 12; or none.",
+        set: |config, given| put(&mut config.contact, given, contact::parse),
+        get: |config| vec![contact::print(&config.contact)],
+        ..VALUE
     },
 ];
 

@@ -161,8 +161,8 @@ impl Overview {
             uptime: started.elapsed().as_secs(),
             link: Link::of(dashboard, series.last()),
             answers,
-            saved: answers.hit_bytes,
-            saved_money: price.as_ref().map(|price| price.of(answers.hit_bytes)),
+            saved: answers.stored_bytes(),
+            saved_money: price.as_ref().map(|price| price.of(answers.stored_bytes())),
             cache: Cache { objects: stats.objects, bytes: stats.disk_bytes, limit: stats.limit },
             exchanges: traffic.observers.begun(),
             running: running
@@ -177,14 +177,19 @@ impl Overview {
         }
     }
 
-    /// How many of a hundred requests that the cache was asked were answered by it.
-    pub(crate) fn hits_in_a_hundred(&self) -> u64 {
-        share(self.answers.hits, self.answers.forwarded)
+    /// How many of a hundred requests that the cache was asked were answered without asking anybody, and how many once the
+    /// origin had said that what is stored still holds.
+    pub(crate) fn answered_in_a_hundred(&self) -> [u64; 2] {
+        let Tallied { hits, revalidated, forwarded, .. } = self.answers;
+        [
+            share(hits, revalidated.saturating_add(forwarded)),
+            share(revalidated, hits.saturating_add(forwarded)),
+        ]
     }
 
-    /// How many of a hundred bytes.
-    pub(crate) fn hit_bytes_in_a_hundred(&self) -> u64 {
-        share(self.answers.hit_bytes, self.answers.forwarded_bytes)
+    /// How many of a hundred bytes came from what is stored, as with both.
+    pub(crate) fn stored_bytes_in_a_hundred(&self) -> u64 {
+        share(self.answers.stored_bytes(), self.answers.forwarded_bytes)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::overview::{Link, Overview, Running, State, Viewer};
 use crate::observe::series::Row;
-use crate::text::{escaped, human};
+use crate::text::{counted, escaped, human};
 
 /// The whole page.
 pub(super) fn whole(overview: &Overview, viewer: Viewer) -> String {
@@ -25,14 +25,14 @@ pub(super) fn whole(overview: &Overview, viewer: Viewer) -> String {
          <title>bentpipe: link {state}</title>\n\
          <link rel=\"stylesheet\" href=\"dashboard.css\">\n<link rel=\"stylesheet\" href=\"uplot.css\">\n\
          <noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>\n\
-         <header><h1>bentpipe</h1><p class=\"soft\">{version}, up {uptime}; {exchanges} requests; \
+         <header><h1>bentpipe</h1><p class=\"soft\">{version}, up {uptime}; {exchanges}; \
          <a href=\"{home}\">set up a device</a></p></header>\n\
          <main id=\"live\">\n{main}</main>\n{tools}\
          <script src=\"uplot.js\" defer></script>\n<script src=\"dashboard.js\" defer></script>\n</html>\n",
         state = overview.link.state.text(),
         version = overview.version,
         uptime = span(overview.uptime),
-        exchanges = overview.exchanges,
+        exchanges = counted(overview.exchanges, "request"),
         home = if is_operator { "http://bentpipe.local/" } else { "/" },
     )
 }
@@ -81,15 +81,18 @@ fn saved(overview: &Overview) -> String {
     if let Some(money) = &overview.saved_money {
         figure(&mut figures, "Worth", money);
     }
-    figure(
-        &mut figures,
-        "Answered from the cache",
-        &format!("{} % of requests", overview.hits_in_a_hundred()),
-    );
-    let bytes = format!("{} % of bytes", overview.hit_bytes_in_a_hundred());
+    let [hits, revalidated] = overview.answered_in_a_hundred();
+    let hits = format!("{hits} % hits, {revalidated} % revalidated");
+    figure(&mut figures, "Answered from the cache", &hits);
+    let bytes = format!("{} % of bytes", overview.stored_bytes_in_a_hundred());
     figure(&mut figures, "In bytes", &bytes);
     let cache = &overview.cache;
-    let held = format!("{} responses, {} of {}", cache.objects, human(cache.bytes), human(cache.limit));
+    let held = format!(
+        "{}, {} of {}",
+        counted(cache.objects as u64, "response"),
+        human(cache.bytes),
+        human(cache.limit)
+    );
     figure(&mut figures, "Held", &held);
     section("saved", "Saved", &format!("<dl>{figures}</dl>\n"))
 }

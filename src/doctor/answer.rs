@@ -111,15 +111,17 @@ pub(super) fn judge(target: &Target, answered: &Result<Answer, String>) -> Vec<F
         }
     };
     let fault = Fault::of(answer);
-    let tls = target.is_https.then(|| of_tls(target, answer, fault.as_ref()));
+    let tls = target.is_https.then(|| of_tls(target, answer, fault.as_ref())).flatten();
     let reached = match &fault {
+        // Where no safe connection came about, that is said, and nothing else was tried.
+        Some(fault) if fault.is_of_tls() && target.is_https => None,
         Some(fault) => {
             let text = format!("{url}: {} from the proxy: {}", answer.status, fault.in_words());
-            Finding::fail(REACHABILITY, text, advice(fault, answer.status, target))
+            Some(Finding::fail(REACHABILITY, text, advice(fault, answer.status, target)))
         }
-        None => of_status(target, answer),
+        None => Some(of_status(target, answer)),
     };
-    tls.into_iter().chain([reached]).collect()
+    tls.into_iter().chain(reached).collect()
 }
 
 fn of_status(target: &Target, answer: &Answer) -> Finding {
@@ -161,20 +163,21 @@ fn of_status(target: &Target, answer: &Answer) -> Finding {
     Finding::warn(REACHABILITY, text, advice)
 }
 
-fn of_tls(target: &Target, answer: &Answer, fault: Option<&Fault>) -> Finding {
+/// None where it did not come to TLS, which the finding about the way says.
+fn of_tls(target: &Target, answer: &Answer, fault: Option<&Fault>) -> Option<Finding> {
     let authority = target.authority();
-    match fault {
+    Some(match fault {
         Some(fault) if fault.is_of_tls() => Finding::fail(
             TLS,
             format!("{authority}: {}", fault.in_words()),
             advice(fault, answer.status, target),
         ),
-        Some(_) => Finding::skip(TLS, format!("{authority}: nothing came about that could be judged")),
+        Some(_) => return None,
         None if matches!(whence(answer), Whence::Store | Whence::Outage) => {
             Finding::skip(TLS, format!("{authority}: no word came from the origin"))
         }
         None => Finding::ok(TLS, format!("{authority}: its certificate was verified")),
-    }
+    })
 }
 
 /// What to do about a fault (RFC 9209 §2.3).
@@ -183,6 +186,9 @@ fn advice(fault: &Fault, status: u16, target: &Target) -> String {
     let refused = "a rule of this proxy refuses it: see admission.allow, admission.deny and destinations.connect_ports in \
                    bentpipe config show";
     let text = match fault.error.as_str() {
+        "destination_ip_prohibited" if fault.details.contains("this proxy itself") => {
+            "give it the URL of another server: this address is the proxy's own"
+        }
         "destination_ip_prohibited" => {
             return format!(
                 "if this server is yours, let clients reach its address: bentpipe --allow-destination ADDRESS:{port} \
@@ -190,8 +196,8 @@ fn advice(fault: &Fault, status: u16, target: &Target) -> String {
             );
         }
         "http_request_denied" if status == 407 => {
-            "let this machine use the proxy without an account: admission.no_auth = [\"127.0.0.1\"]; or try the URL with \
-             one: curl -x http://NAME:PASSWORD@PROXY URL"
+            "try with an account: bentpipe doctor --user NAME URL asks for the password; or let this machine use the proxy \
+             without one: admission.no_auth = [\"127.0.0.1\"]"
         }
         "http_request_denied" if status == 429 => {
             "wait a little, or raise admission.requests_per_second or limits.requests_per_client"
@@ -206,6 +212,10 @@ fn advice(fault: &Fault, status: u16, target: &Target) -> String {
         "connection_refused" => "check the port in the URL; no server takes connections there now",
         "connection_timeout" | "destination_ip_unroutable" | "destination_unavailable" => {
             "see whether the link is up: its modem, its cable, and bentpipe link show"
+        }
+        "tls_certificate_error" if fault.details.contains("CA certificate used as") => {
+            "give the server a certificate that is no authority's: signed by that authority, which tls.roots then names; or \
+             self-signed by openssl req -x509 -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:HOST"
         }
         "tls_certificate_error" => {
             "check the clock of this machine; if the server's authority is your own, name its certificate in tls.roots; \
@@ -308,7 +318,12 @@ mod tests {
             &[(Fail, "Said.", "--allow-destination ADDRESS:81")],
         );
         check_all("http://a/", 403, &error("http_request_denied"), &[(Fail, "Said.", "admission.deny")]);
-        check_all("http://a/", 407, &error("http_request_denied"), &[(Fail, "Said.", "admission.no_auth")]);
+        check_all("http://a/", 407, &error("http_request_denied"), &[(Fail, "Said.", "doctor --user NAME")]);
+        let own = error("destination_ip_prohibited").replace("Said", "The destination is this proxy itself");
+        check_all("http://a/", 403, &own, &[(Fail, "itself", "another server")]);
+        let ca = error("tls_certificate_error")
+            .replace("Said", "Its certificate is a CA certificate used as a server's own");
+        check_all("https://a/", 502, &ca, &[(Fail, "CA certificate", "CA:FALSE")]);
         check_all("http://a/", 502, &error("dns_error"), &[(Fail, "Said.", "dns.hosts = [\"a=ADDRESS\"]")]);
     }
 
@@ -318,17 +333,7 @@ mod tests {
             format!("proxy-status: bentpipe; error={error}; details=\"Its certificate expired.\"")
         };
         check_all("https://a/", 200, "", &[(Ok, "a: its certificate was verified", ""), (Ok, "200", "")]);
-        check_all(
-            "https://a/",
-            502,
-            &fault("tls_certificate_error"),
-            &[(Fail, "expired", "tls.roots"), (Fail, "expired", "clock")],
-        );
-        check_all(
-            "https://a/",
-            502,
-            &fault("connection_refused"),
-            &[(Skip, "judged", ""), (Fail, "502", "port")],
-        );
+        check_all("https://a/", 502, &fault("tls_certificate_error"), &[(Fail, "expired", "tls.roots")]);
+        check_all("https://a/", 502, &fault("connection_refused"), &[(Fail, "502", "port")]);
     }
 }

@@ -12,6 +12,7 @@ use super::visit::Target;
 use super::{Finding, seconds};
 use crate::config::Config;
 use crate::host::Host;
+use crate::text;
 use crate::upstream::names::{Addresses, Missing, Names};
 
 const NAME: &str = "DNS";
@@ -30,8 +31,10 @@ pub(super) fn counted(running: &Running) -> Vec<Finding> {
 fn judge_counts(counts: &Value) -> Option<Finding> {
     let count = |name: &str| counts[name].as_u64();
     let (lookups, queries, failures) = (count("lookups")?, count("queries")?, count("failures")?);
-    let text =
-        format!("{lookups} names looked up, {queries} asked of name servers, {failures} without answer");
+    let text = format!(
+        "{} looked up, {queries} asked of name servers, {failures} without answer",
+        text::counted(lookups, "name")
+    );
     let advice = "see dns.servers in bentpipe config show, and whether the link is up";
     Some(if failures > 2 && failures.saturating_mul(2) > queries {
         Finding::warn(NAME, text, advice)

@@ -19,7 +19,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::config::Loaded;
-pub(crate) use visit::Target;
+pub(crate) use visit::{Account, Target};
+pub(crate) use way::Tried;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,7 +81,7 @@ impl Finding {
 /// Carries all checks out, and hands each finding to `tell` as soon as it is there. `now` tells the time.
 pub(crate) fn examine(
     loaded: &Loaded,
-    targets: &[Target],
+    tried: Tried<'_>,
     now: impl Fn() -> SystemTime,
     mut tell: impl FnMut(Finding),
 ) {
@@ -95,6 +96,7 @@ pub(crate) fn examine(
     tell_all(authority::check(config, &running, now()));
     tell_all(uplink::check(&running));
     tell_all(lookup::counted(&running));
+    let targets = tried.targets;
     if targets.is_empty() {
         let text =
             "the way out was not tried; give it a URL that should work: bentpipe doctor https://example.org/";
@@ -104,7 +106,7 @@ pub(crate) fn examine(
     for target in targets {
         tell_all(vec![lookup::check(config, target)]);
     }
-    way::check(config, &running, targets, now, tell);
+    way::check(config, &running, tried, now, tell);
 }
 
 /// Text that came from elsewhere, as a line that no terminal acts on.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::proxy::Running;
 use super::{Finding, printable};
 use crate::admin::human;
+use crate::text::counted;
 
 const NAME: &str = "link";
 
@@ -39,7 +40,8 @@ fn judge(link: &Value) -> Vec<Finding> {
         let (crossed_down, crossed_up) = (count(&link["down"]), count(&link["up"]));
         let flows = link["flows"].as_u64().unwrap_or(0);
         let text = format!(
-            "{spec}: {down} down, {up} up; {crossed_down} and {crossed_up} crossed since the start, {flows} flows open"
+            "{spec}: {down} down, {up} up; {crossed_down} and {crossed_up} crossed since the start, {} open",
+            counted(flows, "flow")
         );
         findings.push(Finding::ok(NAME, text));
     }

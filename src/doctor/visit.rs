@@ -3,13 +3,19 @@
 //!
 //! It reads a bounded part of what comes, for a bounded time. What the answer means is `answer`'s to say.
 
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use http::uri::Scheme;
+use zeroize::Zeroizing;
+
+use crate::text::percent_decoded;
 
 /// Bytes of a head, and of content that is read: enough to see that it comes, and little on a link paid by the byte.
 const MOST_HEAD: usize = 256 * 1024;
@@ -63,6 +69,42 @@ impl Target {
     }
 }
 
+/// An account of the proxy, by name and password. It is shown to nobody but the proxy.
+#[derive(Clone)]
+pub(crate) struct Account(Zeroizing<String>);
+
+impl Account {
+    /// Of `NAME:PASSWORD`.
+    ///
+    /// # Errors
+    /// If there is no colon, or what no field may have.
+    pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
+        if text.split_once(':').is_none_or(|(name, _)| name.is_empty()) || text.contains(char::is_control) {
+            return Err("expected NAME:PASSWORD");
+        }
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// That of the user information of `url`, the address of a proxy on `port` (RFC 3986 §3.2.1), as `http_proxy` holds it.
+    pub(crate) fn of_proxy_url(url: &str, port: u16) -> Option<Self> {
+        let uri: Uri = url.parse().ok().filter(|uri: &Uri| uri.port_u16() == Some(port))?;
+        let (userinfo, _) = uri.authority()?.as_str().rsplit_once('@')?;
+        let (name, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        Self::read(&format!("{}:{}", percent_decoded(name)?, percent_decoded(password)?)).ok()
+    }
+
+    /// The Basic scheme (RFC 7617 §2).
+    fn field(&self) -> String {
+        format!("proxy-authorization: Basic {}\r\n", STANDARD.encode(self.0.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Account")
+    }
+}
+
 /// What came back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -102,8 +144,15 @@ pub(super) fn page(proxy: SocketAddr, patience: Duration) -> Result<Answer, Stri
 
 /// Asks `proxy` for `target`. A stored response is to be confirmed by the origin (RFC 9111 §5.2.1.4), since it is the way
 /// there that is tried.
-pub(super) fn through(proxy: SocketAddr, target: &Target, patience: Duration) -> Result<Answer, String> {
-    ask(proxy, &head(&target.url, &target.authority, "cache-control: no-cache\r\n"), patience)
+pub(super) fn through(
+    proxy: SocketAddr,
+    target: &Target,
+    account: Option<&Account>,
+    patience: Duration,
+) -> Result<Answer, String> {
+    let credentials = account.map(Account::field).unwrap_or_default();
+    let fields = format!("cache-control: no-cache\r\n{credentials}");
+    ask(proxy, &head(&target.url, &target.authority, &fields), patience)
 }
 
 fn head(target: &str, host: &str, more: &str) -> String {
@@ -182,6 +231,22 @@ mod tests {
         {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_account_is_read_and_never_shown() {
+        let ann = Account::read("ann:o:pen").unwrap();
+        assert_eq!(ann.field(), "proxy-authorization: Basic YW5uOm86cGVu\r\n");
+        assert!(!format!("{ann:?}").contains("ann"));
+        assert!(
+            Account::read("ann").is_err()
+                && Account::read(":x").is_err()
+                && Account::read("a:b\r\n").is_err()
+        );
+        let of = |url| Account::of_proxy_url(url, 3128).map(|account| account.field());
+        assert_eq!(of("http://ann:o%3Apen@127.0.0.1:3128/"), Some(ann.field()));
+        assert_eq!(of("http://ann:open@127.0.0.1:8080/"), None, "another proxy's");
+        assert_eq!(of("http://127.0.0.1:3128"), None);
     }
 
     /// What is made of an answer of these bytes.

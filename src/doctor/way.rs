@@ -7,19 +7,30 @@ use http::Method;
 
 use super::answer::{self, Whence};
 use super::proxy::Running;
-use super::visit::{self, Answer, Target};
+use super::visit::{self, Account, Answer, Target};
 use super::{Finding, clock};
 use crate::admin::human;
 use crate::config::Config;
+use crate::text::counted;
 
 /// What a thin link and a slow origin may take beside the opening of a connection.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks for each of `targets` through the proxy.
+/// What is tried, and by which account.
+#[derive(Clone, Copy)]
+pub(crate) struct Tried<'a> {
+    pub(crate) targets: &'a [Target],
+    /// Of the proxy; that of the environment without.
+    pub(crate) account: Option<&'a Account>,
+}
+
+const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
+
+/// Asks for each of the targets through the proxy.
 pub(super) fn check(
     config: &Config,
     running: &Running,
-    targets: &[Target],
+    Tried { targets, account }: Tried<'_>,
     now: impl Fn() -> SystemTime,
     mut tell: impl FnMut(Finding),
 ) {
@@ -28,17 +39,33 @@ pub(super) fn check(
         return;
     };
     let before = crossed(running);
-    let mut dates = Vec::new();
-    for target in targets {
-        let answered = visit::through(proxy, target, config.timeouts.connect.saturating_add(PATIENCE));
+    let (mut dates, mut arrived_once) = (Vec::new(), false);
+    let account = account.cloned().or_else(|| of_environment(proxy.port()));
+    for (position, target) in targets.iter().enumerate() {
+        let patience = config.timeouts.connect.saturating_add(PATIENCE);
+        let answered = visit::through(proxy, target, account.as_ref(), patience);
         answer::judge(target, &answered).into_iter().for_each(&mut tell);
+        // Whoever wants an account wants it for everything.
+        if answered.as_ref().is_ok_and(|answer| answer.status == PROXY_AUTHENTICATION_REQUIRED) {
+            if let left @ 1.. = targets.len() - position - 1 {
+                let text =
+                    format!("{} not tried: the proxy wants an account first", counted(left as u64, "URL"));
+                tell(Finding::skip("reachability", text));
+            }
+            break;
+        }
+        // A page of the proxy's own has no Cache-Status (RFC 9211 §2), and crosses no link.
+        arrived_once |= answered
+            .as_ref()
+            .is_ok_and(|answer| is_of_origin(answer) && !answer.field("cache-status").is_empty());
         let arrived = now();
         dates.extend(
             answered.ok().and_then(|answer| origin_time(&answer, arrived)).map(|date| (arrived, date)),
         );
     }
     clock::against(&dates).into_iter().for_each(&mut tell);
-    if let (Some(before), Some(after)) = (before, crossed(running)) {
+    // Where nothing came from an origin, that was said, and nothing could come down.
+    if let (Some(before), Some(after), true) = (before, crossed(running), arrived_once) {
         tell(moved(before, after));
     }
 }
@@ -64,10 +91,23 @@ fn moved(before: (u64, u64), after: (u64, u64)) -> Finding {
     }
 }
 
+/// Whether it came from the origin just now, and not from the proxy.
+fn is_of_origin(answer: &Answer) -> bool {
+    answer::whence(answer) == Whence::Origin && answer::Fault::of(answer).is_none()
+}
+
+/// The account that this user's programs name to a proxy on `port`.
+fn of_environment(port: u16) -> Option<Account> {
+    ["http_proxy", "https_proxy"]
+        .into_iter()
+        .filter_map(|variable| std::env::var(variable).ok())
+        .find_map(|url| Account::of_proxy_url(&url, port))
+}
+
 /// What time the origin took it to be when it answered, by Date and the age that caches before ours gave it (RFC 9111
 /// §4.2.3). None if the proxy itself answered.
 fn origin_time(answer: &Answer, arrived: SystemTime) -> Option<SystemTime> {
-    if answer::whence(answer) != Whence::Origin || answer::Fault::of(answer).is_some() {
+    if !is_of_origin(answer) {
         return None;
     }
     let date = rfc9111::parse_date(answer.field("date").as_bytes(), arrived)?;

@@ -188,10 +188,10 @@ impl Shared {
         let connected = match self.connector.connect(&origin, Purpose::Tunnel, standing).await {
             Ok(connected) => connected,
             Err(refusal) => {
-                let reason = refusal.reason();
+                let reason = refusal.worded();
                 // A reset tells the client what a close would not: that nobody was there.
                 let _ = client.io().set_zero_linger();
-                return format!("not connected: {reason}");
+                return format!("not connected: {}", reason.reason());
             }
         };
         let crossing = Crossing::begin(connected.io.meter(), exchange.clone());

@@ -3,6 +3,7 @@
 
 mod complete;
 mod fetch;
+pub(crate) mod foresee;
 mod intercepted;
 mod join;
 mod keep;
@@ -25,7 +26,8 @@ use rfc9111::{Decision, Policy, Situation};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::admit::client::Client;
+use crate::admit::access::Caller;
+use crate::admit::client::{Client, Inside};
 use crate::admit::{Admission, Admitted};
 use crate::body::{self, Body, Sealed};
 use crate::capture::heard::Heard;
@@ -35,7 +37,7 @@ use crate::exchange::{CacheStatus, Exchange, Observers, Told};
 use crate::host::Host;
 use crate::intercept::Interception;
 use crate::observe::debugging::{Debugging, Shown};
-use crate::respond::{self, Refusal};
+use crate::respond::{self, Contact, Refusal};
 use crate::site::{self, Site};
 use crate::upstream::Upstream;
 pub(crate) use intercepted::Intercepted;
@@ -66,6 +68,8 @@ pub(crate) struct Handler {
     pub(crate) interception: Option<Arc<Interception>>,
     /// Our own pages.
     pub(crate) site: Site,
+    /// Whom readers of the pages of refusals may ask.
+    pub(crate) contact: Contact,
 }
 
 impl Handler {
@@ -149,25 +153,35 @@ impl Handler {
     /// Our own answer to a request that is for ourselves: by our name, by the address at which we were reached, or in the
     /// form that a web server is asked in. Whoever may connect may have these pages: they are how a device is set up.
     fn page(&self, request: &Request<Incoming>, client: &Client) -> Option<Response<Body>> {
-        let target = request.uri();
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let page =
+            self.own_page(request.method(), request.uri(), host, client.caller(), client.inside.as_deref())?;
+        Some(respond::dated(page, self.clock.now()))
+    }
+
+    /// The same for the parts of a request.
+    fn own_page(
+        &self,
+        method: &Method,
+        target: &Uri,
+        host_field: Option<&str>,
+        from: Caller,
+        inside: Option<&Inside>,
+    ) -> Option<Response<Body>> {
         let is_ours = match target.host() {
             None => true,
-            Some(host) => site::is_site(host) || is_address(target, client.local),
+            Some(host) => site::is_site(host) || is_address(target, from.local),
         };
         // By our name over TLS, too: through a tunnel to us, or because a client leaves TLS to its proxy.
         let is_named = target.host().is_some_and(site::is_site);
-        let leads_here =
-            client.inside.as_ref().is_none_or(|inside| is_named && site::is_site(inside.authority.host()));
-        let may_be = *request.method() != Method::CONNECT
-            && (is_named || target.scheme() != Some(&Scheme::HTTPS))
-            && leads_here;
+        let leads_here = inside.is_none_or(|inside| is_named && site::is_site(inside.authority.host()));
+        let may_be =
+            *method != Method::CONNECT && (is_named || target.scheme() != Some(&Scheme::HTTPS)) && leads_here;
         if !is_ours || !may_be {
             return None;
         }
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let page = self.site.answer(request.method(), target.path(), host, client.address, client.local);
-        let page = page.or_else(|| is_named.then(|| Site::nothing(request.method())))?;
-        Some(respond::dated(page, self.clock.now()))
+        let page = self.site.answer(method, target.path(), host_field, from.address, from.local);
+        page.or_else(|| is_named.then(|| Site::nothing(method)))
     }
 
     /// What is stored for the target. A request for another protocol is not answered by anything stored.
@@ -187,12 +201,13 @@ impl Handler {
     }
 
     fn refuse(&self, refusal: Refusal, exchange: &Exchange) -> Response<Body> {
-        exchange.refused(refusal.error(), &refusal.reason());
         if refusal.is_forbidden() {
             // Forwarding was decided on, and then was not done.
             exchange.note(|details| details.cache = CacheStatus::Unasked);
         }
-        respond::dated(refusal.into_response(), self.clock.now())
+        let refusal = refusal.worded();
+        exchange.refused(refusal.error(), refusal.reason());
+        respond::dated(refusal.into_response(&self.contact), self.clock.now())
     }
 }
 

@@ -153,7 +153,8 @@ impl Handler {
         let asked = match self.ask(admitted, headers, exchange).await {
             Ok(asked) => asked,
             Err(refusal) => {
-                exchange.refused(refusal.error(), &refusal.reason());
+                let refusal = refusal.worded();
+                exchange.refused(refusal.error(), refusal.reason());
                 return None;
             }
         };

@@ -38,7 +38,7 @@ impl Handler {
         let via = self.via(&admitted.headers, admitted.version);
         if let Some(interception) = self.interception_of(&admitted, &origin)? {
             if !site::is_site(origin.host()) {
-                self.upstream.connector().judge_known(&origin).await?;
+                self.upstream.connector().judge_known(&origin, Purpose::Tunnel).await?;
             }
             let tunnel = Intercepted::new(interception, admitted, origin, on_upgrade, via, exchange);
             let mut response = Response::new(Body::Empty);

@@ -40,8 +40,8 @@ use crate::exchange::Exchange;
 use crate::handle::{Handler, Intercepted};
 use crate::intercept::Opened;
 use crate::observe::flood::Flood;
-use crate::respond::Refusal;
 use crate::respond::interim::Interim;
+use crate::respond::{Contact, Refusal, Worded};
 
 /// Serves client connections.
 pub(crate) struct Server {
@@ -144,9 +144,14 @@ impl Server {
         seat
     }
 
+    /// Whom readers of our pages may ask.
+    pub(crate) fn contact(&self) -> Contact {
+        self.serving.now().handler.contact.clone()
+    }
+
     /// The record of a connection from there that is refused before anything is asked on it; none while so many are that
     /// telling of each would fill disks.
-    pub(crate) fn record_refusal(&self, from: Caller, refusal: &Refusal) -> Option<Exchange> {
+    pub(crate) fn record_refusal(&self, from: Caller, refusal: &Worded) -> Option<Exchange> {
         let unsaid = self.refused.may_say(from.address, None, Instant::now())?;
         if unsaid > 0 {
             tracing::info!(unsaid, "connections were refused of which nothing else is said");
@@ -155,7 +160,7 @@ impl Server {
         let Handler { clock, observers, .. } = &*handler;
         let (method, target, version) = (Method::GET, Uri::default(), Version::HTTP_11);
         let exchange = Exchange::begin(method, target, version, from.address, clock.now(), observers);
-        exchange.refused(refusal.error(), &refusal.reason());
+        exchange.refused(refusal.error(), refusal.reason());
         exchange.note(|details| (details.nothing_asked, details.status) = (true, Some(refusal.status())));
         Some(exchange)
     }

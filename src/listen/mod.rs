@@ -55,10 +55,11 @@ pub(crate) async fn accept(
                 let seat = match server.admit(from) {
                     Ok(seat) => seat,
                     Err(refusal) => {
+                        let refusal = refusal.worded();
                         let record = server.record_refusal(from, &refusal);
                         // One that expects a handshake would not understand it.
                         if acceptor.is_none() {
-                            turned_away::say(stream, refusal, record, &farewells);
+                            turned_away::say(stream, refusal, &server.contact(), record, &farewells);
                         }
                         continue;
                     }

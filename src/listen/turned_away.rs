@@ -10,8 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::exchange::Exchange;
-use crate::respond::Refusal;
-use crate::respond::whole;
+use crate::respond::{Contact, Worded, whole};
 
 /// Refusals being said at the same moment, of each listener; more connections are closed without a word.
 pub(super) const AT_ONCE: usize = 64;
@@ -24,10 +23,17 @@ const MOST_READ: usize = 64 * 1024;
 
 /// Says `refusal` to whoever is at the other end of `stream`, if few enough are being told at this moment. What was said
 /// is noted in `record`, where there is one.
-pub(super) fn say(stream: TcpStream, refusal: Refusal, record: Option<Exchange>, farewells: &Arc<Semaphore>) {
+pub(super) fn say(
+    stream: TcpStream,
+    refusal: Worded,
+    contact: &Contact,
+    record: Option<Exchange>,
+    farewells: &Arc<Semaphore>,
+) {
     let Ok(turn) = farewells.clone().try_acquire_owned() else { return };
+    let message = whole::message(refusal, contact);
     tokio::spawn(async move {
-        let said = tokio::time::timeout(PATIENCE, say_and_close(stream, refusal, record)).await;
+        let said = tokio::time::timeout(PATIENCE, say_and_close(stream, &message, record)).await;
         tracing::debug!(?said, "a connection was refused");
         drop(turn);
     });
@@ -35,11 +41,10 @@ pub(super) fn say(stream: TcpStream, refusal: Refusal, record: Option<Exchange>,
 
 async fn say_and_close(
     mut stream: TcpStream,
-    refusal: Refusal,
+    message: &[u8],
     record: Option<Exchange>,
 ) -> std::io::Result<()> {
-    let message = whole::message(refusal);
-    stream.write_all(&message).await?;
+    stream.write_all(message).await?;
     if let Some(record) = record {
         record.sent(message.len() as u64);
         record.note(|details| details.media_type = Some(HeaderValue::from_static("text/html")));

@@ -106,8 +106,11 @@ Alert rules: [operation/bentpipe.rules.yml](operation/bentpipe.rules.yml). A das
 - No URL, host or client is in a label: there are a few hundred series, however many clients there are.
 - Counters begin at 0 with the process. What an exchange came to is counted when it ends; the link's own counters grow as
   bytes cross.
-- A hit ratio is made by dividing: `rate(bentpipe_cache_answers_total{source=\"cache\"}[1h]) /
-  ignoring(source) sum without(source) (rate(bentpipe_cache_answers_total[1h]))`, and of bytes likewise.
+- A hit is answered without asking anybody (`hit` in RFC 9211's Cache-Status); what is revalidated (`fwd-status=304`) costs a
+  question, and its bytes come from the cache, too. The hit ratio is `rate(bentpipe_cache_answers_total{source=\"cache\"}[1h]) /
+  ignoring(source) sum without(source) (rate(bentpipe_cache_answers_total[1h]))`; the part of the bytes that did not cross the
+  link is `1 - rate(bentpipe_cache_answer_bytes_total{source=\"origin\"}[1h]) / ignoring(source) sum without(source)
+  (rate(bentpipe_cache_answer_bytes_total[1h]))`.
 - `+Inf` is the rate of a direction that is not limited, and the queueing delay of one that is closed.
 
 This page is generated: `cargo xtask docs`.

@@ -1,11 +1,15 @@
 //! How often the cache could answer: a reader of exchanges that counts.
 //!
-//! Owns the counters since the start. Tunnels, refusals and our own answers are none of the cache's business.
+//! Owns the counters since the start. Tunnels, refusals and our own answers are none of the cache's business. A hit is
+//! answered without asking anybody (`hit`, RFC 9211 §2.1); what is revalidated costs a question, and its content is served
+//! from what is stored (`fwd-status=304`, §2.3); everything else comes from the origin.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::exchange::{CacheStatus, Reader, Record};
+use http::StatusCode;
+
+use crate::exchange::{CacheStatus, Forwarded, Reader, Record};
 
 /// Answers since the start, and their bytes. Clones are the same.
 #[derive(Clone, Default)]
@@ -15,6 +19,8 @@ pub(crate) struct Tally(Arc<Counts>);
 struct Counts {
     hits: AtomicU64,
     hit_bytes: AtomicU64,
+    revalidated: AtomicU64,
+    revalidated_bytes: AtomicU64,
     forwarded: AtomicU64,
     forwarded_bytes: AtomicU64,
 }
@@ -24,23 +30,42 @@ struct Counts {
 pub(crate) struct Tallied {
     pub(crate) hits: u64,
     pub(crate) hit_bytes: u64,
-    /// Requests that went to the origin, if only to ask whether what is stored still holds.
+    /// Requests for which the origin was asked only whether what is stored still holds, and said that it does.
+    pub(crate) revalidated: u64,
+    pub(crate) revalidated_bytes: u64,
+    /// Requests that were answered by the origin.
     pub(crate) forwarded: u64,
     pub(crate) forwarded_bytes: u64,
+}
+
+impl Tallied {
+    /// Bytes that were served from what is stored, and did not cross the link again.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.hit_bytes.saturating_add(self.revalidated_bytes)
+    }
 }
 
 impl Tally {
     /// What was counted so far.
     pub(crate) fn counted(&self) -> Tallied {
-        let Counts { hits, hit_bytes, forwarded, forwarded_bytes } = &*self.0;
-        let [hits, hit_bytes, forwarded, forwarded_bytes] =
-            [hits, hit_bytes, forwarded, forwarded_bytes].map(|count| count.load(Ordering::Relaxed));
-        Tallied { hits, hit_bytes, forwarded, forwarded_bytes }
+        let Counts { hits, hit_bytes, revalidated, revalidated_bytes, forwarded, forwarded_bytes } = &*self.0;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Tallied {
+            hits: read(hits),
+            hit_bytes: read(hit_bytes),
+            revalidated: read(revalidated),
+            revalidated_bytes: read(revalidated_bytes),
+            forwarded: read(forwarded),
+            forwarded_bytes: read(forwarded_bytes),
+        }
     }
 
     fn count(&self, cache: &CacheStatus, sent: u64) {
         let (answers, bytes) = match cache {
             CacheStatus::Hit => (&self.0.hits, &self.0.hit_bytes),
+            CacheStatus::Forwarded(Forwarded { status: Some(StatusCode::NOT_MODIFIED), .. }) => {
+                (&self.0.revalidated, &self.0.revalidated_bytes)
+            }
             CacheStatus::Forwarded(_) => (&self.0.forwarded, &self.0.forwarded_bytes),
             CacheStatus::Unasked | CacheStatus::Tunnel | CacheStatus::Intercepted => return,
         };
@@ -58,7 +83,6 @@ impl Reader for Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::Forwarded;
 
     #[test]
     fn hits_and_what_was_forwarded_are_counted_apart() {
@@ -66,9 +90,20 @@ mod tests {
         tally.count(&CacheStatus::Hit, 10);
         tally.count(&CacheStatus::Forwarded(Forwarded::new("miss")), 100);
         tally.count(&CacheStatus::Forwarded(Forwarded::new("stale")), 1);
+        let status = Some(StatusCode::NOT_MODIFIED);
+        tally.count(&CacheStatus::Forwarded(Forwarded { status, ..Forwarded::new("stale") }), 5);
         tally.count(&CacheStatus::Tunnel, 1000);
         tally.count(&CacheStatus::Unasked, 1000);
-        let expected = Tallied { hits: 1, hit_bytes: 10, forwarded: 2, forwarded_bytes: 101 };
-        assert_eq!(tally.counted(), expected);
+        let counted = tally.counted();
+        let expected = Tallied {
+            hits: 1,
+            hit_bytes: 10,
+            revalidated: 1,
+            revalidated_bytes: 5,
+            forwarded: 2,
+            forwarded_bytes: 101,
+        };
+        assert_eq!(counted, expected);
+        assert_eq!(counted.stored_bytes(), 15);
     }
 }

@@ -23,7 +23,27 @@ pub(crate) enum Presented {
 }
 
 impl Challenge {
-    /// What the page says. It does not tell whether there is such an account.
+    /// What the page says to whoever wants to go on. It does not tell whether there is such an account.
+    pub(super) fn plainly(self) -> &'static str {
+        match (self.basic, self.presented) {
+            (true, Presented::Nothing) => {
+                "The internet is reached here with a name and a password. Load the page again, and give those that you \
+                 were given for this network."
+            }
+            (true, _) => {
+                "The name and the password that were given were not right. Load the page again, and give those that you \
+                 were given for this network."
+            }
+            (false, Presented::Nothing) => {
+                "The internet is reached here with a token. It has to be set in the program that you use."
+            }
+            (false, _) => {
+                "The token that was given was not right. It has to be set in the program that you use."
+            }
+        }
+    }
+
+    /// What it says to whoever looks after the proxy. It does not tell whether there is such an account.
     pub(super) fn in_words(self) -> String {
         let wanted = match (self.basic, self.bearer) {
             (true, true) => "a name and a password, or a token,",

@@ -4,6 +4,7 @@
 pub(crate) mod challenge;
 mod denied;
 pub(crate) mod interim;
+mod page;
 pub(crate) mod refusal;
 mod tls_fault;
 pub(crate) mod whole;
@@ -13,7 +14,8 @@ use std::time::SystemTime;
 use http::header::{AGE, CONNECTION, CONTENT_LENGTH, DATE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
-pub(crate) use refusal::Refusal;
+pub(crate) use page::Contact;
+pub(crate) use refusal::{Refusal, Worded};
 use rfc9111::Freshness;
 pub(crate) use tls_fault::TlsFault;
 

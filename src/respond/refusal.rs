@@ -1,7 +1,6 @@
-//! Every response bentpipe itself makes: its status, its Proxy-Status (RFC 9209) and its page. One match decides all
-//! of it. What is answered from the store is not made here.
+//! Every response bentpipe itself makes: its status, its Proxy-Status (RFC 9209) and what its page says. One match
+//! decides all of it. What is answered from the store is not made here.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::challenge::{Challenge, Presented};
-use super::denied;
+use super::page::{Contact, page};
 use super::tls_fault::TlsFault;
+use super::{denied, page};
 use crate::body::Body;
 
 /// Why a request gets an answer of bentpipe's own.
@@ -31,15 +31,16 @@ pub(crate) enum Refusal {
     ForbiddenAddress {
         host: String,
     },
-    /// The destination is bentpipe.
+    /// The destination is bentpipe, or its admin interface.
     OwnListener,
     /// CONNECT to a port that is not open to it.
     ForbiddenPort {
         port: u16,
     },
-    /// The rules of admission do not allow it; says which.
+    /// The rules of admission do not allow it; says which, and when they will, where that is a matter of hours.
     NotAdmitted {
         by: String,
+        opens: Option<String>,
     },
     AuthenticationRequired(Challenge),
     /// The client announced content and stopped sending it.
@@ -128,13 +129,24 @@ pub(crate) enum Refusal {
 }
 
 /// What the client and the log are told.
-struct Told {
-    status: StatusCode,
+pub(super) struct Told {
+    pub(super) status: StatusCode,
     /// The RFC 9209 §2.3 error type.
-    error: Option<&'static str>,
-    text: String,
+    pub(super) error: Option<&'static str>,
+    /// For the log and for Proxy-Status: what happened, by which option or rule.
+    pub(super) text: String,
     /// Further parameters of Proxy-Status, as they are written.
-    parameters: String,
+    pub(super) parameters: String,
+    /// For whoever reads the page, where the text is for whoever looks after the proxy.
+    pub(super) plainly: Option<Plainly>,
+}
+
+/// What happened in the words of whoever it happened to.
+pub(super) struct Plainly {
+    pub(super) heading: &'static str,
+    pub(super) text: String,
+    /// Until when it is so, or what to do about it.
+    pub(super) then: Option<String>,
 }
 
 impl Told {
@@ -145,8 +157,63 @@ impl Told {
     }
 }
 
-fn told(status: StatusCode, error: &'static str, text: impl Into<String>) -> Told {
-    Told { status, error: Some(error), text: text.into(), parameters: String::new() }
+pub(super) fn told(status: StatusCode, error: &'static str, text: impl Into<String>) -> Told {
+    Told { status, error: Some(error), text: text.into(), parameters: String::new(), plainly: None }
+}
+
+/// A refusal put into words, once for the client, the log and whoever else is told.
+pub(crate) struct Worded {
+    refusal: Refusal,
+    told: Told,
+}
+
+impl Worded {
+    /// The status that it is answered with.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.told.status
+    }
+
+    /// The RFC 9209 error type, for the log.
+    pub(crate) fn error(&self) -> Option<&'static str> {
+        self.told.error
+    }
+
+    /// What happened, in a sentence or two, for the log.
+    pub(crate) fn reason(&self) -> &str {
+        &self.told.text
+    }
+
+    /// The response, complete but for the fields that every response gets. Its page names `contact`.
+    pub(crate) fn into_response(self, contact: &Contact) -> Response<Body> {
+        let Self { refusal, told } = self;
+        let (content_type, content) = match &refusal {
+            Refusal::Trace(request) => ("message/http", request.clone()),
+            Refusal::Options => ("text/plain", Bytes::new()),
+            _ => (page::MEDIA_TYPE, page(&told, contact)),
+        };
+        let mut response = Response::new(Body::Full(content));
+        *response.status_mut() = told.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(error) = told.error {
+            headers.insert(&PROXY_STATUS, proxy_status(error, &told));
+        }
+        if let Some(wait) = refusal.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait));
+        }
+        match refusal {
+            Refusal::Options => {
+                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS, TRACE, CONNECT"));
+            }
+            Refusal::AuthenticationRequired(challenge) => challenge.put(headers),
+            // What was misread once is not read on (RFC 9112 §11.2).
+            Refusal::BadRequest(_) => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
 }
 
 impl Refusal {
@@ -184,54 +251,25 @@ impl Refusal {
         matches!(self, Self::AuthenticationRequired(challenge) if challenge.presented != Presented::Nothing)
     }
 
-    /// The status that it is answered with.
-    pub(crate) fn status(&self) -> StatusCode {
-        self.told().status
-    }
-
-    /// The RFC 9209 error type, for the log.
+    /// The RFC 9209 error type, for a log.
     pub(crate) fn error(&self) -> Option<&'static str> {
         self.told().error
     }
 
-    /// What its page says, in a sentence or two.
-    pub(crate) fn reason(&self) -> String {
-        self.told().text
+    /// Puts it into words.
+    pub(crate) fn worded(self) -> Worded {
+        Worded { told: self.told(), refusal: self }
     }
 
-    /// The response, complete but for the fields that every response gets.
-    pub(crate) fn into_response(self) -> Response<Body> {
-        let told = self.told();
-        let (content_type, content) = match &self {
-            Self::Trace(request) => ("message/http", request.clone()),
-            Self::Options => ("text/plain", Bytes::new()),
-            _ => ("text/html; charset=utf-8", page(&told)),
-        };
-        let mut response = Response::new(Body::Full(content));
-        *response.status_mut() = told.status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Some(error) = told.error {
-            headers.insert(&PROXY_STATUS, proxy_status(error, &told));
-        }
+    /// After how many seconds the same may be tried again (RFC 9110 §10.2.3).
+    pub(super) fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Options => {
-                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS, TRACE, CONNECT"));
-            }
-            Self::AuthenticationRequired(challenge) => challenge.put(headers),
-            // What was misread once is not read on (RFC 9112 §11.2).
-            Self::BadRequest(_) => {
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
             Self::TooManyRequests { wait } | Self::TooManyFailures { wait } => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
+                Some(wait.as_secs().saturating_add(1))
             }
-            Self::TooManyAtOnce | Self::TooManyConnections => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(1));
-            }
-            _ => {}
+            Self::TooManyAtOnce | Self::TooManyConnections => Some(1),
+            _ => None,
         }
-        response
     }
 
     fn told(&self) -> Told {
@@ -275,10 +313,7 @@ impl Refusal {
                             (RFC 9111 section 5.2.1.7).";
                 told(S::GATEWAY_TIMEOUT, "destination_unavailable", text)
             }
-            other => match denied::told(other) {
-                Some((status, text)) => told(status, "http_request_denied", text),
-                None => other.told_of_helpers(),
-            },
+            other => denied::told(other).unwrap_or_else(|| other.told_of_helpers()),
         }
     }
 
@@ -304,9 +339,9 @@ impl Refusal {
                 told(S::GATEWAY_TIMEOUT, "dns_timeout", text)
             }
             Self::ParentUnreachable { parent, why } => {
-                let Told { text, .. } = why.told();
-                let text = format!("The parent proxy {parent} could not be reached. {text}");
-                Told { text, ..why.told() }.with("next-hop", parent)
+                let why = why.told();
+                let text = format!("The parent proxy {parent} could not be reached. {}", why.text);
+                Told { text, ..why }.with("next-hop", parent)
             }
             Self::ParentRefused { parent, said, denied } => {
                 let text =
@@ -325,25 +360,6 @@ impl Refusal {
     fn told_of_destination(&self) -> Told {
         use StatusCode as S;
         match self {
-            Self::ForbiddenAddress { host } => {
-                let text = format!(
-                    "{host} is a loopback, link-local, private or reserved address. To let clients reach it, \
-                     start bentpipe with --allow-destination (option destinations.allow)."
-                );
-                told(S::FORBIDDEN, "destination_ip_prohibited", text)
-            }
-            Self::OwnListener => {
-                let text = "The destination is this proxy itself. To let clients reach it, start bentpipe with \
-                            --allow-destination (option destinations.allow).";
-                told(S::FORBIDDEN, "destination_ip_prohibited", text)
-            }
-            Self::ForbiddenPort { port } => {
-                let text = format!(
-                    "CONNECT to port {port} is not open. To open it, add it to the option \
-                     destinations.connect_ports, or name it with --allow-destination ADDRESS:{port}."
-                );
-                told(S::FORBIDDEN, "http_request_denied", text)
-            }
             Self::ConnectionRefused { origin } => {
                 told(S::BAD_GATEWAY, "connection_refused", format!("{origin} refused the connection."))
             }
@@ -396,8 +412,7 @@ pub(crate) fn unparsable(status: StatusCode) -> Bytes {
         StatusCode::URI_TOO_LONG => "The request's target is too long.",
         _ => "What was sent is not an HTTP request.",
     };
-    let told = told(status, "http_request_error", text);
-    let content = page(&told);
+    let content = page(&told(status, "http_request_error", text), &Contact::default());
     let mut head = format!(
         "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/html; charset=utf-8\r\n\
          content-length: {}\r\nproxy-status: bentpipe; \
@@ -426,40 +441,12 @@ fn quoted(text: &str) -> String {
     value + "\""
 }
 
-fn page(told: &Told) -> Bytes {
-    let reason = told.status.canonical_reason().unwrap_or("Error");
-    let code = told.status.as_u16();
-    let mut html = String::with_capacity(700);
-    let _ = write!(
-        html,
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{code} {reason}</title><style>body{{font:16px/1.5 sans-serif;\
-         max-width:38em;margin:12vh auto;padding:0 1em;color:#222;background:#fff}}h1{{font-size:1.4em}}\
-         small{{color:#666}}</style><h1>{reason}</h1><p>"
-    );
-    for character in told.text.chars() {
-        match character {
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '&' => html.push_str("&amp;"),
-            '"' => html.push_str("&quot;"),
-            other => html.push(other),
-        }
-    }
-    let error = told.error.unwrap_or("none");
-    let _ = writeln!(
-        html,
-        "</p><p><small>{code} from bentpipe, the proxy on the way ({error}).</small></p></html>"
-    );
-    html.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(refusal: Refusal, status: u16, error: &str) {
-        let response = refusal.into_response();
+        let response = refusal.worded().into_response(&Contact::default());
         assert_eq!(response.status().as_u16(), status);
         let said = response.headers().get(&PROXY_STATUS).expect("a Proxy-Status").to_str().expect("ascii");
         assert!(said.starts_with(&format!("bentpipe; error={error}; details=\"")), "{said}");
@@ -471,7 +458,7 @@ mod tests {
         check(Refusal::ForbiddenAddress { host: "10.0.0.1".into() }, 403, "destination_ip_prohibited");
         let challenge = Challenge { basic: true, bearer: false, presented: Presented::Nothing };
         check(Refusal::AuthenticationRequired(challenge), 407, "http_request_denied");
-        check(Refusal::NotAdmitted { by: "the rule".into() }, 403, "http_request_denied");
+        check(Refusal::NotAdmitted { by: "the rule".into(), opens: None }, 403, "http_request_denied");
         check(Refusal::TargetTooLong, 414, "http_request_error");
         check(Refusal::TooManyAtOnce, 429, "http_request_denied");
         check(Refusal::OwnNameOverTls, 403, "http_request_denied");
@@ -498,7 +485,7 @@ mod tests {
     #[test]
     fn parameters_say_more() {
         let said = |refusal: Refusal| {
-            let response = refusal.into_response();
+            let response = refusal.worded().into_response(&Contact::default());
             response.headers()[&PROXY_STATUS].to_str().expect("ascii").to_owned()
         };
         assert!(said(Refusal::NameNotFound { host: "a".into() }).ends_with("; rcode=\"NXDOMAIN\""));
@@ -511,9 +498,9 @@ mod tests {
     #[test]
     fn what_a_peer_wrote_is_escaped() {
         let refusal = Refusal::NameNotFound { host: "\"<script>\\\u{e9}".into() };
-        let page = page(&refusal.told());
+        let page = page(&refusal.told(), &Contact::default());
         assert!(!page.windows(7).any(|window| window == b"<script"));
-        let response = refusal.into_response();
+        let response = refusal.worded().into_response(&Contact::default());
         let said = response.headers().get(&PROXY_STATUS).expect("a Proxy-Status").to_str().expect("ascii");
         assert!(said.contains("\\\"<script>\\\\"), "{said}");
     }

@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 
-use super::Refusal;
+use super::{Contact, Worded};
 use crate::body::Body;
 
-/// The message: status line, fields, and the page.
-pub(crate) fn message(refusal: Refusal) -> Vec<u8> {
-    let response = refusal.into_response();
+/// The message: status line, fields, and the page, which names `contact`.
+pub(crate) fn message(refusal: Worded, contact: &Contact) -> Vec<u8> {
+    let response = refusal.into_response(contact);
     let content = match response.body() {
         Body::Full(content) => content.clone(),
         _ => bytes::Bytes::new(),
@@ -27,10 +27,12 @@ pub(crate) fn message(refusal: Refusal) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::respond::Refusal;
 
     #[test]
     fn the_message_is_whole() {
-        let message = String::from_utf8(message(Refusal::TooManyConnections)).expect("text");
+        let refusal = Refusal::TooManyConnections.worded();
+        let message = String::from_utf8(message(refusal, &Contact::default())).expect("text");
         let (head, content) = message.split_once("\r\n\r\n").expect("a head");
         assert!(head.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{head}");
         for field in ["retry-after: 1", "connection: close", &format!("content-length: {}", content.len())] {

@@ -27,6 +27,7 @@ use crate::listen::census::Census;
 use crate::metrics::{Metrics, Parts};
 use crate::observe::log::AccessLog;
 use crate::opening::Opened;
+use crate::respond::Contact;
 use crate::site::Site;
 use crate::standing::Standings;
 use crate::upgrade::Asking;
@@ -146,6 +147,7 @@ impl Assembly {
             refreshing: lasting.refreshing.clone(),
             interception,
             site: Site::new(config, certificates.authority.clone(), Some(dashboard.clone())),
+            contact: Contact::new(config.contact.as_deref()),
         });
         Ok(Self { config: config.clone(), handler, dashboard, certificates, log, tls, names })
     }
@@ -192,6 +194,7 @@ impl Assembly {
             under_way: UnderWay::new(&lasting.drain, &lasting.traffic.observers),
             listening,
             upgrade: lasting.upgrade.clone(),
+            handler: self.handler.clone(),
         };
         View::new(Some(uplink), &self.config)
     }

@@ -28,6 +28,8 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).map_err(
             |error| match (error, Untrusted::of(end_entity)) {
+                // Whoever issued it, and whether that is trusted, does not matter.
+                (error, _) if is_ca_as_end_entity(&error) => error,
                 (
                     Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_)),
                     Some(untrusted),
@@ -57,6 +59,17 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
+    }
+}
+
+/// Whether the certificate is one with which others are signed (RFC 5280 §4.2.1.9), and is shown as the server's own. rustls
+/// hands on what its certificate library says, of which only the name is to be had.
+fn is_ca_as_end_entity(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+            format!("{other:?}") == "CaUsedAsEndEntity"
+        }
+        _ => false,
     }
 }
 
@@ -136,6 +149,7 @@ fn name(name: &[u8]) -> Option<String> {
 /// What `error` means to somebody who wanted a page.
 pub(super) fn fault(error: &Error) -> TlsFault {
     match error {
+        error if is_ca_as_end_entity(error) => TlsFault::Certificate(CA_AS_END_ENTITY.to_owned()),
         Error::InvalidCertificate(why) => TlsFault::Certificate(wrong_with(why)),
         Error::NoCertificatesPresented => TlsFault::Certificate("was not shown".to_owned()),
         Error::AlertReceived(alert) => TlsFault::Alert((*alert).into(), snake_case(&format!("{alert:?}"))),
@@ -146,6 +160,11 @@ pub(super) fn fault(error: &Error) -> TlsFault {
         other => TlsFault::Protocol(other.to_string()),
     }
 }
+
+/// The rest of a sentence that begins with "its certificate".
+const CA_AS_END_ENTITY: &str = "is a CA certificate used as a server's own (CA:TRUE), which is not accepted, not even \
+                                where tls.roots names it; the server needs one of its own, signed with this one, or \
+                                self-signed with CA:FALSE";
 
 /// The rest of a sentence that begins with "its certificate".
 fn wrong_with(error: &CertificateError) -> String {

@@ -2,7 +2,7 @@
 //! socket in `LinkedIo`. This is the one place where the link is charged. It does not speak HTTP and keeps no connections.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -259,26 +259,31 @@ impl Connector {
         verdict.map_err(|why| refused(why, origin))
     }
 
-    /// Judges a tunnel to `origin` that is not dialled, as far as can be told without asking anybody: what is forbidden
-    /// for certain is refused before it is answered.
+    /// Judges a connection to `origin` that is not dialled, as far as can be told without asking anybody: what is forbidden
+    /// for certain is refused before it is answered. Returns whether anything was known of it.
     ///
     /// # Errors
     /// The refusal that dialling it would come to.
-    pub(crate) async fn judge_known(&self, origin: &Origin) -> Result<(), Refusal> {
+    pub(crate) async fn judge_known(&self, origin: &Origin, purpose: Purpose) -> Result<bool, Refusal> {
         let host = Host::read(origin.host()).map_err(Refusal::BadRequest)?;
         if self.parents.of(&host).is_some() {
-            return self.judge_asked(&host, origin, Purpose::Tunnel);
+            return self.judge_asked(&host, origin, purpose).map(|()| true);
         }
         let known = match &host {
             Host::Address(address) => [*address].into(),
             Host::Name(name) => self.names.known(name).await.unwrap_or_default(),
         };
-        let check = |ip: &IpAddr| self.rules.check(SocketAddr::new(*ip, origin.port()), Purpose::Tunnel);
+        let check = |ip: &IpAddr| {
+            let address = SocketAddr::new(*ip, origin.port());
+            self.rules.check(address, purpose)?;
+            let local = if self.rules.may_be_own(address.port()) { own_end(address) } else { None };
+            local.map_or(Ok(()), |local| self.rules.check_connected(local, address))
+        };
         let mut verdicts = known.iter().map(check);
         // One address that is allowed would be dialled, whatever the others are.
         match verdicts.next() {
             Some(Err(why)) if verdicts.all(|verdict| verdict.is_err()) => Err(refused(why, origin)),
-            _ => Ok(()),
+            first => Ok(first.is_some()),
         }
     }
 
@@ -361,6 +366,15 @@ fn lookup_sizes(host: &str, found: &[IpAddr]) -> (u64, u64) {
     let queries = 2 * (HEADER_AND_OPT + question);
     let records = found.iter().map(|address| if address.is_ipv4() { 16 } else { 28 });
     (queries, queries + records.sum::<u64>())
+}
+
+/// Our own end of a connection to `peer`, by the system's routes: nothing is sent.
+fn own_end(peer: SocketAddr) -> Option<SocketAddr> {
+    let any: IpAddr =
+        if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(peer).ok()?;
+    socket.local_addr().ok()
 }
 
 #[cfg(test)]

@@ -50,11 +50,12 @@ impl Rules {
         let mut matching =
             self.destinations.allow.iter().filter(|allowed| allowed.allows(address)).peekable();
         if matching.peek().is_none() {
-            if is_special(ip) {
-                return Err(Forbidden::Address);
-            }
+            // Before what kind of address it is: what opens those does not make it anything but ourselves.
             if self.own.contains(&address) {
                 return Err(Forbidden::OwnListener);
+            }
+            if is_special(ip) {
+                return Err(Forbidden::Address);
             }
         }
         let named = matching.any(|allowed| allowed.ports.is_some());
@@ -82,6 +83,12 @@ impl Rules {
         let named =
             |allowed: &AllowedDestination| allowed.ports.as_ref().is_some_and(|ports| ports.contains(&port));
         self.destinations.connect_ports.contains(&port) || self.destinations.allow.iter().any(named)
+    }
+
+    /// Whether `port` is one that we listen on at every address, so that only a connection tells whether it is ours.
+    pub(crate) fn may_be_own(&self, port: u16) -> bool {
+        let everywhere = |own: &SocketAddr| own.ip().is_unspecified() && own.port() == port;
+        self.own.iter().chain(&self.desks).any(everywhere)
     }
 
     /// Judges a connection that stands: one whose two ends are on this machine and whose port is ours ends here,
@@ -276,6 +283,12 @@ mod tests {
     fn our_own_listener_is_refused() {
         check(&[], "203.0.113.9:3128", Purpose::Request, Err(Forbidden::OwnListener));
         check(&[], "203.0.113.9:80", Purpose::Request, Ok(()));
+        let at_home = Rules::new(
+            Destinations { allow: vec![], connect_ports: vec![] },
+            vec!["127.0.0.1:3128".parse().expect("an address")],
+        );
+        let own = "127.0.0.1:3128".parse().expect("an address");
+        assert_eq!(at_home.check(own, Purpose::Request), Err(Forbidden::OwnListener));
         let rules = Rules::new(
             Destinations { allow: vec![], connect_ports: vec![] },
             vec!["0.0.0.0:3128".parse().expect("an address")],

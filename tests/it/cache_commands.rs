@@ -93,11 +93,72 @@ async fn what_is_listed_is_filtered_sorted_and_summed_up() {
     assert!(home.fail(&["cache", "ls", "--older-than", "7"], 2).contains("such as 12h, 7d"));
 
     let stats = home.run(&["cache", "stats"]);
-    for part in
-        ["\npinned    0, 0 B\n", "0.0 % of the answers", "\nstoring   yes\n", "image/png", "127.0.0.1\n"]
-    {
+    for part in [
+        "\npinned    0, 0 B\n",
+        "\nhits      0 of 5 answers since start (0.0 %), and 0 revalidated (0.0 %); 0.0 %",
+        "\nstoring   yes\n",
+        "image/png",
+        "127.0.0.1\n",
+    ] {
         assert!(stats.contains(part), "{part:?} in {stats}");
     }
+}
+
+#[tokio::test]
+async fn a_body_that_several_share_is_summed_up_once() {
+    let (home, origin) = (Home::new(), Origin::start().await.expect("an origin"));
+    let served = home.serve("cache", &[]);
+    for path in ["/a", "/b", "/c"] {
+        let reply = Reply::new(200).field("cache-control", "max-age=600").body("x".repeat(200_000));
+        origin.on("GET", path, reply);
+        assert_eq!(client::get(served.address, &origin.url(path)).await.expect("a response").status, 200);
+    }
+    // What is stored is on disk a moment after its last byte has left.
+    let listed = loop {
+        let listed = home.run(&["cache", "ls", "--json"]);
+        let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+        let on_disk = |stored: &serde_json::Value| stored["on_disk"].as_u64().is_some_and(|bytes| bytes > 0);
+        if listed["responses"].as_array().is_some_and(|all| all.len() == 3 && all.iter().all(on_disk)) {
+            break listed["totals"].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    let total = |name: &str| listed[name].as_u64().expect("bytes");
+    let files: u64 = contents(&Path::new(&home.folder("cache")).join("content-v2"))
+        .iter()
+        .map(|path| fs::metadata(path).expect("a file").len())
+        .sum();
+    assert!(files >= 200_000 && total("on_disk") >= files, "{files}: {listed}");
+    // Beside the one body there are only three records.
+    assert!(total("on_disk") < files + 20_000 && total("shared") > 400_000, "{files}: {listed}");
+    let text = home.run(&["cache", "ls"]);
+    assert!(text.contains(" less, since equal bodies are kept once)\n"), "{text}");
+    let dry = home.run(&["cache", "purge", "--all", "--dry-run"]);
+    assert!(dry.contains("would purge 3 stored responses, 2"), "{dry}");
+}
+
+#[tokio::test]
+async fn a_revalidated_answer_is_no_hit_and_its_bytes_are_the_caches_rfc9211_2() {
+    let (home, origin) = (Home::new(), Origin::start().await.expect("an origin"));
+    let served = home.serve("cache", &[]);
+    let fields = |reply: Reply| reply.field("cache-control", "no-cache").field("etag", "\"1\"");
+    origin.on("GET", "/a", fields(Reply::new(200)).body("x".repeat(9_000)));
+    origin.on("GET", "/a", fields(Reply::new(304)));
+    for _ in 0..2 {
+        assert_eq!(client::get(served.address, &origin.url("/a")).await.expect("a response").status, 200);
+    }
+    let expected = "0 of 2 answers since start (0.0 %), and 1 revalidated (50.0 %); ";
+    // An exchange ends a moment after its last byte.
+    let stats = loop {
+        let stats = home.run(&["cache", "stats"]);
+        if stats.contains("2 answers") {
+            break stats;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(stats.contains(expected) && stats.contains("held      1 response, "), "{stats}");
+    let bytes = stats.split_once(expected).expect("a line").1;
+    assert!(bytes.starts_with("49.") || bytes.starts_with("50."), "{stats}");
 }
 
 #[tokio::test]

@@ -138,6 +138,35 @@ async fn what_the_proxy_refuses_names_the_option_rfc9209() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_wants_an_account_is_asked_with_one_rfc9110_11_7_2() {
+    let (home, origin) = (Home::new(), Origin::start().await.expect("an origin"));
+    origin.always("GET", "/", Reply::new(200).body("hello"));
+    let served = home.serve("cache", &["--set", "admission.users=ann:o:pen"]);
+    let urls = [origin.url("/"), origin.url("/other")];
+    let (said, is_well) = doctor(&home, &[], &[&urls[0], &urls[1]]);
+    assert!(!is_well && origin.request_count() == 0, "{said}");
+    check(&said, &format!("FAIL  reachability  {}: 407 from the proxy", urls[0]), "doctor --user NAME");
+    check(&said, "skip  reachability  1 URL not tried: the proxy wants an account first", "");
+    assert!(!said.contains("during these checks") && said.matches("FAIL").count() == 1, "{said}");
+
+    let proxy = format!("http://ann:o%3Apen@{}", served.address);
+    let mut from_environment = home.command(&["doctor", &urls[0]]);
+    from_environment.env("http_proxy", proxy);
+    let mut typed = home.command(&["doctor", "--user", "ann", &urls[0]]);
+    let password = home.path().join("password");
+    fs::write(&password, "o:pen\n").expect("written");
+    typed.stdin(fs::File::open(&password).expect("the password"));
+    let given = home.command(&["doctor", "--user=ann:o:pen", &urls[0]]);
+    for mut command in [given, typed, from_environment] {
+        let output = command.output().expect("a run");
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).expect("text")).concat();
+        check(&said, &format!("ok    reachability  {}: 200, ", urls[0]), "");
+        assert!(output.status.success() && !said.contains("o:pen") && !said.contains("o%3Apen"), "{said}");
+    }
+    assert!(home.fail(&["doctor", "--user=:x", &urls[0]], 1).contains("--user: expected NAME:PASSWORD"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_differs_from_the_origins_is_wrong_rfc9110_6_6_1() {
     let home = Home::new();
     let origin = Origin::start().await.expect("an origin");
@@ -156,7 +185,12 @@ async fn a_clock_that_differs_from_the_origins_is_wrong_rfc9110_6_6_1() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_has_expired_is_told() {
     let home = Home::new();
-    for (tls, is_right) in [(Tls::new(), true), (Tls::new().expired(), false)] {
+    let (clock, openssl) = ("check the clock of this machine", "basicConstraints=critical,CA:FALSE");
+    for (tls, advice, why) in [
+        (Tls::new(), None, ""),
+        (Tls::new().expired(), Some(clock), "expired"),
+        (Tls::new().authority_itself(), Some(openssl), "is a CA certificate used as a server's own"),
+    ] {
         let origin = Origin::start_tls(&tls).await.expect("an origin");
         origin.always("GET", "/", Reply::new(200).body("hello"));
         let roots = home.folder("roots.pem");
@@ -164,13 +198,15 @@ async fn a_certificate_that_has_expired_is_told() {
         let served = home.serve("cache", &["--tls-roots", &roots]);
         let url = origin.url("/");
         let (said, is_well) = doctor(&home, &[], &[&url]);
-        assert_eq!(is_well, is_right, "{said}");
+        assert_eq!(is_well, advice.is_none(), "{said}");
         let authority = origin.address();
-        if is_right {
-            check(&said, &format!("ok    origin TLS    {authority}: its certificate was verified"), "");
+        if let Some(advice) = advice {
+            check(&said, &format!("FAIL  origin TLS    {authority}: "), advice);
+            // It is the one thing that is wrong, and nothing else could be tried.
+            assert!(said.contains(why) && said.matches("FAIL").count() == 1, "{said}");
+            assert!(!said.contains("reachability") && !said.contains("during these checks"), "{said}");
         } else {
-            check(&said, &format!("FAIL  origin TLS    {authority}: "), "check the clock of this machine");
-            assert!(said.contains("expired"), "{said}");
+            check(&said, &format!("ok    origin TLS    {authority}: its certificate was verified"), "");
         }
         served.stop();
     }

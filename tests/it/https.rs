@@ -159,6 +159,8 @@ async fn a_certificate_that_is_not_valid_is_never_passed_rfc9110_4_3_4() {
             ["other names: a.example, b.example", "Nothing was sent"],
         ),
         (Tls::new().self_signed(), ["is self-signed", "nobody but itself"]),
+        // Trusted, but not as this.
+        (Tls::new().authority_itself(), ["is a CA certificate used as a server", "signed with this one"]),
     ] {
         let (origin, proxy) = pair(&tls).await;
         let refused = proxy.get(&origin.url("/")).await;
@@ -167,7 +169,7 @@ async fn a_certificate_that_is_not_valid_is_never_passed_rfc9110_4_3_4() {
     }
     let origin = Origin::start_tls(&Tls::new()).await.expect("an origin");
     let refused = start(&[]).await.get(&origin.url("/")).await;
-    check_fault(&refused, "tls_certificate_error", &["The Test's Authority", "not trusted here"]);
+    check_fault(&refused, "tls_certificate_error", &["The Test&#39;s Authority", "not trusted here"]);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod dashboard;
 mod descriptors;
 mod doctor;
 mod exhaustion;
+mod explained;
 mod forward;
 mod forwarding;
 mod h2_floods;

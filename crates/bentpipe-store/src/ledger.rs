@@ -191,6 +191,17 @@ impl<T> Ledger<T> {
         evicted
     }
 
+    /// What `ids` take on disk, in bytes, but for content that is among the `seen` already, which it is noted in: what
+    /// several of them have is there once.
+    pub(crate) fn on_disk_beside(&self, ids: impl Iterator<Item = u64>, seen: &mut HashSet<u32>) -> u64 {
+        let items = ids.filter_map(|id| self.items.get(&id));
+        let on_disk = items.map(|item| {
+            let files = item.files.slots().iter().filter(|slot| seen.insert(**slot));
+            u64::from(item.record) + files.map(|slot| self.bytes_of(*slot)).sum::<u64>()
+        });
+        on_disk.sum()
+    }
+
     /// Whether any stored response has this content.
     pub(crate) fn refers_to(&self, digest: &Digest) -> bool {
         self.shares.slot(digest).is_some()

@@ -3,6 +3,7 @@
 //! Owns finding what is meant among everything stored, and carrying one change out on all of it with one write of the
 //! journal. What is meant is the caller's to say, first of keys, which costs little, then of what was found.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -129,6 +130,17 @@ impl Shelf {
             }));
         }
         listed
+    }
+
+    /// What `meant` take on disk together, in bytes.
+    pub(crate) fn on_disk(&self, meant: &[Listed]) -> u64 {
+        let mut seen = HashSet::new();
+        let chunks = meant.chunks(CHUNK);
+        let on_disk = chunks.map(|chunk| {
+            let ids = chunk.iter().map(|listed| listed.stored.holding().id);
+            lock(&self.ledger).on_disk_beside(ids, &mut seen)
+        });
+        on_disk.sum()
     }
 
     /// Drops `meant`, as far as they are still stored, and returns how many that were. It is written down by then.

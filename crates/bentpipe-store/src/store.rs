@@ -291,6 +291,11 @@ impl Store {
         self.inner.shelf.listed_under(key)
     }
 
+    /// What `meant` take on disk together, in bytes: a body that several of them share counts once.
+    pub fn on_disk(&self, meant: &[Listed]) -> u64 {
+        self.inner.shelf.on_disk(meant)
+    }
+
     /// Drops `meant` as [`Store::invalidate`] does and returns how many were still stored.
     pub fn purge(&self, meant: &[Listed]) -> usize {
         self.inner.shelf.purge(meant)

@@ -24,6 +24,7 @@ pub struct Tls {
     names: Vec<String>,
     validity: Validity,
     self_signed: bool,
+    is_authority: bool,
     protocols: Vec<Vec<u8>>,
     versions: &'static [&'static SupportedProtocolVersion],
 }
@@ -70,6 +71,7 @@ impl Tls {
             names: vec!["127.0.0.1".to_owned(), "localhost".to_owned()],
             validity: Validity::Long,
             self_signed: false,
+            is_authority: false,
             protocols: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             versions: BOTH_VERSIONS,
         }
@@ -100,6 +102,14 @@ impl Tls {
     #[must_use]
     pub fn self_signed(mut self) -> Self {
         self.self_signed = true;
+        self
+    }
+
+    /// With a certificate of an authority as its own: one that nobody else has signed, and that is trusted.
+    #[must_use]
+    pub fn authority_itself(mut self) -> Self {
+        self.self_signed = true;
+        self.is_authority = true;
         self
     }
 
@@ -163,6 +173,9 @@ impl Tls {
             Validity::Over => leaf.not_after = date_time_ymd(2025, 12, 1),
             Validity::Ahead => leaf.not_before = date_time_ymd(2040, 1, 1),
         }
+        if self.is_authority {
+            leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
         let key = KeyPair::generate()?;
         let certificate = if self.self_signed {
             leaf.self_signed(&key)?
@@ -170,7 +183,8 @@ impl Tls {
             leaf.signed_by(&key, &Issuer::new(authority, authority_key))?
         };
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Ok((vec![certificate.der().clone()], key, pem(root.der())))
+        let trusted = if self.is_authority { certificate.der() } else { root.der() };
+        Ok((vec![certificate.der().clone()], key, pem(trusted)))
     }
 }
 

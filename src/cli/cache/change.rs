@@ -192,7 +192,7 @@ fn spared(reply: &Value) -> String {
 }
 
 fn counted(responses: u64) -> String {
-    if responses == 1 { "1 stored response".to_owned() } else { format!("{responses} stored responses") }
+    crate::text::counted(responses, "stored response")
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::{explanation_of, responses};
 use crate::admin::client::Operator;
 use crate::admin::human;
 use crate::admin::stock::{Listing, Sort};
+use crate::text::counted;
 
 const EXAMPLES: &str = "Examples:
   bentpipe cache ls --host '*.debian.org' --sort size --limit 20
@@ -75,8 +76,12 @@ fn totals(reply: &Value) -> String {
     let (meant, shown) = (total("responses"), responses(reply).len() as u64);
     let of = if shown < meant { format!("{shown} of ") } else { String::new() };
     let (held, on_disk) = (human(total("bytes")), human(total("on_disk")));
-    let responses = if meant == 1 { "stored response" } else { "stored responses" };
-    format!("{of}{meant} {responses}, {held}, {on_disk} on disk\n")
+    let responses = counted(meant, "stored response");
+    let shared = match total("shared") {
+        0 => String::new(),
+        shared => format!(" ({} less, since equal bodies are kept once)", human(shared)),
+    };
+    format!("{of}{responses}, {held}, {on_disk} on disk{shared}\n")
 }
 
 /// One stored response: status, length, uses, media type, URL, and what is special about it.
@@ -200,6 +205,9 @@ mod tests {
         assert_eq!(totals(&reply), "1 stored response, 5.1 kB, 8.2 kB on disk\n");
         reply["totals"]["responses"] = 7.into();
         assert_eq!(totals(&reply), "1 of 7 stored responses, 5.1 kB, 8.2 kB on disk\n");
+        reply["totals"]["shared"] = 4096.into();
+        let shared = "1 of 7 stored responses, 5.1 kB, 8.2 kB on disk (4.1 kB less, since equal bodies are kept once)\n";
+        assert_eq!(totals(&reply), shared);
     }
 
     #[test]

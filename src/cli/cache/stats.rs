@@ -13,6 +13,7 @@ use super::filters::parse_size;
 use crate::admin::client::Operator;
 use crate::admin::human;
 use crate::admin::verification;
+use crate::text::counted;
 
 const EXAMPLES: &str = "Reads every stored body and compares it with what was stored: each block, and the whole. What is
 damaged would be found and healed when somebody asks for it, too; this finds it before. It exits with 1 if anything
@@ -92,7 +93,7 @@ fn wait(operator: &Operator) -> anyhow::Result<Value> {
 fn how_far(reply: &Value) -> String {
     let count = |name: &str| reply[name].as_u64().unwrap_or(0);
     let (checked, total, bytes) = (count("checked"), count("total"), human(count("bytes")));
-    format!("checked {checked} of {total} stored responses, {bytes} read")
+    format!("checked {checked} of {}, {bytes} read", counted(total, "stored response"))
 }
 
 fn report(reply: &Value) -> String {
@@ -132,10 +133,10 @@ fn figures(reply: &Value) -> String {
         .as_str()
         .map_or_else(|| "yes".to_owned(), |why| format!("no: {why}; responses are passed unstored"));
     let mut text = format!(
-        "proxy     {}\nfolder    {}\nheld      {} responses, {} of {}\n",
+        "proxy     {}\nfolder    {}\nheld      {}, {} of {}\n",
         reply["proxy"].as_str().unwrap_or("?"),
         reply["folder"].as_str().unwrap_or("?"),
-        count("objects"),
+        counted(count("objects"), "response"),
         size("disk_bytes"),
         size("limit"),
     );
@@ -145,7 +146,7 @@ fn figures(reply: &Value) -> String {
     let _ = write!(
         text,
         "pinned    {}, {}\npartial   {}\narriving  {}\nstored    {} since start, {} evicted, {} found damaged\nhits      \
-         {} since start{}\nmemory    {} of hot bodies\ndisk      {free} free, {} to be kept free\nstoring   {storing}\n",
+         {}\nmemory    {} of hot bodies\ndisk      {free} free, {} to be kept free\nstoring   {storing}\n",
         count("pinned"),
         size("pinned_bytes"),
         survey["partial"].as_u64().unwrap_or(0),
@@ -153,8 +154,7 @@ fn figures(reply: &Value) -> String {
         count("kept"),
         count("evicted"),
         count("damaged"),
-        count("hits"),
-        ratio(&reply["answers"]),
+        hits(&reply["answers"]).unwrap_or_else(|| format!("{} since start", count("hits"))),
         size("memory_bytes"),
         size("min_free"),
     );
@@ -173,17 +173,27 @@ fn figures(reply: &Value) -> String {
     text
 }
 
-/// The part of the requests that the cache answered by itself, in answers and in bytes.
-fn ratio(answers: &Value) -> String {
-    let count = |name: &str| answers[name].as_u64().unwrap_or(0) as f64;
-    let (hits, forwarded) = (count("hits"), count("forwarded"));
-    if hits + forwarded == 0.0 {
-        return String::new();
+/// How many of the answers that the cache had a part in were hits, and how many were revalidated; and how many of their
+/// bytes were served from what is stored, which is the case with both. None before the first.
+fn hits(answers: &Value) -> Option<String> {
+    let count = |name: &str| answers[name].as_u64().unwrap_or(0);
+    let [hits, revalidated, forwarded] = ["hits", "revalidated", "forwarded"].map(count);
+    let all = hits + revalidated + forwarded;
+    if all == 0 {
+        return None;
     }
-    let (hit_bytes, forwarded_bytes) = (count("hit_bytes"), count("forwarded_bytes"));
-    let share = |part: f64, rest: f64| 100.0 * part / (part + rest).max(1.0);
-    let (answers, bytes) = (share(hits, forwarded), share(hit_bytes, forwarded_bytes));
-    format!(", {answers:.1} % of the answers and {bytes:.1} % of their bytes")
+    let [hit_bytes, revalidated_bytes, forwarded_bytes] =
+        ["hit_bytes", "revalidated_bytes", "forwarded_bytes"].map(count);
+    let share = |part: u64, of: u64| 100.0 * part as f64 / of.max(1) as f64;
+    let stored = hit_bytes + revalidated_bytes;
+    Some(format!(
+        "{hits} of {} since start ({:.1} %), and {revalidated} revalidated ({:.1} %); {:.1} % of their bytes came from the \
+         cache",
+        counted(all, "answer"),
+        share(hits, all),
+        share(revalidated, all),
+        share(stored, stored + forwarded_bytes)
+    ))
 }
 
 #[cfg(test)]
@@ -192,9 +202,12 @@ mod tests {
 
     #[test]
     fn the_hit_ratio_is_of_what_the_cache_was_asked() {
-        assert_eq!(ratio(&Value::Null), "");
-        let answers = json!({ "hits": 3, "forwarded": 1, "hit_bytes": 100, "forwarded_bytes": 300 });
-        assert_eq!(ratio(&answers), ", 75.0 % of the answers and 25.0 % of their bytes");
+        assert_eq!(hits(&Value::Null), None);
+        let answers = json!({ "hits": 2, "revalidated": 1, "forwarded": 1, "hit_bytes": 100, "revalidated_bytes": 50,
+            "forwarded_bytes": 150 });
+        let expected = "2 of 4 answers since start (50.0 %), and 1 revalidated (25.0 %); 50.0 % of their bytes came from \
+                        the cache";
+        assert_eq!(hits(&answers).as_deref(), Some(expected));
     }
 
     #[test]

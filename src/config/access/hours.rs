@@ -32,6 +32,11 @@ impl Hours {
         (self.begins_on(day) && minute >= self.from) || (self.begins_on(yesterday) && minute < self.until)
     }
 
+    /// The minutes after midnight at which they begin and end; midnight itself is 0.
+    pub(crate) fn edges(&self) -> [u16; 2] {
+        [self.from % MINUTES, self.until % MINUTES]
+    }
+
     fn begins_on(&self, day: u8) -> bool {
         match self.days {
             None => true,

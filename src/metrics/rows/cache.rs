@@ -7,21 +7,23 @@ pub(super) const ROWS: [Row; 19] = [
     Row {
         name: "bentpipe_cache_answers_total",
         kind: Counter,
-        help: "Answers to requests that the cache had a part in: from what is stored, or from an origin, if only to ask \
-               whether what is stored still holds.",
-        labels: &[("source", "cache, origin")],
+        help: "Answers to requests that the cache had a part in: hits, answered from what is stored; those of which the \
+               origin said that what is stored still holds; and those of an origin.",
+        labels: &[("source", "cache, revalidated, origin")],
         write: |look, out| {
             out.whole(&[("source", "cache")], look.tally.hits);
+            out.whole(&[("source", "revalidated")], look.tally.revalidated);
             out.whole(&[("source", "origin")], look.tally.forwarded);
         },
     },
     Row {
         name: "bentpipe_cache_answer_bytes_total",
         kind: Counter,
-        help: "Bytes of these answers, handed to clients.",
-        labels: &[("source", "cache, origin")],
+        help: "Bytes of these answers, handed to clients; all but those of source=origin come from what is stored.",
+        labels: &[("source", "cache, revalidated, origin")],
         write: |look, out| {
             out.whole(&[("source", "cache")], look.tally.hit_bytes);
+            out.whole(&[("source", "revalidated")], look.tally.revalidated_bytes);
             out.whole(&[("source", "origin")], look.tally.forwarded_bytes);
         },
     },
