@@ -223,12 +223,6 @@ impl Accounts {
     }
 }
 
-/// The name of the account that the credentials of a request are meant for, whether or not there is one.
-pub(super) fn meant(headers: &HeaderMap) -> Option<String> {
-    let (credentials, _) = Credentials::of(headers).ok()?;
-    credentials.name().map(str::to_owned)
-}
-
 fn of_digest(known: &[Known], digest: &[u8; 32]) -> Option<Arc<str>> {
     let mut found = None;
     // Every account is compared, so that the time taken says nothing of which one matched.

@@ -59,6 +59,12 @@ fn basic(token: &str) -> Option<Credentials> {
     Some(Credentials::Basic { name: name.to_owned(), password: Zeroizing::new(password.as_bytes().to_vec()) })
 }
 
+/// The name of the account that the credentials of a request are meant for, whether or not there is one.
+pub(super) fn meant(headers: &HeaderMap) -> Option<String> {
+    let (credentials, _) = Credentials::of(headers).ok()?;
+    credentials.name().map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

@@ -352,7 +352,8 @@ impl Admitted {
 /// Credentials that were wrong are told to whoever looks after the proxy: whose they were to be, and nothing else of them.
 fn note_guess(refusal: &Refusal, headers: &HeaderMap, exchange: &Exchange) {
     if refusal.is_guess() {
-        exchange.note(|details| details.guessed = Some(accounts::meant(headers).unwrap_or_default().into()));
+        exchange
+            .note(|details| details.guessed = Some(credentials::meant(headers).unwrap_or_default().into()));
     }
 }
 
