@@ -302,7 +302,13 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 async fn open_folder(config: &Config) -> anyhow::Result<Store> {
     let limits = Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 };
     let (folder, min_free) = (config.cache.dir.clone(), config.cache.min_free.map(|bytes| bytes.0));
-    let open = move || open_store(&folder, limits).inspect(|store| store.keep_free(min_free));
+    let memory = config.cache.memory.0;
+    let open = move || {
+        open_store(&folder, limits).inspect(|store| {
+            store.keep_free(min_free);
+            store.keep_in_memory(memory);
+        })
+    };
     tokio::task::spawn_blocking(open).await?
 }
 

@@ -125,6 +125,8 @@ pub struct CacheConfig {
     pub max_object: ByteCount,
     /// What the cache leaves free of its file system, in bytes; `None` for a twentieth of it, but no more than 512 MB.
     pub min_free: Option<ByteCount>,
+    /// What bodies may take of the memory, in bytes.
+    pub memory: ByteCount,
     /// Response fields that replace Cache-Control and Expires, the most applicable first (RFC 9213 section 2.2).
     pub targeted: Vec<HeaderName>,
     /// What is decided in place of origins: the first rule that matches counts.
@@ -344,6 +346,7 @@ impl Config {
                 packs: Vec::new(),
                 targeted: Vec::new(),
                 min_free: None,
+                memory: ByteCount(32_000_000),
             },
             link: LinkConfig::default(),
             parents: Parents::default(),

@@ -221,6 +221,16 @@ pub(super) static OPTIONS: &[OptionRow] = &[
         ..VALUE
     },
     OptionRow {
+        key: "cache.memory",
+        flag: Some("cache-memory"),
+        value_name: "BYTES",
+        help: "The most that bodies which are asked for again and again take of the memory, in bytes. All others are read \
+               from the disk.",
+        set: |config, given| put(&mut config.cache.memory, given, value::parse_size),
+        get: |config| vec![config.cache.memory.to_string()],
+        ..VALUE
+    },
+    OptionRow {
         key: "link.spec",
         flag: Some("link"),
         value_name: "RATES",

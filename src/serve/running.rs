@@ -226,6 +226,7 @@ impl Running {
             link.set_classes(classes);
         }
         store.limit_to(Limits { max_size: config.cache.size.0, max_object_size: config.cache.max_object.0 });
+        store.keep_in_memory(config.cache.memory.0);
         if before.cache.min_free != config.cache.min_free {
             let (store, min_free) = (store.clone(), config.cache.min_free.map(|bytes| bytes.0));
             // It asks the disk; the rest need not wait for that.

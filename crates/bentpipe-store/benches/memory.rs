@@ -1,8 +1,9 @@
 //! What a cache of many stored responses costs: memory for each, and the time from a start to the first hit.
 //!
-//! `cargo bench -p bentpipe-store --bench memory -- 1000000` stores that many responses of 4 KiB in a temporary folder
-//! (`TMPDIR` says where), each a content file, and opens the folder again after a kill and after a clean stop. Every
-//! step is a process of its own, so that its memory is that of the step. The files are in the system's cache.
+//! `cargo bench -p bentpipe-store --bench memory -- 1000000 4096` stores that many responses of so many bytes in a
+//! temporary folder (`TMPDIR` says where) and opens the folder again after a kill and after a clean stop. From 4096 bytes
+//! on each is a content file; shorter ones share files. Every step is a process of its own, so that its memory is that of
+//! the step. The files are in the system's cache.
 
 use std::env;
 use std::error::Error;
@@ -23,7 +24,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 const LIMITS: Limits = Limits { max_size: 1 << 40, max_object_size: 1 << 20 };
 /// The shortest body that gets a file of its own.
-const BODY: usize = 4096;
+const BODY: &str = "4096";
 
 const FIELDS: [(&str, &str); 9] = [
     ("date", "Mon, 02 Jan 2023 03:04:05 GMT"),
@@ -41,17 +42,20 @@ fn main() -> Outcome {
     let arguments: Vec<_> = env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["fill", folder, objects] => run(fill(Path::new(folder), objects.parse()?)),
-        ["open", folder, objects, close] => run(open(Path::new(folder), objects.parse()?, close == "close")),
-        [objects] => all(objects),
-        _ => all("100000"),
+        ["fill", folder, objects, body] => run(fill(Path::new(folder), objects.parse()?, body.parse()?)),
+        ["open", folder, objects, body, close] => {
+            run(open(Path::new(folder), objects.parse()?, body.parse()?, close == "close"))
+        }
+        [objects] => all(objects, BODY),
+        [objects, body] => all(objects, body),
+        _ => all("100000", BODY),
     }
 }
 
-fn all(objects: &str) -> Outcome {
+fn all(objects: &str, body: &str) -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().to_str().ok_or("the temporary folder has no name")?;
-    let mut filling = step(&["fill", path, objects])?;
+    let mut filling = step(&["fill", path, objects, body])?;
     let output = filling.stdout.take().ok_or("no output")?;
     for line in BufReader::new(output).lines() {
         let line = line?;
@@ -65,7 +69,7 @@ fn all(objects: &str) -> Outcome {
     filling.kill()?;
     filling.wait()?;
     for (after, ending) in [("kill -9", "kill"), ("kill -9 again", "close"), ("clean stop", "kill")] {
-        let output = step(&["open", path, objects, ending])?.wait_with_output()?;
+        let output = step(&["open", path, objects, body, ending])?.wait_with_output()?;
         println!("after {after}: {}", String::from_utf8_lossy(&output.stdout).trim());
     }
     Ok(())
@@ -79,13 +83,13 @@ fn run(step: impl Future<Output = Outcome>) -> Outcome {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(step)
 }
 
-async fn fill(folder: &Path, objects: usize) -> Outcome {
+async fn fill(folder: &Path, objects: usize, length: usize) -> Outcome {
     let store = Store::open(folder, LIMITS)?;
     let (before, began) = (resident()?, Instant::now());
     for number in 0..objects {
-        let mut body = vec![7; BODY];
+        let mut body = vec![7; length];
         body[..8].copy_from_slice(&(number as u64).to_le_bytes());
-        let (mut arrival, _) = store.insert(key(number)?, head()?, Some(BODY as u64))?;
+        let (mut arrival, _) = store.insert(key(number)?, head()?, Some(length as u64))?;
         arrival.write(Bytes::from(body)).await?;
         arrival.commit(None).await?;
     }
@@ -96,13 +100,13 @@ async fn fill(folder: &Path, objects: usize) -> Outcome {
     std::future::pending().await
 }
 
-async fn open(folder: &Path, objects: usize, closes: bool) -> Outcome {
+async fn open(folder: &Path, objects: usize, length: usize, closes: bool) -> Outcome {
     let (before, began) = (resident()?, Instant::now());
     let store = Store::open(folder, LIMITS)?;
     let found = store.lookup(&key(objects / 2)?);
     let body = found.get(0).ok_or("not found")?.body(None).collect().await?.to_bytes();
     let first_hit = began.elapsed();
-    assert_eq!((body.len(), store.stats().objects), (BODY, objects));
+    assert_eq!((body.len(), store.stats().objects), (length, objects));
     let memory = memory(before, objects)?;
     let keys = (0..objects.min(100_000))
         .map(|number| key(number * 7919 % objects))
@@ -127,7 +131,8 @@ fn memory(before: usize, objects: usize) -> Result<String, Box<dyn Error>> {
     let fields: usize = FIELDS.iter().map(|(name, value)| name.len() + value.len()).sum();
     let each = resident()?.saturating_sub(before) / objects;
     let beyond = i64::try_from(each)? - i64::try_from(fields)?;
-    Ok(format!("{each} bytes an entry, {beyond} beyond its {fields} bytes of fields"))
+    let all = resident()? >> 20;
+    Ok(format!("{all} MiB resident, {each} bytes an entry, {beyond} beyond its {fields} bytes of fields"))
 }
 
 /// The memory of this process in bytes.

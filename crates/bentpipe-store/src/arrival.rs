@@ -141,14 +141,15 @@ async fn keep_what_arrived(shelf: &Arc<Shelf>, ongoing: Ongoing) {
 
 /// Keeps what arrived.
 async fn settle(shelf: &Arc<Shelf>, ongoing: Ongoing) -> Result<(), Error> {
-    match ongoing.spool.settle().await? {
-        Complete::Memory(chunks) if Shelf::is_inline(ongoing.spool.arrived()) => {
-            shelf.keep_inline(&ongoing, &chunks)
+    let complete = ongoing.spool.settle().await?;
+    // What somebody has asked for is likely to be asked for again.
+    let is_wanted = ongoing.spool.state().seats.were_taken();
+    match complete {
+        Complete::Memory(chunks) if Shelf::is_short(ongoing.spool.arrived()) => {
+            shelf.keep_short(&ongoing, &chunks, is_wanted)
         }
         complete => {
             let shelf = Arc::clone(shelf);
-            // What somebody has asked for is likely to be asked for again.
-            let is_wanted = ongoing.spool.state().seats.were_taken();
             let keep = move || shelf.keep_content(&ongoing, complete, is_wanted);
             let kept = tokio::task::spawn_blocking(keep);
             kept.await.map_err(std::io::Error::other)?

@@ -141,6 +141,10 @@ impl Stretch {
     pub(crate) fn read(&self, file: &File, position: u64, end: u64) -> io::Result<Bytes> {
         let mut buffer = vec![0; to_usize(self.bytes.end - self.bytes.start)];
         file.read_exact_at(&mut buffer, self.bytes.start)?;
+        self.verified(buffer, position, end)
+    }
+
+    fn verified(&self, buffer: Vec<u8>, position: u64, end: u64) -> io::Result<Bytes> {
         let verified =
             buffer.chunks(to_usize(BLOCK)).zip(&self.sums).all(|(block, sum)| xxh3_64(block) == *sum);
         if !verified {
@@ -153,6 +157,30 @@ impl Stretch {
 }
 
 impl Stretch {
+    /// The same as [`Stretch::read`], if that takes no waiting for the disk; nothing else, and nothing when a block is not
+    /// what was stored.
+    ///
+    /// # Errors
+    /// The file system does not tell.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn read_cached(&self, file: &File, position: u64, end: u64) -> io::Result<Option<Bytes>> {
+        use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+        let mut buffer = vec![0; to_usize(self.bytes.end - self.bytes.start)];
+        let slices = &mut [io::IoSliceMut::new(&mut buffer)];
+        match preadv2(file, slices, self.bytes.start, ReadWriteFlags::NOWAIT) {
+            Ok(read) if read == buffer.len() => Ok(self.verified(buffer, position, end).ok()),
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The file system does not tell.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn read_cached(&self, _file: &File, _position: u64, _end: u64) -> io::Result<Option<Bytes>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The first bytes of the stretch that are not as they were stored, in positions of the file, and all that follow in
     /// one go, also beyond the stretch: damage comes in runs, and what is known to be lost is fetched by one request.
     /// `length` and `sums` are the file's.

@@ -4,28 +4,21 @@
 //! no byte that was not verified: content is read in whole blocks of 64 KiB, each checked against its record before any
 //! part of it leaves. A damaged block is missing from then on: whoever can fetch it does, and reads on.
 
-use std::fs::File;
-use std::future::{Future, poll_fn};
-use std::io;
-use std::ops::{Range, RangeInclusive};
+use std::future::poll_fn;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::task::JoinHandle;
 
-use crate::blocks::Stretch;
 use crate::error::Error;
 use crate::follower::Follower;
 use crate::holding::{Holding, Place};
-use crate::hot;
 use crate::parts::{Coming, Parts, Spot};
+use crate::reader::Reader;
 use crate::record::Kept;
-
-/// Content up to this length is read where it is asked for: the hop to a blocking thread would cost more. Bytes.
-const DIRECT: u64 = 64 * 1024;
 
 /// The body of a stored response, or a part of it.
 pub struct StoredBody {
@@ -54,19 +47,6 @@ struct Patchwork {
     /// Places at spools that will be reached: a body that is followed is fetched to its end. With the first byte of each.
     seats: Vec<(u64, Follower)>,
 }
-
-/// Reads a content file.
-struct Reader {
-    holding: Arc<Holding>,
-    kept: Arc<Kept>,
-    position: u64,
-    until: u64,
-    file: Option<Arc<File>>,
-    reading: Option<JoinHandle<Read>>,
-}
-
-/// The file that was read, and verified bytes of it.
-type Read = Result<(Arc<File>, Bytes), Error>;
 
 impl StoredBody {
     pub(crate) fn new(holding: &Arc<Holding>, range: Option<RangeInclusive<u64>>) -> Self {
@@ -122,6 +102,7 @@ impl From {
     fn of_kept(holding: &Arc<Holding>, kept: &Arc<Kept>, position: u64, until: u64) -> Self {
         let in_memory = match &**kept {
             Kept::Inline(bytes) => Some(bytes.clone()),
+            Kept::Small(small) => holding.home().hot.get_small(small),
             Kept::Content(print) => holding.home().hot.get(print),
         };
         match in_memory {
@@ -129,7 +110,7 @@ impl From {
             Some(bytes) => Self::Memory(bytes.slice(position as usize..until as usize)),
             None => {
                 let (holding, kept) = (Arc::clone(holding), Arc::clone(kept));
-                Self::Content(Box::new(Reader { holding, kept, position, until, file: None, reading: None }))
+                Self::Content(Box::new(Reader::new(holding, kept, position, until)))
             }
         }
     }
@@ -302,103 +283,9 @@ impl Patchwork {
     }
 }
 
-impl Reader {
-    /// The next verified bytes. There must be some.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Error>> {
-        let read = if self.kept.length() <= DIRECT {
-            self.job()()
-        } else {
-            if self.reading.is_none() {
-                self.reading = Some(tokio::task::spawn_blocking(self.job()));
-            }
-            let Some(reading) = &mut self.reading else { return Poll::Pending };
-            let read = ready!(Pin::new(reading).poll(cx));
-            self.reading = None;
-            read.unwrap_or_else(|error| Err(Error::Io(io::Error::other(error))))
-        };
-        Poll::Ready(read.map(|(file, bytes)| {
-            self.file = Some(file);
-            self.position += bytes.len() as u64;
-            bytes
-        }))
-    }
-
-    /// Opens the file unless it is open, and reads on from the present position.
-    fn job(&self) -> impl FnOnce() -> Read + Send + use<> {
-        let (holding, kept, file) = (Arc::clone(&self.holding), Arc::clone(&self.kept), self.file.clone());
-        let (position, until) = (self.position, self.until);
-        move || {
-            let read = read(&holding, &kept, file, position, until);
-            read.map_err(|lost| match lost {
-                Lost::Bytes(lost) => {
-                    holding.found_damaged(&kept, &lost);
-                    Error::Damaged
-                }
-                Lost::Access(error) => error,
-            })
-        }
-    }
-}
-
 /// Follows what is arriving, from byte `position` of the body on.
 fn follower(coming: &Coming, position: u64, until: Option<u64>) -> Follower {
     let end = coming.end.into_iter().chain(until).min();
     let until = end.map(|end| end.saturating_sub(coming.first));
     Follower::new(Arc::clone(&coming.spool), position - coming.first, until)
-}
-
-/// Verified bytes of `kept` from `position` on, but not beyond `end`: as many as are read in one go.
-///
-/// # Errors
-/// As for [`StoredBody::verified`].
-pub(crate) fn read_kept(
-    holding: &Arc<Holding>,
-    kept: &Arc<Kept>,
-    position: u64,
-    end: u64,
-) -> Result<Bytes, Error> {
-    match &**kept {
-        // The bounds are within the bytes, whose length is a usize.
-        Kept::Inline(bytes) => Ok(bytes.slice(position as usize..end as usize)),
-        Kept::Content(_) => {
-            let (holding, kept) = (Arc::clone(holding), Arc::clone(kept));
-            let reader = Reader { holding, kept, position, until: end, file: None, reading: None };
-            reader.job()().map(|(_, bytes)| bytes)
-        }
-    }
-}
-
-/// Why nothing was read.
-enum Lost {
-    /// These bytes are not what was stored, or cannot be read: a bad sector is damage as much as a wrong byte.
-    Bytes(Range<u64>),
-    /// The file cannot be opened for a reason that is not its own.
-    Access(Error),
-}
-
-fn read(
-    holding: &Holding,
-    kept: &Kept,
-    file: Option<Arc<File>>,
-    position: u64,
-    until: u64,
-) -> Result<(Arc<File>, Bytes), Lost> {
-    let all = || Lost::Bytes(0..kept.length());
-    let Kept::Content(print) = kept else { return Err(all()) };
-    let file = match file {
-        Some(file) => file,
-        None => match holding.home().content.open(&print.digest) {
-            Ok(file) => Arc::new(file),
-            Err(Error::Damaged) => return Err(all()),
-            Err(error) => return Err(Lost::Access(error)),
-        },
-    };
-    let stretch = Stretch::at(position, until, print.length, &print.sums).ok_or_else(all)?;
-    let bytes = stretch
-        .read(&file, position, until)
-        .map_err(|_| Lost::Bytes(stretch.damage(&file, print.length, &print.sums)))?;
-    if bytes.len() as u64 == print.length && print.length <= hot::LARGEST {
-        holding.warm(print, bytes.clone());
-    }
-    Ok((file, bytes))
 }

@@ -177,14 +177,7 @@ impl Content {
     /// # Errors
     /// [`Error::Damaged`] when there is no such file, else what the disk said.
     pub(crate) fn open(&self, digest: &Digest) -> Result<File, Error> {
-        let path = self.path(digest);
-        File::open(&path).map_err(|error| match error.kind() {
-            // Out of descriptors: the file may be as good as ever.
-            _ if matches!(error.raw_os_error(), Some(libc_codes::EMFILE | libc_codes::ENFILE)) => {
-                Error::Io(error)
-            }
-            _ => Error::Damaged,
-        })
+        open_file(&self.path(digest))
     }
 
     /// Brings what was placed since the last call to the platter: the files, then the folders that name them.
@@ -309,6 +302,20 @@ impl Drop for Temporary {
             Err(_) => remove(),
         }
     }
+}
+
+/// Opens the file at `path`, which holds what is stored.
+///
+/// # Errors
+/// As for [`Content::open`].
+pub(crate) fn open_file(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|error| match error.kind() {
+        // Out of descriptors: the file may be as good as ever.
+        _ if matches!(error.raw_os_error(), Some(libc_codes::EMFILE | libc_codes::ENFILE)) => {
+            Error::Io(error)
+        }
+        _ => Error::Damaged,
+    })
 }
 
 /// What `path` takes on disk, in bytes; nothing when it is not there.

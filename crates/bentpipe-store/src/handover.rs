@@ -54,6 +54,7 @@ impl Store {
         spawn_blocking(move || {
             leaving.leave_behind();
             crate::sweep::write_last(&leaving, is_clean);
+            leaving.home.bundles.renounce();
             leaving.unlock();
         })
         .await
@@ -73,6 +74,7 @@ impl Store {
             }
             shelf.lock_again()?;
             shelf.home.content.sweep_others()?;
+            shelf.home.bundles.resume();
             if let Some(journal) = &shelf.journal {
                 journal.resume()?;
             }

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use rfc9111::CacheKey;
 
-use crate::blocks::Fingerprint;
 use crate::head::Packed;
 use crate::home::Home;
 use crate::locked::lock;
@@ -47,6 +46,18 @@ pub(crate) enum Place {
     Kept(Arc<Kept>),
     /// Held in part.
     Parts(Box<Parts>),
+}
+
+impl Place {
+    /// What is kept of the body.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Arc<Kept>> {
+        let (whole, pieces) = match self {
+            Self::Arriving(_) => (None, &[][..]),
+            Self::Kept(kept) => (Some(kept), &[][..]),
+            Self::Parts(parts) => (None, parts.pieces()),
+        };
+        whole.into_iter().chain(pieces.iter().map(|piece| &piece.kept))
+    }
 }
 
 impl Holding {
@@ -175,11 +186,15 @@ impl Holding {
         if !is_mendable && self.damaged.swap(true, Ordering::Relaxed) {
             return;
         }
-        if let Kept::Content(fingerprint) = &**kept {
-            self.home.hot.remove(&fingerprint.digest);
-            if !is_mendable {
-                self.home.content.remove(&fingerprint.digest, || true);
+        match &**kept {
+            Kept::Content(fingerprint) => {
+                self.home.hot.remove(&fingerprint.digest);
+                if !is_mendable {
+                    self.home.content.remove(&fingerprint.digest, || true);
+                }
             }
+            Kept::Small(small) => self.home.hot.remove_small(small),
+            Kept::Inline(_) => {}
         }
         tracing::warn!(
             key = self.key.as_str(),
@@ -191,18 +206,34 @@ impl Holding {
     }
 
     /// Keeps the whole, verified body in memory for the next reader.
-    pub(crate) fn warm(&self, print: &Fingerprint, body: Bytes) {
+    pub(crate) fn warm(&self, kept: &Kept, body: Bytes) {
         let hot = &self.home.hot;
-        hot.put(print, body);
+        match kept {
+            Kept::Inline(_) => {}
+            Kept::Small(small) => hot.put_small(small, body),
+            Kept::Content(print) => hot.put(print, body),
+        }
         // Struck out before the body was put there, its removal may have come too early to see it.
         if self.struck_out.load(Ordering::Acquire) {
-            hot.remove(&print.digest);
+            match kept {
+                Kept::Inline(_) => {}
+                Kept::Small(small) => hot.remove_small(small),
+                Kept::Content(print) => hot.remove(&print.digest),
+            }
         }
     }
 
-    /// It is in no ledger any more. To be called before its content leaves memory.
+    /// It is in no ledger any more. To be called before its content leaves memory; what it shares with no other leaves it
+    /// here.
     pub(crate) fn strike_out(&self) {
         self.struck_out.store(true, Ordering::Release);
+        self.with(|place| {
+            for kept in place.kept() {
+                if let Kept::Small(small) = &**kept {
+                    self.home.hot.remove_small(small);
+                }
+            }
+        });
     }
 
     pub(crate) fn is_damaged(&self) -> bool {

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::blocks::Digest;
+use crate::bundles::Bundles;
 use crate::content::Content;
 use crate::holding::Holding;
 use crate::hot::Hot;
@@ -25,6 +26,8 @@ const REST: Duration = Duration::from_secs(10);
 pub(crate) struct Home {
     /// The content files.
     pub(crate) content: Content,
+    /// The files of short bodies.
+    pub(crate) bundles: Arc<Bundles>,
     /// Bodies in memory.
     pub(crate) hot: Hot,
     /// Rung when a note must not wait for the keeper's next round.
@@ -59,6 +62,7 @@ impl Home {
     pub(crate) fn new(content: Content) -> Self {
         Self {
             room: Room::new(content.folder()),
+            bundles: Arc::new(Bundles::new(content.folder())),
             content,
             hot: Hot::new(),
             bell: Notify::new(),

@@ -9,13 +9,14 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use crate::blocks::{Digest, Fingerprint};
+use crate::bundles::{Small, Spot};
 
 /// The longest body that is kept here: what a content file gives in one read, so whole and verified at once. A longer
 /// one spends its time in the socket. Bytes.
 pub(crate) const LARGEST: u64 = 256 * 1024;
-/// What all bodies may take: the styles, scripts and icons that every page of a few hundred sites asks for, and little
-/// enough for a computer of 512 MB. Bytes.
-const CAPACITY: u64 = 32 << 20;
+/// What all bodies may take unless somebody says otherwise: the styles, scripts and icons that every page of a few hundred
+/// sites asks for, and little enough for a computer of 512 MB. Bytes.
+const CAPACITY: u64 = 32_000_000;
 /// Each share of the cache evicts on its own and silently refuses what is larger than the share: 8 MiB is 32 of the
 /// largest bodies, and 4 locks are enough for the threads of one link.
 const SHARDS: usize = 4;
@@ -29,14 +30,21 @@ const USUAL: u64 = 16 * 1024;
 
 /// Whole, verified bodies in memory.
 pub(crate) struct Hot {
-    bodies: Cache<Digest, Bytes, Weigh>,
+    bodies: Cache<Name, Bytes, Weigh>,
+}
+
+/// What identifies a body.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Name {
+    Content(Digest),
+    Small(Spot),
 }
 
 #[derive(Clone)]
 struct Weigh;
 
-impl Weighter<Digest, Bytes> for Weigh {
-    fn weight(&self, _digest: &Digest, body: &Bytes) -> u64 {
+impl Weighter<Name, Bytes> for Weigh {
+    fn weight(&self, _name: &Name, body: &Bytes) -> u64 {
         body.len() as u64 + OVERHEAD
     }
 }
@@ -62,7 +70,27 @@ impl Hot {
 
     /// The whole body with this fingerprint, if it is in memory.
     pub(crate) fn get(&self, print: &Fingerprint) -> Option<Bytes> {
-        if print.length > LARGEST { None } else { self.bodies.get(&print.digest) }
+        if print.length > LARGEST { None } else { self.bodies.get(&Name::Content(print.digest)) }
+    }
+
+    /// The same for a short body.
+    pub(crate) fn get_small(&self, small: &Small) -> Option<Bytes> {
+        self.bodies.get(&Name::Small(small.spot()))
+    }
+
+    /// See [`Hot::put`].
+    pub(crate) fn put_small(&self, small: &Small, body: Bytes) {
+        self.bodies.insert(Name::Small(small.spot()), body);
+    }
+
+    /// See [`Hot::remove`].
+    pub(crate) fn remove_small(&self, small: &Small) {
+        self.bodies.remove(&Name::Small(small.spot()));
+    }
+
+    /// All bodies may take `bytes` from now on.
+    pub(crate) fn resize(&self, bytes: u64) {
+        self.bodies.set_capacity(bytes);
     }
 
     /// The bytes that all bodies take.
@@ -73,13 +101,13 @@ impl Hot {
     /// Takes `body`, which must be all of what `print` identifies, verified; nothing else is taken.
     pub(crate) fn put(&self, print: &Fingerprint, body: Bytes) {
         if print.length <= LARGEST && body.len() as u64 == print.length {
-            self.bodies.insert(print.digest, body);
+            self.bodies.insert(Name::Content(print.digest), body);
         }
     }
 
     /// Lets the body go.
     pub(crate) fn remove(&self, digest: &Digest) {
-        self.bodies.remove(digest);
+        self.bodies.remove(&Name::Content(*digest));
     }
 }
 

@@ -11,19 +11,24 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::bundles::Bundles;
 use crate::frames;
 use crate::loaded::Loaded;
 use crate::locked::lock;
 use crate::record::Change;
 
-/// A snapshot is due when the journals are this much larger than it. Bytes.
+/// A snapshot is due when what is out of date is this much more than what is not. Bytes.
 const GROWTH: u64 = 16 << 20;
-/// In a small folder it is due when they are larger than it by this part of what the folder may take, but not for
-/// less than so many bytes.
+/// In a small folder it is due when it is more by this part of what the folder may take, but not for less than so many
+/// bytes.
 const SHARE: u64 = 64;
 const SMALL: u64 = 256 << 10;
 /// The unit in which the file system hands out space.
 const PAGE: u64 = 4096;
+/// What is out of date in snapshot and journals takes no more than this part of what the folder may take. It is looked at
+/// again when the journals have grown by a part of [`GROWTH`].
+const SHARE_OF_LIMIT: u64 = 16;
+const PART: u64 = 4;
 /// A snapshot is due when a start would have to read more journals than this.
 const MANY: usize = 4;
 /// No journal of ours has a number beyond this; there is always a next one.
@@ -34,6 +39,8 @@ const BACKLOG: usize = 32 << 20;
 /// The writer of the durable index.
 pub(crate) struct Journal {
     folder: PathBuf,
+    /// What is written before the changes that refer to it.
+    bundles: Arc<Bundles>,
     pending: Mutex<Pending>,
     writing: Mutex<Writing>,
 }
@@ -60,7 +67,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the new journal cannot be made.
-    pub(crate) fn start(folder: &Path, loaded: &Loaded) -> io::Result<Self> {
+    pub(crate) fn start(folder: &Path, loaded: &Loaded, bundles: Arc<Bundles>) -> io::Result<Self> {
         let generation = loaded.next_generation;
         let writing = Writing {
             file: create(folder, generation)?,
@@ -71,8 +78,9 @@ impl Journal {
             older_bytes: loaded.journal_bytes,
             snapshot_bytes: loaded.snapshot_bytes,
         };
-        let pending = Pending { frames: Vec::new(), open: true, lost: false };
-        Ok(Self { folder: folder.to_owned(), pending: Mutex::new(pending), writing: Mutex::new(writing) })
+        let pending = Pending { frames: Vec::new(), open: true, lost: loaded.is_outdated };
+        let (folder, pending, writing) = (folder.to_owned(), Mutex::new(pending), Mutex::new(writing));
+        Ok(Self { folder, bundles, pending, writing })
     }
 
     /// Notes `change` for the next flush and returns the bytes it takes; `None` once the journal is closed.
@@ -156,14 +164,14 @@ impl Journal {
         !lock(&self.pending).frames.is_empty()
     }
 
-    /// Whether the journals have outgrown the snapshot, in a folder that may take `limit` bytes.
-    pub(crate) fn is_snapshot_due(&self, limit: u64) -> bool {
+    /// Whether too much of snapshot and journals is out of date, in a folder that may take `limit` bytes. A snapshot of the
+    /// present state would take `records` bytes.
+    pub(crate) fn is_snapshot_due(&self, limit: u64, records: u64) -> bool {
         let lost = lock(&self.pending).lost;
         let writing = lock(&self.writing);
         let journals = writing.older_bytes + writing.written;
-        // What is out of date in them takes room from what is stored: little of a large cache, no more of a small one.
-        let growth = (limit / SHARE).clamp(SMALL, GROWTH);
-        lost || writing.older.len() > MANY || journals > writing.snapshot_bytes + growth
+        let is_much = writing.snapshot_bytes + journals > records + allowance(limit, records);
+        lost || writing.older.len() > MANY || (journals > growth(limit) / PART && is_much)
     }
 
     /// The bytes that snapshot and journals take on disk, with what waits for a flush.
@@ -261,7 +269,8 @@ impl Journal {
             return Ok(0);
         }
         let bytes = frames.len();
-        let written = writing.file.write_all_at(&frames, writing.written);
+        let bodies = self.bundles.flush();
+        let written = bodies.and_then(|()| writing.file.write_all_at(&frames, writing.written));
         match &written {
             Ok(()) => writing.written += bytes as u64,
             Err(_) => {
@@ -272,6 +281,16 @@ impl Journal {
         }
         written.map(|()| bytes)
     }
+}
+
+/// How much of snapshot and journals may be out of date where `records` bytes are not, in a folder that may take `limit`
+/// bytes: they double at most, and leave most of a small folder to what is stored.
+pub(crate) fn allowance(limit: u64, records: u64) -> u64 {
+    (records + growth(limit)).min((limit / SHARE_OF_LIMIT).max(growth(limit)))
+}
+
+fn growth(limit: u64) -> u64 {
+    (limit / SHARE).clamp(SMALL, GROWTH)
 }
 
 fn create(folder: &Path, generation: u64) -> io::Result<Arc<File>> {

@@ -25,29 +25,55 @@ use crate::spool::Spool;
 
 /// A key has no more stored responses than this; the oldest goes. A Vary on something unique must not eat the memory.
 const VARIANTS: usize = 64;
-/// Bodies shorter than this live in their record: a file of their own would take a page at least. Bytes.
-const INLINE: u64 = 4096;
+/// Bodies shorter than this share a file: one of their own would take a page at least. Bytes.
+const SHORT: u64 = 4096;
+/// Bodies no longer than this live in their record, and so in memory: they are less than what is known of them. Bytes.
+pub(crate) const INLINE: usize = 64;
 
 impl Shelf {
-    /// Whether bytes are few enough to live in the record.
-    pub(crate) fn is_inline(length: u64) -> bool {
-        length < INLINE
+    /// Whether bytes are few enough to share a file with others.
+    pub(crate) fn is_short(length: u64) -> bool {
+        length < SHORT
     }
 
-    /// Keeps a body, or a part of it, that is in memory and short enough for its record. Does not wait for the disk.
+    /// Keeps a short body, or a part of one, that is in memory; there, too, if it `is_wanted`. Does not wait for the disk.
     ///
     /// # Errors
-    /// When it left the index while it arrived, or the store was closed.
-    pub(crate) fn keep_inline(&self, ongoing: &Ongoing, chunks: &[Bytes]) -> Result<(), Error> {
-        let kept = contiguous(|| chunks.iter().map(|chunk| &**chunk));
-        self.keep(ongoing, Arc::new(Kept::Inline(kept)))
+    /// When it left the index while it arrived, the store was closed, or too much waits for the disk.
+    pub(crate) fn keep_short(
+        &self,
+        ongoing: &Ongoing,
+        chunks: &[Bytes],
+        is_wanted: bool,
+    ) -> Result<(), Error> {
+        if !self.is_open() {
+            return Err(Error::Closed);
+        }
+        let body = contiguous(|| chunks.iter().map(|chunk| &**chunk));
+        let kept = Arc::new(self.put_short(&body).ok_or(Error::Unavailable)?);
+        self.keep(ongoing, Arc::clone(&kept))?;
+        if is_wanted {
+            ongoing.holding.warm(&kept, body);
+        }
+        Ok(())
+    }
+
+    fn put_short(&self, body: &Bytes) -> Option<Kept> {
+        if body.len() <= INLINE {
+            return Some(Kept::Inline(body.clone()));
+        }
+        let small = self.home.bundles.append(body)?;
+        if self.home.bundles.is_flush_urgent() {
+            self.home.bell.notify_one();
+        }
+        Some(Kept::Small(small))
     }
 
     /// Makes a body, or a part of it, content and keeps it; in memory too, if it `is_wanted` and short enough. Waits for
     /// the disk.
     ///
     /// # Errors
-    /// As for [`Shelf::keep_inline`], and what the disk said.
+    /// As for [`Shelf::keep_short`], and what the disk said.
     pub(crate) fn keep_content(
         &self,
         ongoing: &Ongoing,
@@ -67,7 +93,7 @@ impl Shelf {
             self.keep(ongoing, Arc::new(Kept::Content(fingerprint)))
         });
         if let (Ok(()), Some((body, print))) = (&outcome, hot) {
-            ongoing.holding.warm(&print, body);
+            ongoing.holding.warm(&Kept::Content(print), body);
         }
         outcome
     }
@@ -84,17 +110,18 @@ impl Shelf {
         let outcome = self.home.health.note("joining the parts of a body", joined);
         let Ok(Some(complete)) = outcome else { return self.rewrite(holding) };
         let (source, fingerprint) = complete.into_source();
-        let is_inline = Self::is_inline(fingerprint.length);
-        let kept = Arc::new(match &source {
-            Source::Memory(body) if is_inline => Kept::Inline(body.clone()),
-            _ => Kept::Content(fingerprint.clone()),
-        });
+        let short = match &source {
+            Source::Memory(body) if Self::is_short(fingerprint.length) => self.put_short(body),
+            _ => None,
+        };
+        let is_short = short.is_some();
+        let kept = Arc::new(short.unwrap_or_else(|| Kept::Content(fingerprint.clone())));
         let put = || {
             holding.put(|place| *place = Place::Kept(kept));
             self.rewrite(holding);
             Ok(())
         };
-        let outcome = if is_inline { put() } else { self.placed(source, &fingerprint, put) };
+        let outcome = if is_short { put() } else { self.placed(source, &fingerprint, put) };
         if let Err(error) = outcome {
             tracing::debug!(%error, "the parts of a body stay apart");
         }

@@ -40,7 +40,9 @@
 mod arrival;
 mod blocks;
 mod body;
+mod bundles;
 mod collapse;
+mod compact;
 mod content;
 mod error;
 mod folders;
@@ -64,6 +66,7 @@ mod ongoing;
 mod parts;
 mod pen;
 mod priority;
+mod reader;
 mod record;
 mod roll;
 mod room;

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use crate::blocks::to_usize;
+use crate::bundles::Bundles;
 use crate::frames::{self, AfterDamage};
 use crate::head::Packed;
 use crate::journal::{GENERATIONS, generation_of, journal_path};
@@ -31,16 +32,18 @@ pub(crate) struct Loaded {
     pub(crate) journals: Vec<u64>,
     pub(crate) journal_bytes: u64,
     pub(crate) snapshot_bytes: u64,
+    /// Whether it says what is not so any more.
+    pub(crate) is_outdated: bool,
 }
 
 impl Loaded {
-    /// Reads the durable index of `folder`. What is torn, damaged or of another version is left out: an answer with
+    /// Reads the durable index of `folder`, whose short bodies are in `bundles`. What is torn, damaged or of another version is left out: an answer with
     /// fewer stored responses, never an error.
     ///
     /// # Errors
     /// Only when the folder itself cannot be read.
-    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
-        let mut found = Gathered::default();
+    pub(crate) fn read(folder: &Path, bundles: &Bundles) -> io::Result<Self> {
+        let mut found = Gathered::new(bundles);
         let snapshot_bytes = read_file(&folder.join("snapshot"), AfterDamage::Skip, &mut found);
         let (first, was_clean) = found.begin.unwrap_or((0, false));
         let mut journals = Vec::new();
@@ -62,12 +65,13 @@ impl Loaded {
             journals,
             journal_bytes,
             snapshot_bytes,
+            is_outdated: bundles.took_up(),
         })
     }
 }
 
 /// Takes up what a file says, which is nothing where there is none; returns its size in bytes.
-fn read_file(path: &Path, after_damage: AfterDamage, found: &mut Gathered) -> u64 {
+fn read_file(path: &Path, after_damage: AfterDamage, found: &mut Gathered<'_>) -> u64 {
     let Ok(file) = File::open(path) else { return 0 };
     let is_snapshot = after_damage == AfterDamage::Skip;
     frames::read(file, after_damage, |change, size| match change {
@@ -79,8 +83,8 @@ fn read_file(path: &Path, after_damage: AfterDamage, found: &mut Gathered) -> u6
 }
 
 /// What snapshot and journals say so far, by id.
-#[derive(Default)]
-struct Gathered {
+struct Gathered<'a> {
+    bundles: &'a Bundles,
     /// From the first frame of the snapshot: the first journal after it, and whether it is the last word.
     begin: Option<(u64, bool)>,
     next_id: u64,
@@ -89,12 +93,23 @@ struct Gathered {
     pins: HashSet<u64>,
 }
 
-impl Gathered {
+impl<'a> Gathered<'a> {
+    fn new(bundles: &'a Bundles) -> Self {
+        Self {
+            bundles,
+            begin: None,
+            next_id: 0,
+            restored: Roll::default(),
+            spooling: HashMap::new(),
+            pins: HashSet::new(),
+        }
+    }
+
     fn apply(&mut self, change: Change<'_>, size: u64) {
         match change {
             Change::Begin { .. } => {}
             Change::Keep(record) => {
-                if let Some(restored) = record.restore(size) {
+                if let Some(restored) = record.restore(size, self.bundles) {
                     self.seen(restored.id);
                     self.restored.insert(restored.id, restored);
                 }
@@ -141,8 +156,11 @@ impl Gathered {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::record::Spooling;
+    use crate::holding::Place;
+    use crate::record::{Kept, Record, Spooling};
 
     fn folder(files: &[(&str, &[Change<'_>])]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -156,6 +174,10 @@ mod tests {
         folder
     }
 
+    fn read(folder: &tempfile::TempDir) -> Loaded {
+        Loaded::read(folder.path(), &Bundles::new(folder.path())).unwrap()
+    }
+
     fn spooling(spool: u64) -> Change<'static> {
         let (key, head, file) = ("http://origin/a", &b""[..], "spool-1");
         let (first, complete_length, sums) = (0, None, Vec::new());
@@ -164,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_number_is_not_given_again_to_something_else() {
-        let loaded = Loaded::read(folder(&[("journal-3", &[spooling(9)])]).path()).unwrap();
+        let loaded = read(&folder(&[("journal-3", &[spooling(9)])]));
         assert_eq!((loaded.next_id, loaded.spooling.len(), loaded.next_generation), (10, 1, 4));
     }
 
@@ -174,8 +196,31 @@ mod tests {
         for (snapshot, clean, spooling) in
             [(&[begin(), spooling(2)][..], true, 1), (&[spooling(2)], false, 0), (&[], false, 0)]
         {
-            let loaded = Loaded::read(folder(&[("snapshot", snapshot)]).path()).unwrap();
+            let loaded = read(&folder(&[("snapshot", snapshot)]));
             assert_eq!((loaded.clean, loaded.spooling.len()), (clean, spooling));
+        }
+    }
+
+    #[test]
+    fn a_body_in_a_record_of_the_earlier_form_moves_to_a_bundle() {
+        let (key, head) = (rfc9111::CacheKey::from_normal_form("http://origin/a"), Packed::from_bytes(b""));
+        let place = Place::Kept(Arc::new(Kept::Inline(vec![7; 1000].into())));
+        let begin = Change::Begin { generation: 0, clean: true };
+        let record = Change::Keep(Record::new(1, &key, &head, &place).unwrap());
+        let folder = folder(&[("snapshot", &[begin, record])]);
+        for opens in [false, true] {
+            let bundles = Bundles::new(folder.path());
+            if opens {
+                bundles.open();
+            }
+            let loaded = Loaded::read(folder.path(), &bundles).unwrap();
+            assert_eq!((loaded.is_outdated, bundles.live()), (opens, if opens { 1000 } else { 0 }));
+            let Place::Kept(kept) = &loaded.restored.get(&1).unwrap().place else { panic!("not kept") };
+            match &**kept {
+                Kept::Small(small) => assert_eq!(bundles.read(small).unwrap(), vec![7; 1000]),
+                Kept::Inline(body) => assert!(!opens && *body == vec![7; 1000]),
+                Kept::Content(_) => panic!("no content"),
+            }
         }
     }
 
@@ -184,7 +229,7 @@ mod tests {
         let begin = Change::Begin { generation: 4, clean: false };
         let files =
             [("snapshot", &[begin][..]), ("journal-3", &[spooling(2)]), ("journal-4", &[spooling(5)])];
-        let loaded = Loaded::read(folder(&files).path()).unwrap();
+        let loaded = read(&folder(&files));
         assert_eq!(loaded.spooling.iter().map(|spooling| spooling.spool).collect::<Vec<_>>(), [5]);
     }
 }

@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::locked::lock;
 use crate::record::Change;
 use crate::shelf::Shelf;
+use crate::store::Store;
 use crate::stored::Stored;
 
 /// Stored responses looked up in the books at once: more would hold up who stores.
@@ -106,6 +107,32 @@ impl Listed {
     }
 }
 
+impl Store {
+    /// Everything stored, in the order of the keys.
+    pub fn list(&self) -> Vec<Summary> {
+        let mut listed = self.listed(|_| true);
+        listed.sort_by(|one, other| one.rank().cmp(&other.rank()));
+        listed.iter().map(Listed::summary).collect()
+    }
+
+    /// What `meant` take on disk together, in bytes: a body that several of them share counts once.
+    pub fn on_disk(&self, meant: &[Listed]) -> u64 {
+        self.shelf().on_disk(meant)
+    }
+
+    /// Drops `meant` as [`Store::invalidate`] does and returns how many were still stored.
+    pub fn purge(&self, meant: &[Listed]) -> usize {
+        self.shelf().purge(meant)
+    }
+
+    /// Has `meant` never evicted, or evicted like others again, and returns how many that changed. A pin survives
+    /// restarts and goes over to the response that takes the place of a pinned one; it does not keep what is damaged or
+    /// invalidated. What is still arriving cannot be pinned.
+    pub fn pin(&self, meant: &[Listed], is_pinned: bool) -> usize {
+        self.shelf().pin(meant, is_pinned)
+    }
+}
+
 impl Shelf {
     /// What is stored under the keys that are meant.
     pub(crate) fn listed(&self, is_meant: impl Fn(&str) -> bool) -> Vec<Listed> {
@@ -120,13 +147,14 @@ impl Shelf {
     fn looked_up(&self, found: &[Arc<Holding>]) -> Vec<Listed> {
         let mut listed = Vec::with_capacity(found.len());
         for chunk in found.chunks(CHUNK) {
+            let sound = chunk.iter().filter(|holding| !holding.is_damaged());
+            // Looked at before the books are taken: who writes a record has its holding locked, then the books.
+            let shown: Vec<_> = sound.filter_map(Stored::of).map(Arc::new).collect();
             let ledger = lock(&self.ledger);
-            listed.extend(chunk.iter().filter(|holding| !holding.is_damaged()).filter_map(|holding| {
-                Some(Listed {
-                    stored: Arc::new(Stored::of(holding)?),
-                    is_pinned: ledger.is_pinned(holding.id),
-                    on_disk: ledger.on_disk(holding.id).unwrap_or(0),
-                })
+            listed.extend(shown.into_iter().map(|stored| {
+                let id = stored.holding().id;
+                let (is_pinned, on_disk) = (ledger.is_pinned(id), ledger.on_disk(id).unwrap_or(0));
+                Listed { stored, is_pinned, on_disk }
             }));
         }
         listed
@@ -212,11 +240,15 @@ impl Shelf {
         changed
     }
 
-    /// The bytes of the cache folder on disk that are in no stored response's account: the index files beyond their
-    /// records, what is being written, the folder itself. Does not take the ledger's lock.
+    /// The bytes on disk of the files that many stored responses share: index files and bundles.
+    pub(crate) fn shared(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Journal::on_disk) + self.home.bundles.on_disk()
+    }
+
+    /// The bytes of the cache folder on disk that are in no stored response's account: the index files and the bundles
+    /// beyond what is counted as records, what is being written, the folder itself. Does not take the ledger's lock.
     pub(crate) fn apart(&self) -> u64 {
-        let index = self.journal.as_ref().map_or(0, Journal::on_disk);
-        index + self.home.counts.spooled.load(Ordering::Relaxed) + self.home.content.frame()
+        self.shared() + self.home.counts.spooled.load(Ordering::Relaxed) + self.home.content.frame()
     }
 }
 

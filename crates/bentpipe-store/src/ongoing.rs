@@ -196,7 +196,10 @@ impl Shelf {
             let holding = match find(&found, spooling.id) {
                 Some(place) => Arc::clone(&found[place]),
                 None => {
-                    let place = Place::Parts(Box::new(Parts::new(spooling.complete_length)));
+                    let mut parts = Parts::new(spooling.complete_length);
+                    // Nobody is to find it with nothing in it.
+                    parts.add(&piece);
+                    let place = Place::Parts(Box::new(parts));
                     let (key, home) = (spooling.key.clone(), Arc::clone(&self.home));
                     let holding = Holding::new(spooling.id, key, home, spooling.head.clone(), place);
                     let holding = Arc::new(holding);

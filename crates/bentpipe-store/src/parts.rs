@@ -124,6 +124,12 @@ impl Parts {
         }
     }
 
+    /// What `old` holds is in `new`, too, and read from there from now on.
+    pub(crate) fn replace(&mut self, old: &Arc<Kept>, new: &Arc<Kept>) {
+        let pieces = self.pieces.iter_mut();
+        pieces.filter(|piece| Arc::ptr_eq(&piece.kept, old)).for_each(|piece| piece.kept = Arc::clone(new));
+    }
+
     /// Takes away the bytes of `kept` that lie in `lost`, which is in positions of `kept`.
     pub(crate) fn lose(&mut self, kept: &Arc<Kept>, lost: &Range<u64>) {
         let before = std::mem::take(&mut self.pieces);

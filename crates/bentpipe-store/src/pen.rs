@@ -12,11 +12,11 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::blocks::{BLOCK, Fingerprint, Fingerprinter, to_usize};
-use crate::body;
 use crate::content::{Content, Source, Temporary};
 use crate::head::contiguous;
 use crate::holding::Holding;
 use crate::parts::Piece;
+use crate::reader;
 
 /// Bodies up to this length are joined in memory. Bytes.
 const IN_MEMORY: u64 = 256 * 1024;
@@ -139,7 +139,7 @@ pub(crate) fn join(
     for piece in pieces {
         let (mut position, end) = (piece.at, piece.at + piece.length);
         while position < end {
-            let Ok(bytes) = body::read_kept(holding, &piece.kept, position, end) else { return Ok(None) };
+            let Ok(bytes) = reader::read_kept(holding, &piece.kept, position, end) else { return Ok(None) };
             position += bytes.len() as u64;
             match &mut pen {
                 Some(pen) => drop(pen.write(&[bytes])?),

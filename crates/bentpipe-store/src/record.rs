@@ -10,6 +10,7 @@ use rfc9111::CacheKey;
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::{BLOCK, Digest, Fingerprint};
+use crate::bundles::{Bundles, Small, Spot};
 use crate::head::Packed;
 use crate::holding::Place;
 use crate::parts::{Parts, Piece};
@@ -104,6 +105,7 @@ enum Body<'a> {
     Inline(&'a [u8]),
     Content { digest: [u8; 32], length: u64, sums: Vec<u64> },
     Parts { complete_length: Option<u64>, pieces: Vec<PieceOf<'a>> },
+    Small { bundle: u32, at: u32, length: u32, sum: u64 },
 }
 
 /// See [`Piece`].
@@ -117,10 +119,12 @@ struct PieceOf<'a> {
 }
 
 /// Where the body of a complete stored response is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Kept {
     /// In its record, and so in memory.
     Inline(Bytes),
+    /// In a file with others.
+    Small(Small),
     /// In a content file.
     Content(Fingerprint),
 }
@@ -130,6 +134,7 @@ impl Kept {
     pub(crate) fn length(&self) -> u64 {
         match self {
             Self::Inline(bytes) => bytes.len() as u64,
+            Self::Small(small) => u64::from(small.spot().length),
             Self::Content(fingerprint) => fingerprint.length,
         }
     }
@@ -207,16 +212,16 @@ impl<'a> Record<'a> {
     }
 
     /// The stored response this is the record of; `None` when its parts make no sense.
-    pub(crate) fn restore(self, size: u64) -> Option<Restored> {
+    pub(crate) fn restore(self, size: u64, bundles: &Bundles) -> Option<Restored> {
         let place = match self.body {
             Body::Parts { complete_length, pieces } => {
                 let mut parts = Parts::new(complete_length);
                 for piece in pieces {
-                    parts.add(&piece.restore()?);
+                    parts.add(&piece.restore(bundles)?);
                 }
                 Place::Parts(Box::new(parts))
             }
-            body => Place::Kept(Arc::new(body.restore()?)),
+            body => Place::Kept(Arc::new(body.restore(bundles)?)),
         };
         let (id, uses, priority) = (self.id, self.uses, self.priority);
         let (key, head) = (CacheKey::from_normal_form(self.key), Packed::from_bytes(self.head));
@@ -228,15 +233,22 @@ impl<'a> Body<'a> {
     fn of(kept: &'a Kept) -> Self {
         match kept {
             Kept::Inline(bytes) => Body::Inline(bytes),
+            Kept::Small(small) => {
+                let Spot { bundle, at, length } = small.spot();
+                Body::Small { bundle, at, length, sum: small.sum() }
+            }
             Kept::Content(print) => {
                 Body::Content { digest: print.digest.0, length: print.length, sums: print.sums.to_vec() }
             }
         }
     }
 
-    fn restore(self) -> Option<Kept> {
+    fn restore(self, bundles: &Bundles) -> Option<Kept> {
         match self {
-            Body::Inline(bytes) => Some(Kept::Inline(Bytes::copy_from_slice(bytes))),
+            Body::Inline(bytes) => Some(bundles.take_up(bytes)),
+            Body::Small { bundle, at, length, sum } => {
+                bundles.restore(Spot { bundle, at, length }, sum).map(Kept::Small)
+            }
             Body::Content { digest, length, sums } if sums.len() as u64 == length.div_ceil(BLOCK) => {
                 Some(Kept::Content(Fingerprint { digest: Digest(digest), sums: sums.into(), length }))
             }
@@ -246,9 +258,9 @@ impl<'a> Body<'a> {
 }
 
 impl PieceOf<'_> {
-    fn restore(self) -> Option<Piece> {
+    fn restore(self, bundles: &Bundles) -> Option<Piece> {
         let Self { first, length, at, body } = self;
-        let kept = Arc::new(body.restore()?);
+        let kept = Arc::new(body.restore(bundles)?);
         let (end, last) = (at.checked_add(length)?, first.checked_add(length)?);
         (length > 0 && end <= kept.length() && last < u64::MAX).then_some(Piece { first, length, at, kept })
     }
@@ -266,6 +278,10 @@ mod tests {
         CacheKey::parse("http://origin/a?b").unwrap()
     }
 
+    fn nowhere() -> Bundles {
+        Bundles::new(std::path::Path::new("nowhere"))
+    }
+
     fn any_kept() -> impl Strategy<Value = Kept> {
         prop_oneof![
             any::<Vec<u8>>().prop_map(|bytes| Kept::Inline(bytes.into())),
@@ -281,7 +297,7 @@ mod tests {
         let print = Fingerprint { digest: Digest([0; 32]), sums: vec![1, 2].into(), length: BLOCK };
         let (key, place) = (key(), Place::Kept(Arc::new(Kept::Content(print))));
         let head = Packed::from_bytes(b"");
-        assert!(Record::new(1, &key, &head, &place).unwrap().restore(0).is_none());
+        assert!(Record::new(1, &key, &head, &place).unwrap().restore(0, &nowhere()).is_none());
     }
 
     proptest! {
@@ -296,7 +312,7 @@ mod tests {
                 return Err(TestCaseError::fail("not read"));
             };
             prop_assert_eq!((size, read), (frames.len() as u64, frames.len() as u64));
-            let restored = record.restore(size).unwrap();
+            let restored = record.restore(size, &nowhere()).unwrap();
             prop_assert_eq!((restored.id, restored.key, restored.head), (7, key, head));
             prop_assert_eq!((restored.uses, restored.priority, restored.size), (uses, priority, size));
             let (Place::Kept(kept), Place::Kept(restored)) = (place, restored.place) else {

@@ -226,10 +226,12 @@ impl Shelf {
                 return Some(Orphans::new());
             };
             let mut ledger = lock(&self.ledger);
-            let (priority, orphans) = ledger.enter(id, Arc::clone(holding), &size_of(place, 0), uses);
+            // About what its record will take; how much that is is known once it is written.
+            let about = (holding.key.as_str().len() + head.as_bytes().len()) as u64;
+            let (priority, orphans) = ledger.enter(id, Arc::clone(holding), &size_of(place, about), uses);
             match self.append(&Change::Keep(record.used(uses, priority.to_bits()))) {
                 Some(size) => {
-                    ledger.record(id, size);
+                    ledger.record(id, size_of(place, size).record);
                     holding.written();
                     Some(orphans)
                 }
@@ -257,11 +259,16 @@ pub(crate) fn find(responses: &Responses, id: u64) -> Option<usize> {
     responses.iter().position(|holding| holding.id == id)
 }
 
-fn size_of(place: &Place, record: u64) -> Size {
+/// What is entered for a stored response whose record takes `record` bytes. Short bodies are counted with it: they share
+/// their files as the records share theirs.
+pub(crate) fn size_of(place: &Place, record: u64) -> Size {
     let of = |kept: &Kept| match kept {
-        Kept::Inline(_) => None,
+        Kept::Inline(_) | Kept::Small(_) => None,
         Kept::Content(fingerprint) => Some((fingerprint.digest, fingerprint.length)),
     };
+    let short: u64 =
+        place.kept().filter(|kept| matches!(***kept, Kept::Small(_))).map(|kept| kept.length()).sum();
+    let record = record + short;
     match place {
         Place::Arriving(_) => Size { record, body: 0, contents: Contents::new() },
         Place::Kept(kept) => Size { record, body: kept.length(), contents: of(kept).into_iter().collect() },

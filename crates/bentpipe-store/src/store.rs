@@ -24,7 +24,7 @@ use crate::journal::Journal;
 use crate::limits::LiveLimits;
 use crate::loaded::Loaded;
 use crate::locked::lock;
-use crate::manage::{self, Listed, Summary};
+use crate::manage::{self, Listed};
 use crate::shelf::Shelf;
 use crate::spool::Spool;
 use crate::stored::{Found, Stored};
@@ -111,11 +111,12 @@ impl Store {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let locked = take_lock(dir)?;
         let home = Arc::new(Home::new(Content::new(dir, true)));
-        let mut loaded = Loaded::read(dir)?;
+        home.bundles.open();
+        let mut loaded = Loaded::read(dir, &home.bundles)?;
         let wanted: Vec<_> = loaded.spooling.iter().map(|spooling| &*spooling.file).collect();
         home.content.sweep_temporary(&wanted)?;
         let was_clean = loaded.clean || home.content.is_unused();
-        let journal = Journal::start(dir, &loaded)?;
+        let journal = Journal::start(dir, &loaded, Arc::clone(&home.bundles))?;
         let limits = Arc::new(LiveLimits::new(limits));
         let sweep = Arc::new(Mutex::new(Sweep::new(
             Arc::clone(&limits),
@@ -138,7 +139,7 @@ impl Store {
     /// What the disk said.
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
         let home = Arc::new(Home::new(Content::new(dir, false)));
-        let mut loaded = Loaded::read(dir)?;
+        let mut loaded = Loaded::read(dir, &home.bundles)?;
         let limits = Arc::new(LiveLimits::new(Limits { max_size: u64::MAX, max_object_size: u64::MAX }));
         let sweep = Arc::new(Mutex::new(Sweep::new(Arc::clone(&limits), true, Vec::new())));
         let pins = std::mem::take(&mut loaded.pins);
@@ -274,6 +275,11 @@ impl Store {
         home.bell.notify_one();
     }
 
+    /// Lets bodies that are asked for again take `bytes` of memory from now on, instead of 32 MB.
+    pub fn keep_in_memory(&self, bytes: u64) {
+        self.inner.shelf.home.hot.resize(bytes);
+    }
+
     /// Keeps to `limits` from now on. What is too much goes in the keeper's next rounds; a body that is arriving keeps the
     /// limit it began with. A store that was opened read-only takes note and changes nothing.
     pub fn limit_to(&self, limits: Limits) {
@@ -291,23 +297,6 @@ impl Store {
         self.inner.shelf.listed_under(key)
     }
 
-    /// What `meant` take on disk together, in bytes: a body that several of them share counts once.
-    pub fn on_disk(&self, meant: &[Listed]) -> u64 {
-        self.inner.shelf.on_disk(meant)
-    }
-
-    /// Drops `meant` as [`Store::invalidate`] does and returns how many were still stored.
-    pub fn purge(&self, meant: &[Listed]) -> usize {
-        self.inner.shelf.purge(meant)
-    }
-
-    /// Has `meant` never evicted, or evicted like others again, and returns how many that changed. A pin survives
-    /// restarts and goes over to the response that takes the place of a pinned one; it does not keep what is damaged or
-    /// invalidated. What is still arriving cannot be pinned.
-    pub fn pin(&self, meant: &[Listed], is_pinned: bool) -> usize {
-        self.inner.shelf.pin(meant, is_pinned)
-    }
-
     /// Whether changes are taken: the store was opened for writing and not closed since.
     pub fn is_open(&self) -> bool {
         self.inner.shelf.is_open()
@@ -316,13 +305,6 @@ impl Store {
     /// Checks what is stored, body by body; see [`Verification`].
     pub fn verification(&self, repair: bool) -> Verification {
         Verification::new(Arc::clone(&self.inner.shelf), repair)
-    }
-
-    /// Everything stored, in the order of the keys.
-    pub fn list(&self) -> Vec<Summary> {
-        let mut listed = self.listed(|_| true);
-        listed.sort_by(|one, other| one.rank().cmp(&other.rank()));
-        listed.iter().map(Listed::summary).collect()
     }
 
     /// Writes down everything that is stored, takes no more, and lets another process have the folder. Bodies that are
@@ -377,9 +359,7 @@ impl Store {
         }
         if home.room.takes_more() { Ok(()) } else { Err(Error::NoRoom) }
     }
-}
 
-impl Store {
     fn why_not_storing(&self) -> Option<&'static str> {
         let Inner { shelf, .. } = &*self.inner;
         let room = &shelf.home.room;

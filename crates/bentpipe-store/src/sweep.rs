@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::blocks::Digest;
 use crate::home::Home;
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::limits::LiveLimits;
 use crate::locked::lock;
 use crate::manage;
@@ -53,16 +53,30 @@ impl Sweep {
         let Some(journal) = shelf.journal.as_ref().filter(|journal| journal.is_open()) else { return };
         self.tidy(shelf, journal);
         if sync && shelf.home.health.is_good() {
-            // Content first: a record that outlives a power cut finds its body.
-            let synced = shelf.home.content.sync().and_then(|()| journal.sync());
-            let written = synced.and_then(|()| match journal.is_snapshot_due(self.limits.max_size()) {
-                true => write_snapshot(shelf, journal, false),
-                false => Ok(()),
-            });
+            let written = self.sync(shelf, journal);
             if written.is_err() || shelf.home.health.is_failing() {
                 drop(shelf.home.health.note("syncing the index", written));
             }
         }
+    }
+
+    fn sync(&self, shelf: &Shelf, journal: &Journal) -> io::Result<()> {
+        let Home { content, bundles, .. } = &*shelf.home;
+        let unused = bundles.unused();
+        journal.flush()?;
+        // Bodies first: a record that outlives a power cut finds its own.
+        content.sync()?;
+        bundles.sync()?;
+        journal.sync()?;
+        // What was copied out of them is on the platter, and no record refers to them.
+        bundles.remove(&unused);
+        let limit = self.limits.max_size();
+        if journal.is_snapshot_due(limit, index_records(shelf)) {
+            write_snapshot(shelf, journal, false)?;
+        }
+        let room = &shelf.home.room;
+        shelf.compact(bundles.allowance(if room.is_short() { 0 } else { limit }));
+        Ok(())
     }
 
     /// The last round: takes no more changes and leaves a snapshot that says so.
@@ -109,9 +123,10 @@ impl Sweep {
         }
         let mut orphans = home.take_orphans();
         note_uses(shelf);
-        let ceiling = self.ceiling(shelf);
+        let (mut used, pinned) = self.used(shelf);
+        let ceiling = self.ceiling(shelf, used, pinned);
         loop {
-            let evicted = self.evict(shelf, ceiling, &mut orphans);
+            let evicted = self.evict(shelf, &mut used, ceiling, &mut orphans);
             // Records go before their content: after a kill nothing is left that points to nothing.
             drop(flush(shelf, journal));
             orphans.drain(..).for_each(|digest| shelf.remove_orphan(&digest));
@@ -123,32 +138,37 @@ impl Sweep {
         self.recover(shelf);
     }
 
-    /// What the folder may take now: the limit, or less where the disk is to keep more free than it has.
-    fn ceiling(&self, shelf: &Shelf) -> u64 {
+    /// What the folder takes, and what of it is pinned. Evicting a short response leaves its bytes in files that are
+    /// shared with others, until these are rewritten: so of what is out of date in them, only what may stay counts.
+    fn used(&self, shelf: &Shelf) -> (u64, u64) {
+        let (limit, apart, shared) = (self.limits.max_size(), shelf.apart(), shelf.shared());
+        let allowed = shelf.home.bundles.allowance(limit) + journal::allowance(limit, index_records(shelf));
+        let ledger = lock(&shelf.ledger);
+        let too_much = shared.saturating_sub(ledger.records()).saturating_sub(allowed);
+        (manage::on_disk(&ledger, apart).saturating_sub(too_much), ledger.pinned().1)
+    }
+
+    /// What the folder may take now that it takes `used` bytes, `pinned` of them for good: the limit, or less where the
+    /// disk is to keep more free than it has.
+    fn ceiling(&self, shelf: &Shelf, used: u64, pinned: u64) -> u64 {
         let room = &shelf.home.room;
-        let apart = shelf.apart();
-        let (used, pinned) = {
-            let ledger = lock(&shelf.ledger);
-            (manage::on_disk(&ledger, apart), ledger.pinned().1)
-        };
         room.note_pinned_full(pinned > 0 && pinned > self.limits.max_size() / 100 * RELIEF);
         ceiling(self.limits.max_size(), used, room.look())
     }
 
     /// Evicts some of what is worth least while the folder takes more than `ceiling`; returns how many that were.
-    fn evict(&self, shelf: &Shelf, ceiling: u64, orphans: &mut Vec<Digest>) -> usize {
-        let apart = shelf.apart();
+    fn evict(&self, shelf: &Shelf, used: &mut u64, ceiling: u64, orphans: &mut Vec<Digest>) -> usize {
+        if *used <= ceiling {
+            return 0;
+        }
+        // Down to a share of the limit, so that it is not begun again at once.
+        let target = ceiling.min(self.limits.max_size() / 100 * RELIEF);
         let evicted = {
             let mut ledger = lock(&shelf.ledger);
-            let used = manage::on_disk(&ledger, apart);
-            if used <= ceiling {
-                return 0;
-            }
-            // Down to a share of the limit, so that it is not begun again at once.
-            let target = ceiling.min(self.limits.max_size() / 100 * RELIEF);
-            let excess = used - target;
-            let left = ledger.total().saturating_sub(excess);
-            ledger.evict(left, BATCH)
+            let before = ledger.total();
+            let evicted = ledger.evict(before.saturating_sub(*used - target), BATCH);
+            *used = used.saturating_sub(before - ledger.total());
+            evicted
         };
         for removed in &evicted {
             shelf.drop_from_index(&removed.what);
@@ -217,12 +237,19 @@ pub(crate) async fn keep(shelf: Weak<Shelf>, home: Arc<Home>, sweep: Arc<Mutex<S
 /// Writes down all that is stored, when no more changes are taken.
 pub(crate) fn write_last(shelf: &Shelf, is_clean: bool) {
     let Some(journal) = &shelf.journal else { return };
-    let content = &shelf.home.content;
+    let Home { content, bundles, .. } = &*shelf.home;
     let closed = flush(shelf, journal)
         .and_then(|()| content.sync())
+        .and_then(|()| bundles.sync())
         .and_then(|()| journal.sync())
         .and_then(|()| write_snapshot(shelf, journal, is_clean));
     drop(shelf.home.health.note("closing the index", closed));
+}
+
+/// About what a snapshot would take, in bytes.
+fn index_records(shelf: &Shelf) -> u64 {
+    let live = shelf.home.bundles.live();
+    lock(&shelf.ledger).records().saturating_sub(live)
 }
 
 fn note_uses(shelf: &Shelf) {
@@ -260,7 +287,10 @@ fn write_snapshot(shelf: &Shelf, journal: &Journal, clean: bool) -> io::Result<(
                 write(&Change::Pin { id: holding.id, pinned: true })?;
             }
         }
-        shelf.write_ongoing(write)
+        shelf.write_ongoing(write)?;
+        // What it refers to is there before it is.
+        let bundles = &shelf.home.bundles;
+        bundles.flush().and_then(|()| bundles.sync())
     })
 }
 

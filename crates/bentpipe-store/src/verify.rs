@@ -98,7 +98,7 @@ impl Verification {
         if self.reading.is_none() {
             match self.begin()? {
                 Begun::Nothing => return Ok(None),
-                Begun::Known(damage) => return Ok(Some(self.verified(0, damage))),
+                Begun::Known(bytes, damage) => return Ok(Some(self.verified(bytes, damage))),
                 Begun::Reading(reading) => self.reading = Some(*reading),
             }
         }
@@ -125,14 +125,26 @@ impl Verification {
                 let Some(holding) = self.to_check.pop_front() else { return Ok(Begun::Nothing) };
                 self.contents = contents(&holding);
                 if self.contents.is_empty() {
-                    // Short bodies are in the index, whose records are checked when they are read.
-                    return Ok(Begun::Known(None));
+                    // What is in the index is checked when that is read.
+                    return Ok(Begun::Known(0, None));
                 }
                 continue;
             };
-            let Kept::Content(print) = &*kept else { continue };
+            let print = match &*kept {
+                Kept::Inline(_) => continue,
+                Kept::Small(small) => {
+                    let lost = match self.shelf.home.bundles.read(small) {
+                        Ok(_) => Vec::new(),
+                        Err(Error::Damaged) => all_of(kept.length()),
+                        Err(error) => return Err(error),
+                    };
+                    let damage = self.judge(&holding, &kept, &lost);
+                    return Ok(Begun::Known(kept.length(), damage));
+                }
+                Kept::Content(print) => print,
+            };
             if let Some(lost) = self.known.get(&print.digest).cloned() {
-                return Ok(Begun::Known(self.judge(&holding, &kept, &lost)));
+                return Ok(Begun::Known(0, self.judge(&holding, &kept, &lost)));
             }
             let print = print.clone();
             let file = open(&self.shelf.home.content, &print)?;
@@ -140,7 +152,7 @@ impl Verification {
                 let lost = all_of(print.length);
                 let damage = self.judge(&holding, &kept, &lost);
                 self.known.insert(print.digest, lost);
-                return Ok(Begun::Known(damage));
+                return Ok(Begun::Known(0, damage));
             };
             let whole = Fingerprinter::new();
             let reading = Reading { holding, kept, print, file, position: 0, whole, lost: Vec::new() };
@@ -180,7 +192,7 @@ impl Verification {
 enum Begun {
     Nothing,
     /// Nothing needs to be read.
-    Known(Option<Damage>),
+    Known(u64, Option<Damage>),
     Reading(Box<Reading>),
 }
 
@@ -217,15 +229,11 @@ impl Reading {
     }
 }
 
-/// The content files of a stored response, each once.
+/// What a stored response has on disk, each once.
 fn contents(holding: &Arc<Holding>) -> Vec<(Arc<Holding>, Arc<Kept>)> {
-    let kept: Vec<Arc<Kept>> = holding.with(|place| match place {
-        Place::Arriving(_) => Vec::new(),
-        Place::Kept(kept) => vec![Arc::clone(kept)],
-        Place::Parts(parts) => parts.pieces().iter().map(|piece| Arc::clone(&piece.kept)).collect(),
-    });
+    let kept: Vec<Arc<Kept>> = holding.with(|place| place.kept().cloned().collect());
     let mut contents: Vec<(Arc<Holding>, Arc<Kept>)> = Vec::new();
-    for kept in kept.into_iter().filter(|kept| matches!(**kept, Kept::Content(_))) {
+    for kept in kept.into_iter().filter(|kept| !matches!(**kept, Kept::Inline(_))) {
         if !contents.iter().any(|(_, other)| Arc::ptr_eq(other, &kept)) {
             contents.push((Arc::clone(holding), kept));
         }

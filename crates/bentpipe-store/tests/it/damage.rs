@@ -1,8 +1,10 @@
 //! A disk that lies, and a disk that fails: no wrong byte is served, and nothing stops being served.
 
 use std::fs::{self, OpenOptions};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use bentpipe_store::{Error, Limits};
 use http_body_util::BodyExt;
@@ -138,4 +140,30 @@ async fn a_reader_that_broke_off_has_ended() {
     let mut reading = stored.body(None);
     assert!(reading.frame().await.unwrap().is_err());
     assert!(reading.frame().await.is_none());
+}
+
+/// So one client that does not read costs no more than what it was handed.
+#[tokio::test]
+async fn a_long_body_comes_in_blocks_that_hold_no_more_than_they_are() {
+    let (folder, store) = empty(LIMITS);
+    keep(&store, "a", &body(1_000_000)).await;
+    for range in [None, Some(100_000..=999_998)] {
+        let stored = Arc::clone(store.lookup(&key("a")).get(0).unwrap());
+        let mut reading = stored.body(range.clone()).verified().await.unwrap();
+        let mut read = Vec::new();
+        while let Some(frame) = reading.frame().await {
+            let bytes = frame.unwrap().into_data().unwrap();
+            read.extend_from_slice(&bytes);
+            assert!(bytes.try_into_mut().unwrap().capacity() <= 65_536);
+        }
+        let (first, last) = range.map_or((0, 999_999), RangeInclusive::into_inner);
+        assert_eq!(read, body(1_000_000)[first as usize..=last as usize]);
+    }
+    // All that is verified before the first byte is sent is still verified then.
+    let file = content(folder.path()).remove(0);
+    let mut spoilt = fs::read(&file).unwrap();
+    spoilt[200_000] ^= 1;
+    fs::write(&file, spoilt).unwrap();
+    let stored = Arc::clone(store.lookup(&key("a")).get(0).unwrap());
+    assert!(matches!(stored.body(None).verified().await, Err(Error::Damaged)));
 }

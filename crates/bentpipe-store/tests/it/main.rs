@@ -17,4 +17,6 @@ mod looking_after;
 #[cfg(test)]
 mod partial;
 #[cfg(test)]
+mod short;
+#[cfg(test)]
 mod support;
