@@ -122,3 +122,28 @@ async fn a_folder_that_nobody_takes_is_taken_back() {
     assert_eq!(fetch(&next, "c").await.unwrap(), two);
     assert!(fetch(&next, "b").await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn short_bodies_are_right_in_both_and_after_the_folder_was_taken_back() {
+    let (folder, old) = empty(LIMITS);
+    // Nothing stays in memory: each is read from the file that both stores append to.
+    old.keep_in_memory(0);
+    let (one, other) = (body(1_000), body(2_000));
+    keep(&old, "a", &one).await;
+    let _owed = old.give_up().await.unwrap();
+    let new = open(folder.path());
+    keep(&new, "b", &other).await;
+    assert!(matches!(old.insert(key("c"), head("\"c\""), None), Err(Error::Closed)));
+    for store in [&old, &new] {
+        assert_eq!(fetch(store, "a").await.unwrap(), one);
+    }
+    new.close().await;
+    old.take_back().await.unwrap();
+    assert!(fetch(&old, "b").await.is_none());
+    keep(&old, "c", &other).await;
+    assert_eq!(fetch(&old, "a").await.unwrap(), one);
+    old.close().await;
+    let next = open(folder.path());
+    assert_eq!((fetch(&next, "a").await.unwrap(), fetch(&next, "c").await.unwrap()), (one, other));
+    assert!(fetch(&next, "b").await.is_none());
+}
