@@ -25,8 +25,9 @@ use crate::spool::Spool;
 
 /// A key has no more stored responses than this; the oldest goes. A Vary on something unique must not eat the memory.
 const VARIANTS: usize = 64;
-/// Bodies shorter than this share a file: one of their own would take a page at least. Bytes.
-const SHORT: u64 = 4096;
+/// Bodies shorter than this share files: one of their own each costs ten times as much to store. Longer ones are kept once
+/// however many responses have them. Bytes.
+const SHORT: u64 = 32 * 1024;
 /// Bodies no longer than this live in their record, and so in memory: they are less than what is known of them. Bytes.
 pub(crate) const INLINE: usize = 64;
 

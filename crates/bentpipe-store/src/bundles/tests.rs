@@ -131,6 +131,8 @@ fn a_disk_that_takes_nothing_does_not_fill_the_memory() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn what_is_read_is_what_was_appended(steps in prop::collection::vec((1usize..5000, any::<bool>()), 1..60)) {
         let (folder, bundles) = empty();

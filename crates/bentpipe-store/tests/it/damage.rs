@@ -39,7 +39,7 @@ async fn what_left_the_store_before_it_was_read_is_no_damage() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flipped_bit_is_a_miss_and_never_served() {
-    for (length, at) in [(5_000, 0), (5_000, 4_999), (65_536, 100), (1_000_000, 200_000)] {
+    for (length, at) in [(50_000, 0), (50_000, 49_999), (65_536, 100), (1_000_000, 200_000)] {
         let (folder, store) = empty(LIMITS);
         let stored = keep(&store, "a", &body(length)).await;
         flip(folder.path(), at);
@@ -79,16 +79,16 @@ async fn a_part_beside_the_damage_is_served() {
 
 #[tokio::test]
 async fn a_shorter_body_or_none_is_a_miss() {
-    for length in [0, 4_999] {
+    for length in [0, 49_999] {
         let (folder, store) = empty(LIMITS);
-        keep(&store, "a", &body(5_000)).await;
+        keep(&store, "a", &body(50_000)).await;
         let file = OpenOptions::new().write(true).open(&content(folder.path())[0]).unwrap();
         file.set_len(length).unwrap();
         assert!(fetch(&store, "a").await.is_none());
         assert!(store.lookup(&key("a")).is_empty());
     }
     let (folder, store) = empty(LIMITS);
-    keep(&store, "a", &body(5_000)).await;
+    keep(&store, "a", &body(50_000)).await;
     fs::remove_file(&content(folder.path())[0]).unwrap();
     assert!(fetch(&store, "a").await.is_none());
 }
@@ -135,7 +135,7 @@ async fn a_disk_that_fails_does_not_stop_the_service_and_comes_back() {
 #[tokio::test]
 async fn a_reader_that_broke_off_has_ended() {
     let (folder, store) = empty(LIMITS);
-    let stored = keep(&store, "a", &body(5_000)).await;
+    let stored = keep(&store, "a", &body(50_000)).await;
     flip(folder.path(), 1);
     let mut reading = stored.body(None);
     assert!(reading.frame().await.unwrap().is_err());

@@ -11,7 +11,7 @@ use crate::support::*;
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
     let (folder, store) = empty(LIMITS);
-    for length in [0, 100, 5_000, 300_000] {
+    for length in [0, 100, 50_000, 300_000] {
         keep(&store, &length.to_string(), &body(length)).await.note_use();
     }
     store.insert(key("100"), variant("\"v\"", "x"), None).unwrap().0.commit(None).await.unwrap();
@@ -23,7 +23,7 @@ async fn everything_is_there_after_a_restart() {
     let store = open(folder.path());
     assert_eq!(format!("{:?}", store.list()), format!("{before:?}"));
     assert_eq!((store.stats().objects, store.stats().bytes), (stats.objects, stats.bytes));
-    for length in [0, 100, 5_000, 300_000] {
+    for length in [0, 100, 50_000, 300_000] {
         let path = length.to_string();
         assert_eq!(store.lookup(&key(&path)).heads()[0], &head("W/\"1\""));
         assert_eq!(fetch(&store, &path).await.unwrap(), body(length));
@@ -36,7 +36,7 @@ async fn a_kill_leaves_what_was_complete_a_second_ago() {
     keep(&store, "small", &body(100)).await;
     let old = keep(&store, "large", &body(500_000)).await;
     store.freshen(&key("large"), &old, head("\"fresh\""));
-    keep(&store, "gone", &body(5_000)).await;
+    keep(&store, "gone", &body(50_000)).await;
     store.invalidate(&key("gone"));
     let (mut arriving, _) = insert(&store, "arriving", None);
     write(&mut arriving, &body(800_000), 100_000).await;
@@ -57,7 +57,7 @@ async fn a_kill_leaves_what_was_complete_a_second_ago() {
 async fn what_was_invalidated_right_before_a_kill_stays_away() {
     let (folder, store) = empty(LIMITS);
     keep(&store, "small", &body(100)).await;
-    keep(&store, "large", &body(5_000)).await;
+    keep(&store, "large", &body(50_000)).await;
     flushed(&store, folder.path()).await;
     assert_eq!(store.invalidate(&key("small")), 1);
     let killed = copy(folder.path());
@@ -66,7 +66,7 @@ async fn what_was_invalidated_right_before_a_kill_stays_away() {
 
     let store = open(killed.path());
     assert!(store.lookup(&key("small")).is_empty());
-    assert_eq!(fetch(&store, "large").await.unwrap(), body(5_000));
+    assert_eq!(fetch(&store, "large").await.unwrap(), body(50_000));
     let store = open(killed_later.path());
     assert!(store.lookup(&key("small")).is_empty() && store.lookup(&key("large")).is_empty());
 }
@@ -74,14 +74,14 @@ async fn what_was_invalidated_right_before_a_kill_stays_away() {
 #[tokio::test(start_paused = true)]
 async fn content_without_a_record_is_cleared_away_after_a_kill() {
     let (folder, store) = empty(LIMITS);
-    keep(&store, "a", &body(5_000)).await;
+    keep(&store, "a", &body(50_000)).await;
     flushed(&store, folder.path()).await;
-    cacache::write_hash_sync(folder.path(), body(9_000)).unwrap();
+    cacache::write_hash_sync(folder.path(), body(39_000)).unwrap();
     let killed = copy(folder.path());
     assert_eq!(content(killed.path()).len(), 2);
     let store = open(killed.path());
     until(|| content(killed.path()).len() == 1).await;
-    assert_eq!(fetch(&store, "a").await.unwrap(), body(5_000));
+    assert_eq!(fetch(&store, "a").await.unwrap(), body(50_000));
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,7 +149,7 @@ async fn an_unknown_version_is_an_empty_cache() {
     keep(&store, "a", &body(100)).await;
     store.close().await;
     drop(store);
-    for garbage in [vec![0; 1000], vec![255; 1000], b"{}".to_vec(), body(10_000).to_vec()] {
+    for garbage in [vec![0; 1000], vec![255; 1000], b"{}".to_vec(), body(40_000).to_vec()] {
         fs::write(folder.path().join("snapshot"), garbage).unwrap();
         let store = open(folder.path());
         assert_eq!(store.stats().objects, 0);

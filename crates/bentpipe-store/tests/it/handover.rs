@@ -43,11 +43,11 @@ async fn what_is_arriving_reaches_its_followers_and_the_next_store_has_what_came
         let (mut arrival, stored) = old.insert(key("a"), head("\"1\""), Some(length as u64)).unwrap();
         let early = tokio::spawn(read(stored.body(None)));
         let slow = stored.body(None);
-        write(&mut arrival, &whole.slice(..arrived), 10_000).await;
+        write(&mut arrival, &whole.slice(..arrived), 40_000).await;
         let _owed = old.give_up().await.unwrap();
         let new = open(folder.path());
         let slow = tokio::spawn(read(slow));
-        write(&mut arrival, &whole.slice(arrived..), 10_000).await;
+        write(&mut arrival, &whole.slice(arrived..), 40_000).await;
         assert!(arrival.commit(None).await.is_err(), "it is not stored");
         assert_eq!(early.await.unwrap().unwrap(), whole);
         assert_eq!(slow.await.unwrap().unwrap(), whole);
@@ -73,13 +73,13 @@ async fn the_rest_of_a_body_that_is_held_in_part_comes_without_being_stored() {
     let (folder, old) = empty(LIMITS);
     let whole = body(1_000_000);
     let (mut arrival, stored) = old.insert(key("a"), head("\"1\""), Some(1_000_000)).unwrap();
-    write(&mut arrival, &whole.slice(..600_000), 10_000).await;
+    write(&mut arrival, &whole.slice(..600_000), 40_000).await;
     drop(arrival);
     until(|| stored.is_partial()).await;
     let _owed = old.give_up().await.unwrap();
     let mut more = old.fill(&stored, 600_000, Some(999_999), None).unwrap();
     let reader = tokio::spawn(read(stored.body(Some(600_000..=999_999))));
-    write(&mut more, &whole.slice(600_000..), 10_000).await;
+    write(&mut more, &whole.slice(600_000..), 40_000).await;
     assert!(more.commit(None).await.is_err());
     assert_eq!(reader.await.unwrap().unwrap(), whole.slice(600_000..));
     drop(open(folder.path()));
@@ -99,7 +99,7 @@ async fn what_the_old_one_invalidates_is_told_to_the_new_one() {
 #[tokio::test(start_paused = true)]
 async fn a_folder_that_nobody_takes_is_taken_back() {
     let (folder, old) = empty(LIMITS);
-    let (one, two) = (body(10_000), body(20_000));
+    let (one, two) = (body(40_000), body(80_000));
     keep(&old, "a", &one).await;
     assert!(matches!(old.take_back().await, Err(Error::Closed)));
     let _owed = old.give_up().await.unwrap();

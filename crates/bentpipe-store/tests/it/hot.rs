@@ -14,7 +14,7 @@ fn unlink(folder: &Path) {
 
 #[tokio::test]
 async fn what_was_read_whole_once_is_read_from_memory() {
-    for length in [4_096, 10_000, 65_537, 262_144] {
+    for length in [4_096, 40_000, 65_537, 262_144] {
         let (folder, store) = empty(LIMITS);
         keep(&store, "a", &body(length)).await;
         assert_eq!(fetch(&store, "a").await.unwrap(), body(length));
@@ -41,11 +41,11 @@ async fn a_part_or_a_body_that_is_too_long_does_not_stay_in_memory() {
 
 #[tokio::test]
 async fn what_somebody_followed_is_in_memory_already() {
-    for (is_followed, length) in [(true, 10_000), (true, 200_000), (false, 10_000)] {
+    for (is_followed, length) in [(true, 40_000), (true, 200_000), (false, 40_000)] {
         let (folder, store) = empty(LIMITS);
         let (mut arrival, stored) = insert(&store, "a", None);
         let follower = is_followed.then(|| stored.body(None));
-        write(&mut arrival, &body(length), 20_000).await;
+        write(&mut arrival, &body(length), 80_000).await;
         arrival.commit(None).await.unwrap();
         drop(follower);
         unlink(folder.path());
@@ -57,14 +57,14 @@ async fn what_somebody_followed_is_in_memory_already() {
 async fn what_is_invalidated_leaves_memory_with_the_last_that_refers_to_it() {
     let (folder, store) = empty(LIMITS);
     for path in ["a", "b"] {
-        keep(&store, path, &body(10_000)).await;
+        keep(&store, path, &body(40_000)).await;
     }
     fetch(&store, "a").await.unwrap();
     store.invalidate(&key("a"));
     unlink(folder.path());
-    assert_eq!(fetch(&store, "b").await.unwrap(), body(10_000));
+    assert_eq!(fetch(&store, "b").await.unwrap(), body(40_000));
     store.invalidate(&key("b"));
-    keep(&store, "c", &body(10_000)).await;
+    keep(&store, "c", &body(40_000)).await;
     unlink(folder.path());
     assert!(fetch(&store, "c").await.is_none());
 }
@@ -72,27 +72,27 @@ async fn what_is_invalidated_leaves_memory_with_the_last_that_refers_to_it() {
 #[tokio::test]
 async fn who_reads_on_after_an_invalidation_does_not_bring_it_back_to_memory() {
     let (folder, store) = empty(LIMITS);
-    let old = keep(&store, "a", &body(10_000)).await;
+    let old = keep(&store, "a", &body(40_000)).await;
     let reading = old.body(None);
     store.invalidate(&key("a"));
-    keep(&store, "a", &body(10_000)).await;
-    assert_eq!(read(reading).await.unwrap(), body(10_000));
+    keep(&store, "a", &body(40_000)).await;
+    assert_eq!(read(reading).await.unwrap(), body(40_000));
     unlink(folder.path());
     assert!(fetch(&store, "a").await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_evicted_leaves_memory() {
-    let (folder, store) = empty(Limits { max_size: 100_000, max_object_size: 50_000 });
-    keep(&store, "a", &body(10_000)).await;
+    let (folder, store) = empty(Limits { max_size: 400_000, max_object_size: 200_000 });
+    keep(&store, "a", &body(40_000)).await;
     fetch(&store, "a").await.unwrap();
     let mut number = 0;
     while !store.lookup(&key("a")).is_empty() {
         number += 1;
-        keep(&store, &number.to_string(), &body(20_000 + number)).await;
-        until(|| store.stats().bytes <= 100_000).await;
+        keep(&store, &number.to_string(), &body(80_000 + number)).await;
+        until(|| store.stats().bytes <= 400_000).await;
     }
-    keep(&store, "a", &body(10_000)).await;
+    keep(&store, "a", &body(40_000)).await;
     unlink(folder.path());
     assert!(fetch(&store, "a").await.is_none());
 }

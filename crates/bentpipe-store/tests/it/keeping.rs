@@ -33,17 +33,17 @@ async fn bodies_of_every_size_come_back_whole_and_in_parts() {
 #[tokio::test]
 async fn an_older_response_is_replaced_when_the_newer_one_is_complete() {
     let (folder, store) = empty(LIMITS);
-    keep(&store, "a", &body(5_000)).await;
+    keep(&store, "a", &body(50_000)).await;
     let (mut arrival, _) = store.insert(key("a"), head("\"2\""), None).unwrap();
     assert_eq!(store.lookup(&key("a")).len(), 2);
     drop(arrival);
-    assert_eq!(fetch(&store, "a").await.unwrap(), body(5_000));
+    assert_eq!(fetch(&store, "a").await.unwrap(), body(50_000));
 
     (arrival, _) = store.insert(key("a"), head("\"2\""), None).unwrap();
-    write(&mut arrival, &body(6_000), 6_000).await;
+    write(&mut arrival, &body(60_000), 60_000).await;
     arrival.commit(None).await.unwrap();
     assert_eq!(store.lookup(&key("a")).len(), 1);
-    assert_eq!(fetch(&store, "a").await.unwrap(), body(6_000));
+    assert_eq!(fetch(&store, "a").await.unwrap(), body(60_000));
     store.close().await;
     assert_eq!(content(folder.path()).len(), 1);
 }
@@ -75,9 +75,9 @@ async fn a_vary_on_something_unique_does_not_fill_the_memory() {
 #[tokio::test]
 async fn a_fresh_head_keeps_the_body() {
     let (_folder, store) = empty(LIMITS);
-    let stored = keep(&store, "a", &body(10_000)).await;
+    let stored = keep(&store, "a", &body(40_000)).await;
     let fresh = store.freshen(&key("a"), &stored, head("\"fresh\""));
-    assert_eq!(read(fresh.body(None)).await.unwrap(), body(10_000));
+    assert_eq!(read(fresh.body(None)).await.unwrap(), body(40_000));
     let found = store.lookup(&key("a"));
     assert_eq!((found.len(), found.heads()[0]), (1, &head("\"fresh\"")));
 }
@@ -101,23 +101,23 @@ async fn an_invalidated_response_is_not_found_and_its_readers_read_on() {
 #[tokio::test]
 async fn equal_bodies_share_their_content() {
     let (folder, store) = empty(LIMITS);
-    keep(&store, "a", &body(10_000)).await;
+    keep(&store, "a", &body(40_000)).await;
     let one = store.stats().bytes;
-    keep(&store, "b", &body(10_000)).await;
+    keep(&store, "b", &body(40_000)).await;
     assert!(store.stats().bytes < one + 4_096);
     assert_eq!(content(folder.path()).len(), 1);
     store.invalidate(&key("a"));
     store.close().await;
-    assert_eq!(fetch(&store, "b").await.unwrap(), body(10_000));
+    assert_eq!(fetch(&store, "b").await.unwrap(), body(40_000));
 }
 
 #[tokio::test(start_paused = true)]
 async fn above_the_limit_what_was_not_used_is_evicted() {
-    let limits = Limits { max_size: 1_000_000, max_object_size: 200_000 };
+    let limits = Limits { max_size: 4_000_000, max_object_size: 800_000 };
     let (folder, store) = empty(limits);
     for number in 0..60 {
         let path = number.to_string();
-        let stored = keep(&store, &path, &body(20_000 + number)).await;
+        let stored = keep(&store, &path, &body(80_000 + number)).await;
         if number < 10 {
             (0..3).for_each(|_| stored.note_use());
         }

@@ -41,7 +41,7 @@ fn check_du(store: &Store, folder: &Path, when: &str) {
 async fn what_is_said_to_be_taken_is_what_du_says() {
     let (folder, store) = empty(LIMITS);
     for number in 0..400usize {
-        let length = [300, 4_095, 4_096, 9_000, 70_000, 300_000][number % 6] + number;
+        let length = [300, 4_095, 4_096, 39_000, 70_000, 300_000][number % 6] + number;
         keep(&store, &number.to_string(), &body(length)).await;
     }
     let (mut arrival, _) = insert(&store, "arriving", Some(3_000_000));
@@ -137,7 +137,7 @@ async fn where_pins_take_everything_nothing_else_is_stored() {
 async fn space_that_is_to_be_free_is_not_taken() {
     let (_folder, store) = empty(LIMITS);
     for number in 0..50 {
-        keep(&store, &number.to_string(), &body(20_000 + number)).await;
+        keep(&store, &number.to_string(), &body(80_000 + number)).await;
     }
     store.keep_free(Some(1 << 60));
     until(|| !store.stats().is_storing).await;
@@ -146,8 +146,8 @@ async fn space_that_is_to_be_free_is_not_taken() {
     assert!(stats.not_storing.unwrap().contains("cache.min_free") && stats.min_free == Some(1 << 60));
     assert!(matches!(store.insert(key("a"), head("1"), Some(10)), Err(Error::NoRoom)));
     store.keep_free(Some(0));
-    keep(&store, "a", &body(10_000)).await;
-    assert_eq!(fetch(&store, "a").await.unwrap(), body(10_000));
+    keep(&store, "a", &body(40_000)).await;
+    assert_eq!(fetch(&store, "a").await.unwrap(), body(40_000));
 
     // What was arriving when space ran short reaches its readers all the same.
     let (mut arrival, stored) = insert(&store, "long", None);

@@ -208,7 +208,7 @@ async fn a_part_does_not_take_the_place_of_a_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_of_which_nothing_is_left_is_a_miss_and_healed_by_the_next() {
-    for length in [10_000, 1_000_000] {
+    for length in [40_000, 1_000_000] {
         let (folder, mut store) = empty(LIMITS);
         let whole = body(length);
         for round in 0..3 {
