@@ -154,6 +154,7 @@ impl Dashboard {
             "dashboard.js" => fixed(SCRIPT, include_str!("assets/dashboard.js")),
             "uplot.js" => fixed(SCRIPT, include_str!("assets/uplot.js")),
             "dashboard.css" => fixed(STYLE, include_str!("assets/dashboard.css")),
+            "icon.svg" => fixed("image/svg+xml", include_str!("assets/icon.svg")),
             "uplot.css" => fixed(STYLE, include_str!("assets/uplot.css")),
             _ => return None,
         })

@@ -23,9 +23,10 @@ pub(super) fn whole(overview: &Overview, viewer: Viewer) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>bentpipe: link {state}</title>\n\
+         <link rel=\"icon\" href=\"icon.svg\">\n\
          <link rel=\"stylesheet\" href=\"dashboard.css\">\n<link rel=\"stylesheet\" href=\"uplot.css\">\n\
          <noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>\n\
-         <header><h1>bentpipe</h1><p class=\"soft\">{version}, up {uptime}; {exchanges}; \
+         <header><h1>bentpipe</h1><p class=\"soft\"><span id=\"since\">{version}, up {uptime}; {exchanges}</span>; \
          <a href=\"{home}\">set up a device</a></p></header>\n\
          <main id=\"live\">\n{main}</main>\n{tools}\
          <script src=\"uplot.js\" defer></script>\n<script src=\"dashboard.js\" defer></script>\n</html>\n",
@@ -127,7 +128,7 @@ fn running(running: &[Running], may_stop: bool) -> String {
             || human(one.bytes),
             |announced| {
                 format!(
-                    "{} of {} <progress max=\"{announced}\" value=\"{}\"></progress>",
+                    "{} of {} <progress aria-label=\"What has arrived\" max=\"{announced}\" value=\"{}\"></progress>",
                     human(one.bytes),
                     human(announced),
                     one.bytes.min(announced)
@@ -138,7 +139,12 @@ fn running(running: &[Running], may_stop: bool) -> String {
         let mut row =
             vec![escaped(&one.client), format!("{} {}", escaped(&one.method), escaped(&one.url)), got, left];
         if may_stop {
-            row.push(format!("<button type=\"button\" data-stop=\"{}\">Stop</button>", one.number));
+            // A list of buttons that are all called Stop says nothing to whoever hears it.
+            let what = escaped(&one.url);
+            row.push(format!(
+                "<button type=\"button\" data-stop=\"{}\" aria-label=\"Stop {what}\">Stop</button>",
+                one.number
+            ));
         }
         row
     };
@@ -182,7 +188,7 @@ fn failures(overview: &Overview) -> String {
 
 /// What only whoever looks after the proxy has: the cache, searched, explained and purged.
 const TOOLS: &str = "<section id=\"cache\" aria-labelledby=\"cache-title\"><h2 id=\"cache-title\">Cache</h2>\n\
-<form id=\"search\"><label for=\"url\">URL, or the beginning of one</label>\n\
+<form id=\"search\" aria-labelledby=\"cache-title\"><label for=\"url\">URL, or the beginning of one</label>\n\
 <div class=\"row\"><input id=\"url\" name=\"url\" type=\"text\" inputmode=\"url\" autocomplete=\"off\" placeholder=\"http://\">\n\
 <button name=\"do\" value=\"list\">Search</button><button name=\"do\" value=\"explain\">Explain</button>\
 <button name=\"do\" value=\"purge\">Purge</button></div></form>\n\
@@ -225,5 +231,22 @@ mod tests {
         let cell = table(&["A"], &[vec![escaped("<script>")]], "None.");
         assert!(cell.contains("&lt;script&gt;") && !cell.contains("<script>"), "{cell}");
         assert_eq!(table(&["A"], &[], "None."), "<p class=\"soft\">None.</p>\n");
+    }
+
+    #[test]
+    fn every_control_says_what_it_is_for() {
+        let one = Running {
+            number: 7,
+            client: "192.0.2.1".into(),
+            method: "GET".into(),
+            url: "http://a.example/\"x".into(),
+            bytes: 5,
+            announced: Some(10),
+            duration_ms: 0,
+            eta: None,
+        };
+        let shown = running(&[one], true);
+        assert!(shown.contains("aria-label=\"Stop http://a.example/&quot;x\""), "{shown}");
+        assert!(shown.contains("<progress aria-label="), "{shown}");
     }
 }

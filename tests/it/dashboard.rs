@@ -83,7 +83,9 @@ async fn the_operator_sees_all_of_it_and_is_told_what_ends() {
     while !String::from_utf8_lossy(&told).contains("/a\"") {
         told.extend(watching.receive_exactly(1).await.expect("an event"));
     }
-    for (path, shown) in [("/", "id=\"sites\""), ("/dashboard.js", "PERIOD"), ("/uplot.css", "uplot")] {
+    for (path, shown) in
+        [("/", "id=\"sites\""), ("/dashboard.js", "PERIOD"), ("/uplot.css", "uplot"), ("/icon.svg", "<svg")]
+    {
         let mut client = Client::connect(proxy.admin_address()).await.expect("a connection");
         let page =
             client.request(&Request::new("GET", path).field("host", "localhost")).await.expect("a page");

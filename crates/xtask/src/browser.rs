@@ -14,6 +14,7 @@ use serde_json::Value;
 use testkit::Site;
 use testkit::tls::Tls;
 
+use crate::chromium;
 use crate::program::{Program, build_bentpipe, site_folder};
 
 /// The site's name where it needs one.
@@ -202,11 +203,8 @@ impl Scene<'_> {
     async fn browse(&self, name: &str, proxy: Option<&str>, picture: &Path) -> anyhow::Result<String> {
         let dom = self.folder.join(format!("{name}.html"));
         let mut command = Command::new(&self.options.browser);
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
-        command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-        command.args(["--disable-default-apps", "--disable-extensions", "--hide-scrollbars", "--mute-audio"]);
+        command.args(chromium::arguments(&self.folder.join(format!("{name}-profile"))));
         command.args(["--window-size=1000,1200", "--dump-dom"]);
-        command.arg(format!("--user-data-dir={}", self.folder.join(format!("{name}-profile")).display()));
         command.arg(format!("--screenshot={}", picture.display()));
         match proxy {
             // Without the bypass rule Chromium never asks a proxy for loopback addresses.

@@ -7,11 +7,13 @@ use clap::Parser;
 mod bench;
 mod browser;
 mod chaos;
+mod chromium;
 mod ci;
 mod conformance;
 mod dist;
 mod docs;
 mod program;
+mod shots;
 mod soak;
 mod upgrade;
 
@@ -29,6 +31,8 @@ enum Command {
     Bench(bench::Options),
     /// Load the fixture site in Chromium: direct, through a cold and through a warm cache.
     Browser(browser::Options),
+    /// Check the dashboard in Chromium, and make the pictures and the terminal output of docs/tour.md.
+    Shots(shots::Options),
     /// Run the public HTTP cache test suite through bentpipe (needs node).
     Conformance(conformance::Options),
     /// Do to bentpipe what processes and disks suffer, and check every byte it serves afterwards.
@@ -47,6 +51,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Dist(options) => dist::run(&options),
         Command::Bench(options) => bench::run(&options).await,
         Command::Browser(options) => browser::run(&options).await,
+        Command::Shots(options) => shots::run(&options).await,
         Command::Conformance(options) => conformance::run(&options).await,
         Command::Chaos(options) => chaos::run(&options).await,
         Command::Soak(options) => soak::run(&options).await,

@@ -3,6 +3,13 @@
 (() => {
   const PERIOD = 2000;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const clock = (time) => new Date(time * 1000).toTimeString().slice(0, 8);
+  const bytes = (count) => {
+    if (count == null) return "-";
+    let unit = 0;
+    for (; count >= 999.5 && unit < 4; count /= 1000) unit += 1;
+    return `${+count.toFixed(count >= 99.95 ? 0 : 1)} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
+  };
   let chart = null;
 
   const draw = () => {
@@ -13,14 +20,14 @@
     const data = [rows.map((r) => r.time), rows.map((r) => r.down / 1000), rows.map((r) => r.up / 1000), rows.map((r) => r.queue_down_ms)];
     if (chart && chart.root.isConnected) return chart.setData(data);
     if (chart) chart.destroy();
-    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
+    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
+    const line = (label, name, more) => ({ label, stroke: colour(name), width: 2, points: { show: false }, ...more });
     chart = new uPlot({
       width: place.clientWidth, height: 180, legend: { live: true },
-      series: [{}, { label: "down, kbit/s", stroke: colour("--down"), width: 2 },
-        { label: "up, kbit/s", stroke: colour("--up"), width: 2, dash: [6, 3] },
-        { label: "waiting, ms", stroke: colour("--bad"), scale: "ms", dash: [2, 3] }],
+      series: [{ label: "time", value: (_, time) => time == null ? "--" : clock(time) }, line("down, kbit/s", "--down"),
+        line("up, kbit/s", "--up", { dash: [6, 3] }), line("waiting, ms", "--bad", { width: 1, scale: "ms", dash: [2, 3] })],
       scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] }, ms: { range: (_, low, high) => [0, Math.max(100, high * 1.1)] } },
-      axes: [axis, axis, { ...axis, scale: "ms", side: 1, grid: { show: false } }],
+      axes: [{ ...axis, space: 70, values: (_, times) => times.map(clock) }, axis, { ...axis, scale: "ms", side: 1, grid: { show: false } }],
     }, data, place);
   };
 
@@ -34,6 +41,7 @@
       if (kept) document.getElementById("chart").replaceChildren(kept);
     }
     document.title = fresh.title;
+    document.getElementById("since").textContent = fresh.getElementById("since").textContent;
     const again = focused && document.querySelector(`[data-stop="${focused}"]`);
     if (again) again.focus();
     draw();
@@ -77,17 +85,20 @@
     list: async (url) => {
       const told = await ask("POST", "/v1/cache/list", { selection: { url: url.endsWith("*") ? url : `${url}*` } });
       if (told.error) return show(told.error);
-      const rows = told.responses || [];
-      show(rows.length ? rows.slice(0, 200).map((r) => `${r.key}  ${r.status ?? ""}  ${r.bytes ?? r.length ?? ""}`).join("\n") : "Nothing is stored there.");
+      const rows = (told.responses || []).slice(0, 200).map((r) => `${r.status}  ${bytes(r.length).padStart(8)}  ${r.key}`);
+      const all = told.totals ? told.totals.responses : rows.length;
+      show(all ? [...rows, `${all} stored`].join("\n") : "Nothing is stored there.");
     },
     explain: async (url) => {
       const told = await ask("POST", "/v1/explain", { url });
-      show(told.error || told.summary || JSON.stringify(told, null, 1));
+      if (told.error) return show(told.error);
+      const steps = (told.steps || []).map((s) => `${s.question} ${s.answer} (${s.because})`);
+      show([told.decision, `${told.because} (${told.section})`, "", ...steps].join("\n"));
     },
     purge: async (url) => {
       if (!confirm(`Purge ${url}?`)) return;
       const told = await ask("POST", "/v1/cache/purge", { url });
-      show(told.error || JSON.stringify(told));
+      show(told.error || `Purged ${told.purged}, ${bytes(told.bytes)}.${told.spared ? ` ${told.spared} pinned ones stay.` : ""}`);
     },
   };
 
