@@ -90,6 +90,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         url = format!("https://{NAME}:{}/", site.address().port());
         arguments.extend(trusted(&binary, folder.path(), &site)?);
     }
+    // What the browser asks on its own account stays here: not even a name of it is looked up.
+    for host in ["127.0.0.1", NAME] {
+        arguments.extend(["--allow".to_owned(), format!("host={host}")]);
+    }
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let proxy = Program::bentpipe(&binary, &folder.path().join("cache"), &arguments).await?;
     let mut scene = Scene { options, site, url, folder: folder.path(), log, log_read: 0 };
