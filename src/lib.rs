@@ -44,6 +44,7 @@ mod intercept;
 mod listen;
 mod memory;
 mod metrics;
+mod named_file;
 mod observe;
 mod opening;
 mod pem;

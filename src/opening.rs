@@ -123,6 +123,10 @@ fn access_log(log: &AccessLog) -> Result<(), String> {
     if path.is_dir() {
         return Err(format!("{shown} is a folder; name a file in it"));
     }
+    if std::fs::metadata(path).is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type()))
+    {
+        return Err(format!("{shown} is a pipe; name a file"));
+    }
     if path.exists() {
         return access(path, Access::WRITE_OK).map_err(|error| format!("{shown} cannot be written: {error}"));
     }
@@ -192,6 +196,18 @@ mod tests {
         assert_eq!(names.len(), 3, "nothing was made");
         check(&folder, "log.access = '@/access.log'\ncache.dir = '@/cache'\nca.dir = '@/ca'\n", &[]);
         assert!(!folder.path().join("access.log").exists() && !folder.path().join("cache").exists());
+        let pipe = folder.path().join("pipe");
+        let (here, kind) = (rustix::fs::CWD, rustix::fs::FileType::Fifo);
+        rustix::fs::mknodat(here, &pipe, kind, 0o600.into(), 0).expect("a pipe");
+        check(
+            &folder,
+            "log.access = '@/pipe'\ntls.roots = ['@/pipe']\nadmission.users_file = '@/pipe'\n",
+            &[
+                "@/b.toml:3: admission.users_file: @/pipe: it is no regular file",
+                "@/b.toml:2: tls.roots: @/pipe cannot be read: it is no regular file",
+                "@/b.toml:1: log.access: @/pipe is a pipe; name a file",
+            ],
+        );
         check(&folder, "log.access = '@'\n", &["@/b.toml:1: log.access: @ is a folder; name a file in it"]);
     }
 

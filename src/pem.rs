@@ -6,12 +6,15 @@ use std::path::Path;
 use rustls::pki_types::pem::{Error, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::named_file;
+
 /// The certificates in the file at `path`, at least one.
 ///
 /// # Errors
 /// What is wrong with the file, which is named.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found =
+        read(path).and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>());
     match found {
         Ok(found) if found.is_empty() => Err(in_words(path, &Error::NoItemsFound, "certificate")),
         found => found.map_err(|error| in_words(path, &error, "certificate")),
@@ -23,7 +26,15 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// # Errors
 /// As [`certificates`].
 pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| in_words(path, &error, "private key"))
+    let found = read(path).and_then(|pem| PrivateKeyDer::from_pem_slice(&pem));
+    found.map_err(|error| in_words(path, &error, "private key"))
+}
+
+/// Bytes of a file. All authorities of a system take a quarter of it.
+const LARGEST: u64 = 1_000_000;
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    named_file::read(path, LARGEST).map_err(Error::Io)
 }
 
 /// What is wrong with the file at `path`, which was to hold a `what`.

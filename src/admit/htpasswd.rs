@@ -2,13 +2,13 @@
 //! compares; when it is asked, and how often, is `accounts`' affair.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, Params, PasswordVerifier as _};
+
+use crate::named_file;
 
 /// The accounts of one file.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -51,15 +51,7 @@ impl Users {
     /// A file that cannot be read, and all lines that are no accounts or whose hashes protect nothing: one line each,
     /// with its number.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let read = || -> io::Result<String> {
-            let mut text = String::new();
-            File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-            Ok(text)
-        };
-        let text = read().map_err(|error| error.to_string())?;
-        if text.len() as u64 > LARGEST {
-            return Err("larger than 10M".to_owned());
-        }
+        let text = named_file::text(path, LARGEST).map_err(|error| error.to_string())?;
         Self::parse(&text, &path.display().to_string())
     }
 

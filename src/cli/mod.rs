@@ -212,6 +212,8 @@ fn serve(loaded: Loaded, given: Given) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
+        // Where a file may not grow any more (RLIMIT_FSIZE), the write says so then, as on a full disk.
+        let _too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let mut replace = signal(SignalKind::user_defined2())?;
         let inheritance = Inheritance::of_this_process(activated).await?;
         let is_first = inheritance.predecessor.is_none();
@@ -231,8 +233,11 @@ fn serve(loaded: Loaded, given: Given) -> anyhow::Result<()> {
                 _ = hangup.recv() => {
                     let _reloading = systemd::Reloading::begin();
                     // What comes of it is in the log.
-                    drop(proxy.reload().await);
-                    continue;
+                    tokio::select! {
+                        _ = proxy.reload() => continue,
+                        _ = terminate.recv() => break None,
+                        _ = interrupt.recv() => break None,
+                    }
                 }
                 _ = replace.recv() => Asked::by_signal(),
                 Some(asked) = requests.recv() => asked,

@@ -3,7 +3,6 @@
 //! Option by option the one given last counts; a later list replaces an earlier one. Every value is checked, also one
 //! that another overrides: it would be wrong the day the other goes.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use crate::config::load::Loaded;
 use crate::config::nearest;
 use crate::config::options::{self, OPTIONS, OptionRow, Rejected};
 use crate::config::{Config, ConfigError, ConfigErrors, Source, secret};
+use crate::named_file;
 
 /// The configuration so far.
 pub(super) struct Merging<'a> {
@@ -22,6 +22,10 @@ pub(super) struct Merging<'a> {
     /// The value of an environment variable.
     env: &'a dyn Fn(&str) -> Option<String>,
 }
+
+/// Bytes of a configuration file, and mistakes in it that are told.
+const LARGEST: u64 = 1_000_000;
+const TOLD: usize = 100;
 
 impl<'a> Merging<'a> {
     pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Merging<'a> {
@@ -42,7 +46,7 @@ impl<'a> Merging<'a> {
     }
 
     pub(super) fn file(&mut self, path: &Path, required: bool) {
-        let text = match fs::read_to_string(path) {
+        let text = match named_file::text(path, LARGEST) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound && !required => return,
             Err(error) => {
@@ -165,6 +169,9 @@ impl<'a> Merging<'a> {
     }
 
     fn unknown(&mut self, key: String, place: Source, is_section: bool) {
+        if self.errors.len() >= TOLD {
+            return;
+        }
         let nearest = if is_section { nearest::section(&key) } else { nearest::options(&key) };
         self.errors.push(ConfigError::UnknownKey { place, key, nearest });
     }

@@ -3,10 +3,10 @@
 //!
 //! It does not know what the values mean.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::path::Path;
 
 use crate::config::options::OptionRow;
+use crate::named_file;
 
 /// A value, and where it was read if that is not where it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,10 +69,7 @@ fn look_up_secret(
 }
 
 fn read(path: &str) -> Result<String, String> {
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    if text.len() as u64 > LONGEST { Err("larger than 1M".to_owned()) } else { Ok(text) }
+    named_file::text(Path::new(path), LONGEST).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -262,6 +262,12 @@ impl Open {
 }
 
 fn opened(path: &Path) -> io::Result<File> {
+    // A pipe would be waited for until somebody reads it.
+    if std::fs::metadata(path).is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type()))
+    {
+        let why = format!("{}: a log is a file, and this is a pipe", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
     let file = OpenOptions::new().create(true).append(true).open(path);
     file.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }

@@ -112,16 +112,15 @@ impl Running {
     }
 
     /// Reads the configuration again, and puts it in the place of the one in force. What was set by hand is dropped.
-    pub(super) async fn reload(&self, who: &Who) -> Result<Changed, Unchanged> {
+    pub(super) async fn reload(self: &Arc<Self>, who: &Who) -> Result<Changed, Unchanged> {
         if !self.given.can_be_read() {
             return Err(Unchanged(vec![
                 "this proxy was made by a program: there is nothing to read".to_owned(),
             ]));
         }
         let _turn = self.turn.lock().await;
-        // Files are read and parsed for it; a name server or a disk may be slow, but nobody waits except who asked.
-        let read = self.given.load().map_err(Unchanged::from);
-        let outcome = match read {
+        let read = self.beside(|running| running.given.load().map_err(Unchanged::from));
+        let outcome = match read.await {
             Ok(base) => self.replace(Arc::new(base), Hand::default(), who).await,
             Err(why) => Err(why),
         };
@@ -130,7 +129,7 @@ impl Running {
     }
 
     /// Sets options to values.
-    async fn change(&self, values: Vec<(String, Value)>, who: &Who) -> Result<Changed, Unchanged> {
+    async fn change(self: &Arc<Self>, values: Vec<(String, Value)>, who: &Who) -> Result<Changed, Unchanged> {
         let _turn = self.turn.lock().await;
         let (base, mut hand) = {
             let state = self.lock();
@@ -153,12 +152,17 @@ impl Running {
         }
     }
 
-    async fn replace(&self, base: Arc<Loaded>, hand: Hand, who: &Who) -> Result<Changed, Unchanged> {
+    async fn replace(
+        self: &Arc<Self>,
+        base: Arc<Loaded>,
+        hand: Hand,
+        who: &Who,
+    ) -> Result<Changed, Unchanged> {
         let dropped = {
             let (before, now) = (self.lock().hand.keys(), hand.keys());
             before.into_iter().filter(|key| !now.contains(key)).collect()
         };
-        let ready = self.prepare(base, hand).await?;
+        let ready = self.beside(move |running| running.prepare(base, hand)).await?;
         audit(&ready, who);
         let (changed, restart) = (ready.changed.clone(), ready.restart.clone());
         // Whoever is told may stand elsewhere.
@@ -168,8 +172,21 @@ impl Running {
         Ok(Changed { changed, restart, by_hand, dropped, files })
     }
 
-    /// Builds everything beside what is in force.
-    async fn prepare(&self, base: Arc<Loaded>, hand: Hand) -> Result<Ready, Unchanged> {
+    /// Does `work` where waiting is allowed: files are read and parsed for it, whose disk may be slow or gone, and nobody
+    /// waits for that except who asked.
+    async fn beside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Unchanged> + Send + 'static,
+    ) -> Result<T, Unchanged> {
+        let running = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&running)).await;
+        done.unwrap_or_else(|_| {
+            Err(Unchanged(vec!["it came to no end; that is a fault of bentpipe".to_owned()]))
+        })
+    }
+
+    /// Builds everything beside what is in force. Waits for the disk.
+    fn prepare(&self, base: Arc<Loaded>, hand: Hand) -> Result<Ready, Unchanged> {
         let mut loaded = self.given.with_hand(&base, &hand)?;
         self.activated.amend(&mut loaded.config);
         let before = self.lock().assembly.clone();

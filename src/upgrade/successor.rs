@@ -198,17 +198,30 @@ struct Said(Arc<Mutex<VecDeque<u8>>>);
 
 /// Bytes of it that are repeated to who asked for the upgrade.
 const REMEMBERED: usize = 4096;
+/// Pieces of it, of 4 KiB at most, that are written where we write, too: enough for all that a process says before it
+/// answers requests.
+const REPEATED: usize = 16;
 
 impl Said {
     async fn read(self, from: Option<ChildStderr>) {
         let Some(mut from) = from else { return };
         let mut bytes = [0; 4096];
+        let mut left = REPEATED;
+        // A thread of its own: whoever is to read what we write may not do so.
+        let (repeated, to_repeat) = std::sync::mpsc::sync_channel::<Vec<u8>>(REPEATED);
+        let repeat = move || to_repeat.iter().try_for_each(|said| std::io::stderr().write_all(&said));
+        let _ = std::thread::Builder::new().name("new-process".to_owned()).spawn(repeat);
         while let Ok(length @ 1..) = from.read(&mut bytes).await {
-            let said = &bytes[..length];
-            // Where that goes nowhere, there is nobody to tell.
-            let _ = std::io::stderr().write_all(said);
+            let said = &mut bytes[..length];
+            // It says what it is told by others, and may not be the program that it was taken for.
+            let is_odd = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t');
+            said.iter_mut().filter(|byte| is_odd(byte)).for_each(|byte| *byte = b'?');
+            if left > 0 {
+                left -= 1;
+                let _ = repeated.try_send(said.to_vec());
+            }
             let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            last.extend(said);
+            last.extend(&*said);
             let excess = last.len().saturating_sub(REMEMBERED);
             last.drain(..excess);
         }

@@ -34,8 +34,7 @@ impl Rules {
         Self { destinations, own, desks: Vec::new() }
     }
 
-    /// The same, with the admin interface on `desks`: nobody is led there, whatever is allowed, since who comes from this
-    /// machine sees more than others.
+    /// The same, with the admin interface on `desks`, where nobody is led either.
     pub(crate) fn with_desks(self, desks: Vec<SocketAddr>) -> Self {
         Self { desks, ..self }
     }
@@ -44,19 +43,14 @@ impl Rules {
     pub(crate) fn check(&self, address: SocketAddr, purpose: Purpose) -> Result<(), Forbidden> {
         let ip = canonical(address.ip());
         let address = SocketAddr::new(ip, address.port());
-        if self.desks.contains(&address) {
+        // Whatever is allowed: who is led here comes from this machine, and sees and may do more than others.
+        if self.desks.contains(&address) || self.own.contains(&address) {
             return Err(Forbidden::OwnListener);
         }
         let mut matching =
             self.destinations.allow.iter().filter(|allowed| allowed.allows(address)).peekable();
-        if matching.peek().is_none() {
-            // Before what kind of address it is: what opens those does not make it anything but ourselves.
-            if self.own.contains(&address) {
-                return Err(Forbidden::OwnListener);
-            }
-            if is_special(ip) {
-                return Err(Forbidden::Address);
-            }
+        if matching.peek().is_none() && is_special(ip) {
+            return Err(Forbidden::Address);
         }
         let named = matching.any(|allowed| allowed.ports.is_some());
         let tunnelled = named || self.destinations.connect_ports.contains(&address.port());
@@ -94,14 +88,8 @@ impl Rules {
     /// Judges a connection that stands: one whose two ends are on this machine and whose port is ours ends here,
     /// whatever address led to it.
     pub(crate) fn check_connected(&self, local: SocketAddr, peer: SocketAddr) -> Result<(), Forbidden> {
-        let own_port = self.own.iter().any(|own| own.ip().is_unspecified() && own.port() == peer.port());
-        let desk_port =
-            self.desks.iter().any(|desk| desk.ip().is_unspecified() && desk.port() == peer.port());
-        if desk_port && local.ip() == peer.ip() {
-            return Err(Forbidden::OwnListener);
-        }
-        let opened = self.destinations.allow.iter().any(|allowed| allowed.allows(peer));
-        if own_port && local.ip() == peer.ip() && !opened { Err(Forbidden::OwnListener) } else { Ok(()) }
+        let is_own = local.ip() == peer.ip() && self.may_be_own(peer.port());
+        if is_own { Err(Forbidden::OwnListener) } else { Ok(()) }
     }
 }
 
@@ -304,7 +292,7 @@ mod tests {
         assert_eq!(guarded.check(desks[0], Purpose::Request), Err(Forbidden::OwnListener));
         let by_any_address = "203.0.113.9:3130".parse().expect("an address");
         assert_eq!(guarded.check_connected(from, by_any_address), Err(Forbidden::OwnListener));
-        assert_eq!(guarded.check(here, Purpose::Request), Ok(()));
+        assert_eq!(guarded.check(here, Purpose::Request), Err(Forbidden::OwnListener), "whatever is allowed");
         let elsewhere = "203.0.113.10:3128".parse().expect("an address");
         assert!(!rules.is_own(from, elsewhere));
     }

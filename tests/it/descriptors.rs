@@ -1,4 +1,4 @@
-//! What happens when the system has no more of something: a proxy of its own, as a process with little of it.
+//! What happens when the system gives no more of something: a proxy of its own, as a process with little of it.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -35,11 +35,11 @@ struct Limited {
 }
 
 impl Limited {
-    /// One that may have `descriptors`.
-    fn start(descriptors: u64) -> Self {
+    /// One for which `ulimit` was called with these.
+    fn start(limits: &str) -> Self {
         let home = Home::new();
         let folder = home.folder("cache");
-        let limited = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        let limited = format!("ulimit {limits}; exec \"$0\" \"$@\"");
         let flags =
             ["--listen", "127.0.0.1:0", "--cache-dir", &folder, "--allow-destination", "127.0.0.1:1-65535"];
         let mut child = Command::new("sh")
@@ -85,7 +85,7 @@ async fn origin() -> Origin {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_connections_are_served_at_once_than_there_are_descriptors_for() {
-    let (origin, mut proxy) = (origin().await, Limited::start(64));
+    let (origin, mut proxy) = (origin().await, Limited::start("-n 64"));
     // Three quarters of them, three for each.
     let hostile: Vec<_> =
         (0..100).map(|_| TcpStream::connect(proxy.address).expect("a place in the queue")).collect();
@@ -96,7 +96,7 @@ async fn no_more_connections_are_served_at_once_than_there_are_descriptors_for()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_without_descriptors_pauses_and_serves_again() {
-    let (origin, mut proxy) = (origin().await, Limited::start(256));
+    let (origin, mut proxy) = (origin().await, Limited::start("-n 256"));
     let pid = Pid::from_child(&proxy.child);
     let limit = |descriptors| {
         let limit = Rlimit { current: Some(descriptors), maximum: Some(256) };
@@ -108,5 +108,19 @@ async fn a_proxy_without_descriptors_pauses_and_serves_again() {
     wait_for(&proxy.lines, "no connection could be accepted");
     limit(256);
     drop(waiting);
+    proxy.check(&origin).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_may_not_grow_ends_nothing() {
+    // SIGXFSZ ends a process that does not look after it.
+    let (origin, mut proxy) = (origin().await, Limited::start("-f 100"));
+    for number in 0..8 {
+        let (path, body) = (format!("/{number}"), vec![b'a' + number; 400_000]);
+        let reply = Reply::new(200).field("cache-control", "max-age=60").body(body.clone());
+        origin.always("GET", &path, reply);
+        let answered = tokio::time::timeout(PATIENCE, client::get(proxy.address, &origin.url(&path))).await;
+        assert!(answered.expect("in time").expect("a response").body == body, "{path}");
+    }
     proxy.check(&origin).await;
 }
