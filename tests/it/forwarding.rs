@@ -131,9 +131,12 @@ async fn a_request_that_has_been_here_is_a_loop() {
     let response = proxy.request(&again).await;
     assert_eq!(response.status, 508);
     assert!(response.field("proxy-status").expect("a Proxy-Status").contains("proxy_loop_detected"));
-    // Through itself for real, without a forged field.
+    // Through itself for real, without a forged field: nobody is led there, whatever destinations are allowed.
     let itself = proxy.get(&format!("http://{}/elsewhere", proxy.address())).await;
-    assert_eq!(itself.status, 400, "there is no such page");
+    assert_eq!(itself.status, 403);
+    let mut tunnel = proxy.connect().await;
+    let nested = tunnel.tunnel(&proxy.address().to_string()).await.expect("an answer");
+    assert_eq!(nested.status, 403);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod clock;
+pub mod contents;
 mod http2;
 pub mod load;
 pub mod message;

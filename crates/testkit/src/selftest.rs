@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::client::{Client, Request, Response};
+use crate::contents;
+use crate::load::{self, Paths, Plan, Until, Way};
 use crate::message::{Ending, Fields};
 use crate::origin::{Origin, Traffic};
 use crate::reply::{Gate, Reply};
@@ -143,19 +145,26 @@ async fn an_origin_that_stops_is_gone() {
 }
 
 #[tokio::test]
-async fn load_counts_whole_answers() {
+async fn load_counts_whole_answers_and_compares_some() {
     let origin = Origin::start().await.expect("a free port");
-    origin.always("GET", "/", Reply::new(200).body(vec![b'x'; 5_000]));
-    let url = origin.url("/");
-    let tally = crate::load::run(
-        origin.address(),
-        &std::sync::Arc::new(crate::load::Targets::One(url)),
-        2,
-        Duration::from_millis(20),
-    )
-    .await
-    .expect("answers");
-    assert!(tally.answers >= 2 && tally.bytes > tally.answers * 5_000, "{tally:?}");
+    let path = "/kept/5000/a";
+    let plan = |path: &str, until| Plan {
+        proxy: origin.address(),
+        origin: origin.address(),
+        way: Way::Absolute,
+        paths: Paths::One(path.to_owned()),
+        connections: 2,
+        until,
+    };
+    origin.always("GET", path, Reply::new(200).body(contents::beginning(path, 5_000)));
+    origin.always("GET", "/kept/5000/wrong", Reply::new(200).body(vec![b'x'; 5_000]));
+    let tally = load::run(plan(path, Until::Time(Duration::from_millis(20)))).await.expect("answers");
+    assert!(tally.answers >= 2 && tally.bytes == tally.answers * 5_000, "{tally:?}");
+    assert!(tally.compared >= 2 && tally.shares.iter().sum::<u64>() == tally.bytes, "{tally:?}");
+    let tally = load::run(plan(path, Until::Count(7))).await.expect("answers");
+    assert_eq!(tally.answers, 7);
+    let fault = load::run(plan("/kept/5000/wrong", Until::Count(1))).await.expect_err("other bytes");
+    assert!(fault.to_string().contains("wrong bytes"), "{fault}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ enum Command {
     Docs,
     /// Make what is given to users: a tarball, and a Debian package (needs cargo-deb).
     Dist(dist::Options),
-    /// Compare the cost of a cache hit with a bare hyper handler.
+    /// Compare what bentpipe costs with bare hyper and with the proxies that are installed.
     Bench(bench::Options),
     /// Load the fixture site in Chromium: direct, through a cold and through a warm cache.
     Browser(browser::Options),

@@ -125,21 +125,6 @@ impl Program {
         self.address
     }
 
-    /// The processor time it has used, all threads, user and system together.
-    ///
-    /// # Errors
-    /// When `/proc` does not tell (it is Linux's).
-    pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // proc(5): the command's name is in parentheses and may hold anything; utime and stime are the 12th
-        // and 13th words after it, in ticks.
-        let (_, after) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
-        let words: Vec<_> = after.split_whitespace().collect();
-        let ticks = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
-        let used = ticks(11).zip(ticks(12)).context("/proc/PID/stat has no times")?;
-        Ok(Duration::from_millis((used.0 + used.1) * 1000 / ticks_per_second()?))
-    }
-
     /// What it wrote to standard error so far.
     ///
     /// # Errors
@@ -188,9 +173,4 @@ pub(crate) fn serving(address: SocketAddr, cache: &Path) -> Vec<OsString> {
     let address = address.to_string();
     let fixed = ["--listen", &address, "--allow-destination", "127.0.0.1", "--control", "off", "--cache-dir"];
     fixed.iter().map(OsString::from).chain([cache.as_os_str().to_owned()]).collect()
-}
-
-fn ticks_per_second() -> anyhow::Result<u64> {
-    let output = Command::new("getconf").arg("CLK_TCK").output().context("getconf could not be started")?;
-    String::from_utf8_lossy(&output.stdout).trim().parse().context("getconf CLK_TCK")
 }
