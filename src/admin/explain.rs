@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bentpipe_store::Found;
 use http::uri::Scheme;
@@ -16,8 +16,11 @@ use super::Uplink;
 use crate::admit::access::{Asking, Caller};
 use crate::handle::foresee::Foreseen;
 use crate::respond::Refusal;
+use crate::upstream::failure;
+use crate::upstream::origin::Origin;
 
 const REUSE: &str = "serve the stored response";
+const FORWARD: &str = "forward to the origin";
 const VALIDATE: &str = "ask the origin whether it still holds";
 const GATEWAY_TIMEOUT: &str = "answer 504 (Gateway Timeout)";
 
@@ -130,7 +133,7 @@ pub(crate) fn explain(
     let (chosen, decision, because) = match decision {
         Decision::Reuse { stored, because } => (Some(stored), REUSE, because),
         Decision::Validate { stored, because } => (Some(stored), VALIDATE, because),
-        Decision::Forward(because) => (None, "forward to the origin", because),
+        Decision::Forward(because) => (None, FORWARD, because),
         Decision::GatewayTimeout(because) => (None, GATEWAY_TIMEOUT, because),
     };
     let candidate = |(at, stored): (usize, &std::sync::Arc<bentpipe_store::Stored>)| {
@@ -236,6 +239,9 @@ impl Explanation {
         if let Some(foreseen) = is_secure.then(|| foresee(&Method::CONNECT)).flatten() {
             self.meets_as_tunnel(foreseen);
         }
+        if failure::is_closed(&uplink.link) {
+            self.meets_closed_link(target, uplink.handler.upstream.connector().timeout());
+        }
         self.told("Which class has it on the link?", uplink.standings.presumed(target).name());
         self
     }
@@ -271,6 +277,19 @@ impl Explanation {
                 let answer = if is_certain { "yes" } else { "that is decided by the address its name has" };
                 self.told(DIALLED, answer);
             }
+        }
+    }
+
+    /// Nothing crosses the link now; what needs it waits so long for it.
+    fn meets_closed_link(&mut self, target: &Uri, patience: Duration) {
+        let seconds = patience.as_secs();
+        let answer = format!(
+            "no: the link is set to 0: what has to cross it waits for {seconds} s, and is refused then"
+        );
+        self.told("Does the link carry it?", &answer);
+        if self.decision == FORWARD {
+            let origin = Origin::of(target).map(|origin| origin.to_string()).unwrap_or_default();
+            self.refuse(Refusal::LinkClosed { origin });
         }
     }
 

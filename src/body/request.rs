@@ -43,6 +43,8 @@ struct Reached {
     meter: OnceLock<Meter>,
     /// Bytes of it that the connection has taken.
     taken: AtomicU64,
+    /// How long it is by its Content-Length.
+    announced: Option<u64>,
 }
 
 const WAITING: u8 = 0;
@@ -50,19 +52,22 @@ const WHOLE: u8 = 1;
 const TOO_LARGE: u8 = 2;
 const BROKEN: u8 = 3;
 const STALLED: u8 = 4;
+const LEFT: u8 = 5;
 
 impl Progress {
     fn new(state: u8) -> Self {
-        Self(Arc::new(Reached {
-            state: AtomicU8::new(state),
-            meter: OnceLock::new(),
-            taken: AtomicU64::new(0),
-        }))
+        Self::announcing(state, None)
+    }
+
+    fn announcing(state: u8, announced: Option<u64>) -> Self {
+        let (state, meter, taken) = (AtomicU8::new(state), OnceLock::new(), AtomicU64::new(0));
+        Self(Arc::new(Reached { state, meter, taken, announced }))
     }
 
     /// The progress of `request`'s content, noted in its extensions for whoever will read it.
     pub(crate) fn of(request: &mut Request<Incoming>) -> Self {
-        let progress = Self::new(if request.body().is_end_stream() { WHOLE } else { WAITING });
+        let state = if request.body().is_end_stream() { WHOLE } else { WAITING };
+        let progress = Self::announcing(state, request.body().size_hint().exact());
         request.extensions_mut().insert(progress.clone());
         progress
     }
@@ -100,7 +105,17 @@ impl Progress {
         self.0.taken.load(Ordering::Relaxed)
     }
 
-    /// Whether the client broke off, or what it sent is not framed as it said.
+    /// How many bytes it has in all, where the client has said so.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        self.0.announced
+    }
+
+    /// Whether the client left before the end.
+    pub(crate) fn is_left(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == LEFT
+    }
+
+    /// Whether what the client sent is not framed as it said.
     pub(crate) fn is_broken(&self) -> bool {
         self.0.state.load(Ordering::Acquire) == BROKEN
     }
@@ -204,6 +219,20 @@ impl RequestBody {
     }
 }
 
+/// Whether content broke off because its sender did, and not because it is no content.
+fn is_leaving(error: &hyper::Error) -> bool {
+    use std::io::ErrorKind;
+    const ENDS: [ErrorKind; 5] = [
+        ErrorKind::UnexpectedEof,
+        ErrorKind::ConnectionReset,
+        ErrorKind::ConnectionAborted,
+        ErrorKind::BrokenPipe,
+        ErrorKind::TimedOut,
+    ];
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    error.is_incomplete_message() || error.is_closed() || source.is_some_and(|it| ENDS.contains(&it.kind()))
+}
+
 impl RequestBody {
     fn passable(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         super::passable(frame).inspect_err(|_| self.progress.set(BROKEN))
@@ -264,7 +293,7 @@ impl HttpBody for RequestBody {
         let counted = match frame {
             Some(Ok(frame)) => Some(this.count(&frame).and_then(|()| this.passable(frame))),
             Some(Err(error)) => {
-                this.progress.set(BROKEN);
+                this.progress.set(if is_leaving(&error) { LEFT } else { BROKEN });
                 Some(Err(BodyError::from(error)))
             }
             None => None,

@@ -37,7 +37,8 @@ pub(crate) fn seal(
     let head = STATUS_LINE + head.sum::<usize>() as u64;
     exchange.sent(head);
     exchange.note(|details| {
-        details.status = Some(response.status());
+        // Who has left already is not answered, whatever is still written.
+        details.status = (details.cut_short != Some(Cut::Client)).then_some(response.status());
         details.head_bytes = head;
         details.media_type = response.headers().get(http::header::CONTENT_TYPE).cloned();
         details.announced = response.body().size_hint().exact();

@@ -110,6 +110,8 @@ pub(crate) struct Running {
     pub(crate) method: String,
     pub(crate) url: String,
     pub(crate) bytes: u64,
+    /// Of the request's content, or that went into the tunnel.
+    pub(crate) bytes_up: u64,
     pub(crate) announced: Option<u64>,
     pub(crate) duration_ms: u64,
     /// Seconds until it is here, if it goes on as it did.
@@ -245,10 +247,11 @@ impl Running {
             (record.with(|details| details.announced), record.client_bytes(), record.duration());
         Self {
             number: record.number,
-            client: record.client.to_string(),
+            client: record.who(),
             method: record.method.to_string(),
             url: dashboard.traffic.live.urls().written(&record.target),
             bytes,
+            bytes_up: record.received(),
             announced,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             eta: announced.and_then(|announced| eta(bytes, announced, duration)),
@@ -279,7 +282,7 @@ fn sites(dashboard: &Dashboard) -> Vec<Named> {
 fn failures(dashboard: &Dashboard, viewer: Viewer) -> Vec<Failure> {
     let mut failures = dashboard.traffic.recent.failures(usize::MAX);
     if let Viewer::Client(own) = viewer {
-        failures.retain(|failure| failure.client == own.to_string());
+        failures.retain(|failure| failure.address == own);
     }
     failures.truncate(MOST);
     failures

@@ -125,7 +125,11 @@ fn table(columns: &[&str], rows: &[Vec<String>], none: &str) -> String {
 fn running(running: &[Running], may_stop: bool) -> String {
     let each = |one: &Running| {
         let got = one.announced.map_or_else(
-            || human(one.bytes),
+            || match (one.bytes, one.bytes_up) {
+                (0, 1..) => format!("{} up", human(one.bytes_up)),
+                (_, 1..) => format!("{}, and {} up", human(one.bytes), human(one.bytes_up)),
+                _ => human(one.bytes),
+            },
             |announced| {
                 format!(
                     "{} of {} <progress aria-label=\"What has arrived\" max=\"{announced}\" value=\"{}\"></progress>",
@@ -162,7 +166,9 @@ fn clients(overview: &Overview) -> String {
 fn sites(overview: &Overview) -> String {
     let each = overview.sites.iter().map(|one| {
         let site = &one.site;
-        let hits = format!("{} of {}", site.hits, site.requests);
+        // A site that was only reached through tunnels, or not at all, had nothing to answer.
+        let hits =
+            if site.requests == 0 { "-".to_owned() } else { format!("{} of {}", site.hits, site.requests) };
         vec![escaped(&one.host), hits, human(site.client_bytes), human(site.link_bytes)]
     });
     let rows: Vec<_> = each.collect();
@@ -235,18 +241,21 @@ mod tests {
 
     #[test]
     fn every_control_says_what_it_is_for() {
-        let one = Running {
+        let one = || Running {
             number: 7,
             client: "192.0.2.1".into(),
             method: "GET".into(),
             url: "http://a.example/\"x".into(),
             bytes: 5,
+            bytes_up: 0,
             announced: Some(10),
             duration_ms: 0,
             eta: None,
         };
-        let shown = running(&[one], true);
+        let shown = running(&[one()], true);
         assert!(shown.contains("aria-label=\"Stop http://a.example/&quot;x\""), "{shown}");
         assert!(shown.contains("<progress aria-label="), "{shown}");
+        let upload = Running { bytes: 0, bytes_up: 7_000, announced: None, ..one() };
+        assert!(running(&[upload], true).contains(">7 kB up<"));
     }
 }

@@ -24,7 +24,7 @@ use tracing::Span;
 
 pub(crate) use cache_status::{CacheStatus, Forwarded};
 pub(crate) use observers::{Observers, Reader};
-pub(crate) use outcome::{OUTCOMES, Outcome};
+pub(crate) use outcome::{Answer, OUTCOMES, Outcome};
 use placed::Placed;
 pub(crate) use placed::{Carried, Chosen};
 pub(crate) use record::{Cut, Details, Peer, Record, Times, Told};

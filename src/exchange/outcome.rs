@@ -88,6 +88,33 @@ impl Outcome {
     }
 }
 
+/// An answer that the cache had a part in, by who gave it: what ratios of hits are of. Failures, refusals, pages of our
+/// own, tunnels, and exchanges whose client left before it was answered are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// From what is stored, fresh or stale.
+    Hit,
+    /// From what is stored, once the origin had said that it still holds.
+    Revalidated,
+    /// From the origin.
+    Origin,
+}
+
+impl Answer {
+    /// That of an exchange of which this became known.
+    pub(crate) fn of(details: &Details) -> Option<Self> {
+        let answer = match Outcome::of(details) {
+            Outcome::Hit | Outcome::Stale => Self::Hit,
+            Outcome::Revalidated => Self::Revalidated,
+            Outcome::Collapsed | Outcome::Miss | Outcome::Pass => Self::Origin,
+            Outcome::Tunnel | Outcome::Intercepted | Outcome::Failed | Outcome::Refused | Outcome::Own => {
+                return None;
+            }
+        };
+        details.status.map(|_| answer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +145,17 @@ mod tests {
         check(forwarded("uri-miss", |it| it.collapsed = Some(false)), None, "miss");
         check(forwarded("stale", |it| it.status = Some(StatusCode::NOT_MODIFIED)), None, "revalidated");
         check(forwarded("stale", |it| it.detail = Some("unreachable")), None, "stale");
+        let answer = |cache, error, status| {
+            Answer::of(&Details { cache, error, status: Some(status), ..Details::default() })
+        };
+        let (ok, failed) = (StatusCode::OK, StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(answer(forwarded("uri-miss", |_| ()), None, ok), Some(Answer::Origin));
+        assert_eq!(answer(forwarded("uri-miss", |_| ()), Some("dns_error"), failed), None);
+        let unreachable = forwarded("stale", |it| it.detail = Some("unreachable"));
+        assert_eq!(answer(unreachable, None, ok), Some(Answer::Hit));
+        assert_eq!(answer(CacheStatus::Tunnel, None, ok), None);
+        let left = Details { cache: forwarded("uri-miss", |_| ()), ..Details::default() };
+        assert_eq!(Answer::of(&left), None);
         for (place, (outcome, _)) in OUTCOMES.iter().enumerate() {
             assert_eq!(outcome.place(), place);
         }

@@ -95,6 +95,14 @@ pub(crate) struct Told {
     pub(crate) user_agent: Option<HeaderValue>,
 }
 
+impl Details {
+    /// Who asked from `client`, as people are shown it: the account, or the address where there is none.
+    pub(crate) fn who(&self, client: IpAddr) -> String {
+        let user = self.user.as_deref().filter(|user| !user.is_empty());
+        user.map_or_else(|| client.to_string(), str::to_owned)
+    }
+}
+
 impl Told {
     /// Those of `headers`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
@@ -155,6 +163,11 @@ impl Record {
     /// What `take` wants of what became known on the way.
     pub(crate) fn with<T>(&self, take: impl FnOnce(&Details) -> T) -> T {
         take(&self.lock())
+    }
+
+    /// Who asked, as people are shown it: the account, or the address where there is none.
+    pub(crate) fn who(&self) -> String {
+        self.with(|details| details.who(self.client))
     }
 
     /// From the request's head to now: at a reader, the whole exchange.

@@ -33,7 +33,7 @@ use crate::body::{self, Body, Sealed};
 use crate::capture::heard::Heard;
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::exchange::{CacheStatus, Exchange, Observers, Told};
+use crate::exchange::{CacheStatus, Cut, Exchange, Observers, Told};
 use crate::host::Host;
 use crate::intercept::Interception;
 use crate::observe::debugging::{Debugging, Shown};
@@ -205,8 +205,14 @@ impl Handler {
             // Forwarding was decided on, and then was not done.
             exchange.note(|details| details.cache = CacheStatus::Unasked);
         }
+        let has_left = matches!(refusal, Refusal::ClientLeft);
         let refusal = refusal.worded();
-        exchange.refused(refusal.error(), refusal.reason());
+        if has_left {
+            // It is no fault of the request, and nobody may be there to be told.
+            exchange.note(|details| details.cut_short = Some(Cut::Client));
+        } else {
+            exchange.refused(refusal.error(), refusal.reason());
+        }
         respond::dated(refusal.into_response(&self.contact), self.clock.now())
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Activity {
     begun: AtomicUsize,
     /// Bytes written to the client.
     written: AtomicU64,
+    /// Bytes read from it since it was last at rest: no less than what has come of the present request's content.
+    read: AtomicU64,
     /// Since when requests that were given up are counted, and how many there were.
     given_up: Mutex<(Option<Instant>, usize)>,
     /// Told when there were too many.
@@ -185,9 +187,23 @@ impl Activity {
 
     /// Looks at the first bytes of what may be a request.
     pub(super) fn read(&self, bytes: &[u8]) {
-        if !self.is_busy() {
+        if self.is_busy() {
+            self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        } else {
+            self.read.store(bytes.len() as u64, Ordering::Relaxed);
             self.bare_options.store(is_bare_options(bytes), Ordering::Release);
         }
+    }
+
+    /// Whether the present request's content cannot come to its end with no more than `unread` bytes. Never known where
+    /// requests share the connection, or where the content does not say how long it is.
+    pub(super) fn lacks_content(&self, unread: u64) -> bool {
+        let upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
+        let unfinished =
+            upload.as_ref().filter(|upload| self.is_busy() && !self.is_shared && !upload.is_whole());
+        let announced = unfinished.and_then(Progress::announced);
+        announced
+            .is_some_and(|announced| announced > unread.saturating_add(self.read.load(Ordering::Relaxed)))
     }
 
     /// Whether what hyper writes belongs to an exchange: one is going on, or not all of it has been flushed.

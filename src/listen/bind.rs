@@ -14,7 +14,7 @@ use crate::upgrade::sockets::{Held, Inherited, Label, Purpose};
 use crate::upstream::buffer;
 
 /// How far away clients may be.
-const NEAR: Duration = Duration::from_millis(100);
+pub(super) const NEAR: Duration = Duration::from_millis(100);
 /// Connections waiting to be accepted, of each listener.
 const WAITING: u32 = 1024;
 

@@ -3,7 +3,8 @@
 //! - a client that shuts down its sending side after a request still gets its response; one that is gone altogether
 //!   looks the same at first (RFC 9112 §9.6), so after a short grace the end is passed on and the exchange given up;
 //! - a client that takes nothing of what is sent to it for too long is dropped;
-//! - of one that has reset its connection nothing more is read, though the system still holds some of what it sent;
+//! - of one that has reset its connection, or ended it in the middle of a request's content, nothing more is read, though
+//!   the system still holds some of what it sent;
 //! - a connection that is closed while the client still sends is closed gently (RFC 9112 §9.6): what goes on arriving
 //!   is thrown away for a moment, since a reset would destroy the response on its way;
 //! - bytes that are no request get an answer that says so, in place of hyper's empty one;
@@ -19,16 +20,12 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::between::Between;
+use super::breakable::Breakable;
 use super::frames::Frames;
-use crate::capture::Tap;
-use crate::capture::tap::Ported;
-use crate::intercept::rewound::Rewound;
 use crate::respond::refusal;
 use crate::timer::Timer;
 
@@ -161,44 +158,19 @@ impl<T: AsyncWrite + Unpin> ClientIo<T> {
     }
 }
 
-/// A connection that may be broken before all that came on it has been read.
-pub(crate) trait Breakable {
-    /// Why it is broken, told once.
-    fn broken(&self) -> Option<io::Error>;
-}
-
-impl Breakable for TcpStream {
-    fn broken(&self) -> Option<io::Error> {
-        self.take_error().ok().flatten()
-    }
-}
-
-impl<T: Breakable> Breakable for TlsStream<T> {
-    fn broken(&self) -> Option<io::Error> {
-        self.get_ref().0.broken()
-    }
-}
-
-impl<T: Breakable + Ported> Breakable for Tap<T> {
-    fn broken(&self) -> Option<io::Error> {
-        self.io().broken()
-    }
-}
-
-/// It has no socket of its own.
-impl<T> Ported for Rewound<T> {}
-
-impl<T> Breakable for Rewound<T> {
-    fn broken(&self) -> Option<io::Error> {
-        // It comes out of a tunnel, below which the socket's own wrapper looks after it.
-        None
-    }
-}
-
 impl<T: AsyncRead + Breakable + Unpin> AsyncRead for ClientIo<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.ended {
+            if this.activity.is_answering()
+                && let Some(unread) = this.io.unread_of_an_end()
+                && this.activity.lacks_content(unread)
+            {
+                // RFC 9112 §8: "If the sender closes the connection ... before the indicated number of octets are received,
+                // the recipient MUST consider the message to be incomplete and close the connection." What is left of it
+                // would only cross the link in vain.
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
             if buf.filled().len() > before || buf.remaining() == 0 {
@@ -330,6 +302,10 @@ mod tests {
 
     impl Breakable for tokio::io::DuplexStream {
         fn broken(&self) -> Option<io::Error> {
+            None
+        }
+
+        fn unread_of_an_end(&self) -> Option<u64> {
             None
         }
     }

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use linkio::SharedLink;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -21,8 +22,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Timed};
 use super::attended::Attendance;
+use super::breakable::Breakable;
 use super::census::Census;
-use super::client_io::{Breakable, ClientIo};
+use super::client_io::ClientIo;
 use super::http2::{self, Ended};
 use crate::admit::access::Caller;
 use crate::admit::client::{Client, Inside};
@@ -142,6 +144,11 @@ impl Server {
         let counted = if seat.is_ok() { &self.census.accepted } else { &self.census.refused };
         counted.one();
         seat
+    }
+
+    /// The link that what clients send goes up.
+    pub(crate) fn link(&self) -> SharedLink {
+        self.serving.now().handler.upstream.connector().link().clone()
     }
 
     /// Whom readers of our pages may ask.

@@ -5,6 +5,7 @@ pub(crate) mod activity;
 mod attended;
 mod between;
 pub(crate) mod bind;
+mod breakable;
 pub(crate) mod census;
 pub(crate) mod client_io;
 pub(crate) mod connection;
@@ -18,6 +19,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use linkio::SharedLink;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -25,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::admit::access::Caller;
 use crate::admit::occupancy::Stay;
 use crate::current::Current;
+use crate::upstream::buffer;
 use connection::Server;
 
 /// Accepts connections for `server` until it is time to go, at most `limit` open at once: more wait in the system's
@@ -65,11 +69,12 @@ pub(crate) async fn accept(
                     }
                 };
                 // Taken here, so that nobody who was accepted is forgotten.
-                let (work, acceptor) = (server.work(), acceptor.as_ref().map(|acceptor| acceptor.now()));
+                let (work, link) = (server.work(), server.link());
+                let acceptor = acceptor.as_ref().map(|acceptor| acceptor.now());
                 let Ok(permit) = permit else { return };
                 let stay = Stay::new(permit, seat);
                 tokio::spawn(async move {
-                    prepare(&stream);
+                    prepare(&stream, &link);
                     match acceptor {
                         Some(acceptor) => server.serve_tls(stream, from, stay, &acceptor, work).await,
                         None => server.serve(stream, from, stay, work).await,
@@ -88,7 +93,12 @@ fn from(stream: &TcpStream, peer: SocketAddr) -> Caller {
     Caller { address: peer.ip().to_canonical(), local }
 }
 
-fn prepare(stream: &TcpStream) {
+fn prepare(stream: &TcpStream, link: &SharedLink) {
+    // What clients send goes up the link as it is now, whatever it was when the socket was bound. A size not granted
+    // changes only how far the system runs ahead.
+    if let Some(bytes) = buffer::size(buffer::carried(link).1, bind::NEAR) {
+        let _ = sockopt::set_socket_recv_buffer_size(stream, bytes);
+    }
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a client's connection would not take an option");
     }
@@ -101,5 +111,29 @@ async fn rest(error: &io::Error) {
     if !fleeting.contains(&error.kind()) {
         tracing::warn!(%error, "no connection could be accepted; trying again in a moment");
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_has_the_buffer_of_the_link_as_it_is_now() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let link = SharedLink::new(linkio::LinkSpec::default());
+        let accepted = async || {
+            let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+            let (far, _near) = (far.expect("a connection").0, near.expect("a connection"));
+            prepare(&far, &link);
+            sockopt::socket_recv_buffer_size(&far).expect("a size")
+        };
+        let usual = accepted().await;
+        assert!(usual > 70_000, "{usual}");
+        link.set("256k".parse::<linkio::LinkSpec>().expect("a link"));
+        let thin = accepted().await;
+        // The system doubles it, for its own books.
+        assert!((32_768..=65_536).contains(&thin), "{thin}");
     }
 }

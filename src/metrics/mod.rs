@@ -106,8 +106,10 @@ Alert rules: [operation/bentpipe.rules.yml](operation/bentpipe.rules.yml). A das
 - No URL, host or client is in a label: there are a few hundred series, however many clients there are.
 - Counters begin at 0 with the process. What an exchange came to is counted when it ends; the link's own counters grow as
   bytes cross.
-- A hit is answered without asking anybody (`hit` in RFC 9211's Cache-Status); what is revalidated (`fwd-status=304`) costs a
-  question, and its bytes come from the cache, too. The hit ratio is `rate(bentpipe_cache_answers_total{source=\"cache\"}[1h]) /
+- Answers of the cache are hits (`hit` in RFC 9211's Cache-Status), stale ones served because the origin could not be asked,
+  and what was revalidated (`fwd-status=304`), which costs a question; the bytes of all three come from what is stored. Answers of
+  the origin are all other responses of an origin. Failures, refusals, tunnels, bentpipe's own pages, and requests whose client
+  left first are neither: they are in no ratio. The hit ratio is `rate(bentpipe_cache_answers_total{source=\"cache\"}[1h]) /
   ignoring(source) sum without(source) (rate(bentpipe_cache_answers_total[1h]))`; the part of the bytes that did not cross the
   link is `1 - rate(bentpipe_cache_answer_bytes_total{source=\"origin\"}[1h]) / ignoring(source) sum without(source)
   (rate(bentpipe_cache_answer_bytes_total[1h]))`.

@@ -2,6 +2,7 @@
 //! reader of exchanges, in bounded memory.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::event::cut_short;
 use super::url::Urls;
 use crate::current::Current;
-use crate::exchange::{CacheStatus, Cut, Details, Reader, Record};
+use crate::exchange::{Answer, CacheStatus, Cut, Details, Reader, Record};
 
 /// Sites and errors since the start. Clones are the same.
 #[derive(Clone)]
@@ -25,9 +26,11 @@ struct Seen {
     failures: VecDeque<Failure>,
 }
 
-/// What was asked of one site. Bytes are those handed to clients, and those that crossed the link both ways.
+/// What was asked of one site. Bytes are those handed to clients, and those that crossed the link both ways, of whatever it
+/// was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Site {
+    /// Answers of the cache and of the site; tunnels and failures are none.
     pub(crate) requests: u64,
     pub(crate) hits: u64,
     pub(crate) client_bytes: u64,
@@ -39,7 +42,10 @@ pub(crate) struct Site {
 pub(crate) struct Failure {
     /// Seconds since 1970.
     pub(crate) time: f64,
+    /// The account, or the address where there is none.
     pub(crate) client: String,
+    #[serde(skip)]
+    pub(crate) address: IpAddr,
     pub(crate) method: String,
     pub(crate) url: String,
     pub(crate) status: Option<u16>,
@@ -87,7 +93,8 @@ impl Recent {
         };
         Some(Failure {
             time: seconds(record.at),
-            client: record.client.to_string(),
+            client: details.who(record.client),
+            address: record.client,
             method: record.method.to_string(),
             url: self.urls.now().written(&record.target),
             status: details.status.map(|status| status.as_u16()),
@@ -103,15 +110,15 @@ impl Recent {
 
 impl Reader for Recent {
     fn read(&self, record: &Record) {
-        let (failure, is_counted, is_hit) = record.with(|details| {
+        let (failure, is_counted, answer) = record.with(|details| {
             let failure = self.failure(record, details);
-            (failure, details.cache != CacheStatus::Unasked, details.cache == CacheStatus::Hit)
+            (failure, details.cache != CacheStatus::Unasked, Answer::of(details))
         });
         let mut seen = self.lock();
         if let (true, Some(host)) = (is_counted, record.target.host()) {
             let site = seen.site(host);
-            site.requests += 1;
-            site.hits += u64::from(is_hit);
+            site.requests += u64::from(answer.is_some());
+            site.hits += u64::from(answer == Some(Answer::Hit));
             site.client_bytes = site.client_bytes.saturating_add(record.client_bytes());
             let crossed = record.link_down().saturating_add(record.link_up());
             site.link_bytes = site.link_bytes.saturating_add(crossed);
@@ -145,8 +152,6 @@ pub(crate) fn seconds(at: SystemTime) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use http::{Method, StatusCode, Uri, Version};
 
     use super::*;
@@ -171,6 +176,12 @@ mod tests {
         for number in 0..2 * SITES {
             exchange(&observers, &format!("http://{number}.example/")).sent(10);
         }
+        // Failures and tunnels are no answers.
+        exchange(&observers, "http://large.example/").note(|details| {
+            details.cache = CacheStatus::Forwarded(crate::exchange::Forwarded::new("uri-miss"));
+            details.error = Some("dns_error");
+        });
+        exchange(&observers, "large.example:443").note(|details| details.cache = CacheStatus::Tunnel);
         let sites = recent.sites(SITES * 2);
         assert_eq!(sites.len(), SITES);
         let expected = Site { requests: 2, hits: 2, client_bytes: 2_000_000, link_bytes: 0 };
@@ -191,5 +202,11 @@ mod tests {
         let cut = ("http://a.example/cut", "broken off by the origin");
         assert_eq!(told, [cut, ("http://a.example/68", "dns_error"), ("http://a.example/67", "dns_error")]);
         assert_eq!(recent.failures(1000).len(), FAILURES);
+        let named = exchange(&observers, "http://a.example/named");
+        named.note(|details| (details.user, details.error) = (Some("ann".into()), Some("dns_error")));
+        drop(named);
+        let last = &recent.failures(1)[0];
+        assert_eq!((&*last.client, last.address), ("ann", IpAddr::from([127, 0, 0, 1])));
+        assert_eq!(recent.failures(2)[1].client, "127.0.0.1");
     }
 }

@@ -1,15 +1,14 @@
 //! How often the cache could answer: a reader of exchanges that counts.
 //!
-//! Owns the counters since the start. Tunnels, refusals and our own answers are none of the cache's business. A hit is
-//! answered without asking anybody (`hit`, RFC 9211 §2.1); what is revalidated costs a question, and its content is served
-//! from what is stored (`fwd-status=304`, §2.3); everything else comes from the origin.
+//! Owns the counters since the start. Tunnels, failures, refusals and our own answers are none of the cache's business. A
+//! hit is answered from what is stored alone (`hit`, RFC 9211 §2.1), or stale where the origin could not be asked; what is
+//! revalidated costs a question, and its content is served from what is stored (`fwd-status=304`, §2.3); everything else
+//! comes from the origin.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::StatusCode;
-
-use crate::exchange::{CacheStatus, Forwarded, Reader, Record};
+use crate::exchange::{Answer, Details, Reader, Record};
 
 /// Answers since the start, and their bytes. Clones are the same.
 #[derive(Clone, Default)]
@@ -60,14 +59,12 @@ impl Tally {
         }
     }
 
-    fn count(&self, cache: &CacheStatus, sent: u64) {
-        let (answers, bytes) = match cache {
-            CacheStatus::Hit => (&self.0.hits, &self.0.hit_bytes),
-            CacheStatus::Forwarded(Forwarded { status: Some(StatusCode::NOT_MODIFIED), .. }) => {
-                (&self.0.revalidated, &self.0.revalidated_bytes)
-            }
-            CacheStatus::Forwarded(_) => (&self.0.forwarded, &self.0.forwarded_bytes),
-            CacheStatus::Unasked | CacheStatus::Tunnel | CacheStatus::Intercepted => return,
+    fn count(&self, details: &Details, sent: u64) {
+        let (answers, bytes) = match Answer::of(details) {
+            Some(Answer::Hit) => (&self.0.hits, &self.0.hit_bytes),
+            Some(Answer::Revalidated) => (&self.0.revalidated, &self.0.revalidated_bytes),
+            Some(Answer::Origin) => (&self.0.forwarded, &self.0.forwarded_bytes),
+            None => return,
         };
         answers.fetch_add(1, Ordering::Relaxed);
         bytes.fetch_add(sent, Ordering::Relaxed);
@@ -76,34 +73,44 @@ impl Tally {
 
 impl Reader for Tally {
     fn read(&self, record: &Record) {
-        record.with(|details| self.count(&details.cache, record.client_bytes()));
+        record.with(|details| self.count(details, record.client_bytes()));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
+    use crate::exchange::{CacheStatus, Forwarded};
 
     #[test]
     fn hits_and_what_was_forwarded_are_counted_apart() {
         let tally = Tally::default();
-        tally.count(&CacheStatus::Hit, 10);
-        tally.count(&CacheStatus::Forwarded(Forwarded::new("miss")), 100);
-        tally.count(&CacheStatus::Forwarded(Forwarded::new("stale")), 1);
+        let answered = |cache| Details { cache, status: Some(StatusCode::OK), ..Details::default() };
+        let forwarded = |reason| answered(CacheStatus::Forwarded(Forwarded::new(reason)));
+        tally.count(&answered(CacheStatus::Hit), 10);
+        tally.count(&forwarded("uri-miss"), 100);
+        tally.count(&forwarded("stale"), 1);
         let status = Some(StatusCode::NOT_MODIFIED);
-        tally.count(&CacheStatus::Forwarded(Forwarded { status, ..Forwarded::new("stale") }), 5);
-        tally.count(&CacheStatus::Tunnel, 1000);
-        tally.count(&CacheStatus::Unasked, 1000);
+        let revalidated = CacheStatus::Forwarded(Forwarded { status, ..Forwarded::new("stale") });
+        tally.count(&answered(revalidated), 5);
+        let detail = Some("unreachable");
+        tally.count(&answered(CacheStatus::Forwarded(Forwarded { detail, ..Forwarded::new("stale") })), 7);
+        tally.count(&answered(CacheStatus::Tunnel), 1000);
+        tally.count(&answered(CacheStatus::Unasked), 1000);
+        tally.count(&Details { error: Some("dns_error"), ..forwarded("uri-miss") }, 1000);
+        tally.count(&Details { status: None, ..forwarded("uri-miss") }, 1000);
         let counted = tally.counted();
         let expected = Tallied {
-            hits: 1,
-            hit_bytes: 10,
+            hits: 2,
+            hit_bytes: 17,
             revalidated: 1,
             revalidated_bytes: 5,
             forwarded: 2,
             forwarded_bytes: 101,
         };
         assert_eq!(counted, expected);
-        assert_eq!(counted.stored_bytes(), 15);
+        assert_eq!(counted.stored_bytes(), 22);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod interim;
 mod page;
 pub(crate) mod refusal;
 mod tls_fault;
+mod unreached;
 pub(crate) mod whole;
 
 use std::time::SystemTime;

@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use super::challenge::{Challenge, Presented};
 use super::page::{Contact, page};
 use super::tls_fault::TlsFault;
-use super::{denied, page};
+use super::{denied, page, unreached};
 use crate::body::Body;
 
 /// Why a request gets an answer of bentpipe's own.
@@ -45,6 +45,8 @@ pub(crate) enum Refusal {
     AuthenticationRequired(Challenge),
     /// The client announced content and stopped sending it.
     RequestTimeout,
+    /// The client left before the end of its request's content; nobody may be there to be told.
+    ClientLeft,
     /// An operator broke the exchange off.
     Stopped,
     ContentTooLarge,
@@ -100,6 +102,10 @@ pub(crate) enum Refusal {
         origin: String,
     },
     Unroutable {
+        origin: String,
+    },
+    /// The link carries nothing: its rate is 0.
+    LinkClosed {
         origin: String,
     },
     ConnectionTerminated {
@@ -207,7 +213,7 @@ impl Worded {
             }
             Refusal::AuthenticationRequired(challenge) => challenge.put(headers),
             // What was misread once is not read on (RFC 9112 §11.2).
-            Refusal::BadRequest(_) => {
+            Refusal::BadRequest(_) | Refusal::ClientLeft => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
@@ -230,6 +236,7 @@ impl Refusal {
                 | Self::ConnectionRefused { .. }
                 | Self::ConnectionTimeout { .. }
                 | Self::Unroutable { .. }
+                | Self::LinkClosed { .. }
                 | Self::ConnectionTerminated { .. }
                 | Self::ResponseTimeout { .. }
         )
@@ -290,6 +297,10 @@ impl Refusal {
                 let text = "The content announced did not arrive: nothing came for as long as timeouts.client allows.";
                 told(S::REQUEST_TIMEOUT, "http_request_error", text)
             }
+            Self::ClientLeft => {
+                let text = "The request's content broke off before its end.";
+                told(S::BAD_REQUEST, "http_request_error", text)
+            }
             Self::Stopped => {
                 let text = "Whoever looks after this proxy has broken this request off.";
                 told(S::SERVICE_UNAVAILABLE, "http_request_denied", text)
@@ -313,7 +324,8 @@ impl Refusal {
                             (RFC 9111 section 5.2.1.7).";
                 told(S::GATEWAY_TIMEOUT, "destination_unavailable", text)
             }
-            other => denied::told(other).unwrap_or_else(|| other.told_of_helpers()),
+            other => denied::told(other)
+                .unwrap_or_else(|| Told { plainly: unreached::plainly(other), ..other.told_of_helpers() }),
         }
     }
 
@@ -370,6 +382,14 @@ impl Refusal {
             Self::Unroutable { origin } => {
                 let text = format!("There is no way to {origin} from here: the link may be down.");
                 told(S::SERVICE_UNAVAILABLE, "destination_ip_unroutable", text)
+            }
+            Self::LinkClosed { origin } => {
+                // "The intermediary considers the next hop to be unavailable; e.g., recent attempts to communicate with it
+                // may have failed, or a health check may indicate that it is down" (RFC 9209 §2.3.4).
+                let text = format!(
+                    "The link is closed: it is set to 0, so that nothing reaches {origin} (bentpipe link set)."
+                );
+                told(S::SERVICE_UNAVAILABLE, "destination_unavailable", text)
             }
             Self::ConnectionTerminated { origin } => {
                 let text = format!("{origin} closed the connection before it answered.");
@@ -477,6 +497,7 @@ mod tests {
         );
         check(Refusal::TooManyInterim { origin: "a:1".into() }, 502, "http_protocol_error");
         check(Refusal::Unroutable { origin: "a:1".into() }, 503, "destination_ip_unroutable");
+        check(Refusal::LinkClosed { origin: "a:1".into() }, 503, "destination_unavailable");
         check(Refusal::OnlyIfCached, 504, "destination_unavailable");
         check(Refusal::ConnectionTimeout { origin: "a:1".into() }, 504, "connection_timeout");
         check(Refusal::Loop, 508, "proxy_loop_detected");

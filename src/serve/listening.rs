@@ -85,8 +85,7 @@ impl Listening {
         shown: &TlsShown<'_>,
         inherited: &mut Inherited,
     ) -> anyhow::Result<Plan> {
-        let mut planned =
-            |named, addresses, there: &[One]| planned(named, addresses, there, config, inherited);
+        let mut planned = |named, addresses, there: &[One]| planned(named, addresses, there, inherited);
         let plain = planned(("listen", Purpose::Listen), &config.listen, &self.plain)?;
         let secure = planned(("https_listen", Purpose::HttpsListen), &config.https_listen, &self.secure)?;
         let secure = secure.into_iter().map(|planned| {
@@ -156,15 +155,16 @@ fn planned(
     (option, purpose): (&str, Purpose),
     addresses: &[SocketAddr],
     there: &[One],
-    config: &Config,
     inherited: &mut Inherited,
 ) -> anyhow::Result<Vec<Planned>> {
     let mut left: Vec<_> = there.iter().collect();
+    // Each connection is given what suits the link of its own moment.
+    let unlimited = linkio::LinkSpec::default();
     let each = |configured: &SocketAddr| {
         if let Some(at) = left.iter().position(|one| one.configured == *configured) {
             return Ok(Planned::Kept(left.swap_remove(at).local));
         }
-        let bound = bind::listen((option, purpose), *configured, &config.link.spec, inherited)?;
+        let bound = bind::listen((option, purpose), *configured, &unlimited, inherited)?;
         Ok(Planned::New { configured: *configured, local: bound.listener.local_addr()?, bound })
     };
     addresses.iter().map(each).collect()

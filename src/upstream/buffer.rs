@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use linkio::BitRate;
+use linkio::{BitRate, SharedLink};
 
 /// Bytes the system may hold of one connection at `rate`, whose peer is `rtt` away by the real network: one and a half
 /// of what is on its way anyway. More would only be taken ahead of the link, from an origin or from a client that
@@ -13,8 +13,16 @@ pub(crate) fn size(rate: Option<BitRate>, rtt: Duration) -> Option<usize> {
     usize::try_from(bytes).ok().filter(|bytes| *bytes <= MOST_BUFFER)
 }
 
+/// What `link` carries down and up, or may carry, where it is guarded and that is not known yet; none where it is not
+/// limited.
+pub(crate) fn carried(link: &SharedLink) -> (Option<BitRate>, Option<BitRate>) {
+    let unknown = link.is_guarded().then_some(UNKNOWN);
+    let (down, up) = link.rates();
+    (down.or(unknown), up.or(unknown))
+}
+
 /// What a guarded link may carry of which nothing is known yet.
-pub(super) const UNKNOWN: BitRate = BitRate::from_bits_per_second(10_000_000);
+const UNKNOWN: BitRate = BitRate::from_bits_per_second(10_000_000);
 
 /// Below it a connection is slow whatever the link.
 const LEAST_BUFFER: u64 = 32 * 1024;

@@ -15,7 +15,7 @@ use super::buffer;
 use super::counts::Counts;
 use super::destination::{Purpose, Rules};
 use super::dial::{self, Failures};
-use super::failure::{failed, not_found, refused, timed_out};
+use super::failure::{self, failed, not_found, refused, timed_out};
 use super::gauge::Gauge;
 use super::names::{Addresses, Names, Toll};
 use super::origin::Origin;
@@ -152,6 +152,7 @@ impl Connector {
     ) -> Result<Connected, Refusal> {
         let reached = tokio::time::timeout(self.timeout, self.reach(origin, purpose, standing, via));
         let reached = reached.await.unwrap_or_else(|_| Err(timed_out(origin)));
+        let reached = reached.map_err(|refusal| failure::over(&self.link, origin, refusal));
         let counted = if reached.is_ok() { &self.counts.connected } else { &self.counts.not_connected };
         counted.one();
         reached
@@ -344,9 +345,7 @@ impl Connector {
         let rtt = begun.elapsed();
         self.gauge.dialled(address, rtt);
         // What a guarded link carries is found out while connections are open already.
-        let unknown = self.link.is_guarded().then_some(buffer::UNKNOWN);
-        let (down, up) = self.link.rates();
-        let (down, up) = (down.or(unknown), up.or(unknown));
+        let (down, up) = buffer::carried(&self.link);
         // A size that the system does not grant changes nothing but how far it runs ahead.
         if let Some(bytes) = buffer::size(down, rtt) {
             let _ = sockopt::set_socket_recv_buffer_size(&stream, bytes);

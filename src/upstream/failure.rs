@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
+use linkio::SharedLink;
+
 use super::destination::Forbidden;
 use super::names::Missing;
 use super::origin::Origin;
@@ -25,6 +27,27 @@ pub(super) fn not_found(missing: Missing, host: String) -> Refusal {
 
 pub(super) fn timed_out(origin: &Origin) -> Refusal {
     Refusal::ConnectionTimeout { origin: origin.to_string() }
+}
+
+/// Whether nothing crosses `link`, since it is set to 0 in one direction at least.
+pub(crate) fn is_closed(link: &SharedLink) -> bool {
+    let (down, up) = link.rates();
+    [down, up].into_iter().flatten().any(|rate| rate.bits_per_second() == 0)
+}
+
+/// What came to nothing for want of time is no origin's fault while `link` is closed.
+pub(super) fn over(link: &SharedLink, origin: &Origin, refusal: Refusal) -> Refusal {
+    let late = match &refusal {
+        Refusal::ParentUnreachable { why, .. } => why,
+        refusal => refusal,
+    };
+    let is_late = matches!(
+        late,
+        Refusal::ConnectionTimeout { .. }
+            | Refusal::ResponseTimeout { .. }
+            | Refusal::NameFailure { rcode: None, .. }
+    );
+    if is_late && is_closed(link) { Refusal::LinkClosed { origin: origin.to_string() } } else { refusal }
 }
 
 pub(super) fn failed(error: &io::Error, origin: &Origin) -> Refusal {

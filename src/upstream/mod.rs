@@ -13,7 +13,7 @@ pub(crate) mod destination;
 pub(crate) mod dial;
 pub(crate) mod estimate;
 mod expectation;
-mod failure;
+pub(crate) mod failure;
 mod framing;
 pub(crate) mod gauge;
 mod informational;
@@ -156,6 +156,7 @@ impl Upstream {
             }
             Err(refusal) => Err(refusal),
         };
+        let sent = sent.map_err(|refusal| failure::over(self.connector.link(), origin, refusal));
         match &sent {
             Ok(_) => self.outages.clear(origin),
             // A connection that stood says nothing of the way to the origin: it may be this one target's fault.
@@ -279,8 +280,10 @@ fn why(progress: &Progress, error: &hyper::Error, origin: &Origin) -> Refusal {
         Refusal::ContentTooLarge
     } else if progress.is_stalled() {
         Refusal::RequestTimeout
+    } else if progress.is_left() {
+        Refusal::ClientLeft
     } else if progress.is_broken() {
-        Refusal::BadRequest("The request's content broke off, or is not framed as its fields say.")
+        Refusal::BadRequest("The request's content is not framed as its fields say.")
     } else {
         lost(error, origin)
     }

@@ -148,3 +148,24 @@ async fn pages_speak_to_their_readers_first() {
         ["One moment, please", "Try again in a second.", "Ask whoever", "admission.requests_per_second"];
     check_page(&proxy, "http://127.0.0.2:9/", 429, &parts).await;
 }
+
+#[tokio::test]
+async fn a_closed_link_is_the_reason_rfc9209_2_3_4() {
+    let origin = Origin::start().await.expect("an origin");
+    let proxy = start(&["--link", "0", "--set", "timeouts.connect=1s"]).await;
+    let url = origin.url("/a");
+    let response = proxy.get(&url).await;
+    let said = response.field("proxy-status").expect("a Proxy-Status");
+    assert!(response.status == 503 && said.contains("error=destination_unavailable"), "{said}");
+    assert!(
+        response.text().contains("The link of this place is closed at the moment"),
+        "{}",
+        response.text()
+    );
+    check_refused(&proxy, &url, 503, "it is set to 0").await;
+    let told = ask(&proxy, "POST", "/v1/explain", &json!({ "url": url }).to_string()).await;
+    assert!(
+        told["steps"].to_string().contains("the link is set to 0: what has to cross it waits for 1 s"),
+        "{told}"
+    );
+}

@@ -93,3 +93,37 @@ async fn a_log_that_was_moved_away_is_begun_anew() {
     assert_eq!(lines(&moved) + lines(&log), 2);
     assert!(std::fs::read_to_string(&log).expect("a log").contains("/a?second"));
 }
+
+/// RFC 9112 §8: content whose sender has closed the connection before the end is incomplete, and nobody's any more.
+#[tokio::test]
+async fn an_upload_whose_client_has_left_does_not_go_on_crossing_the_link() {
+    const SENT: usize = 150_000;
+    let (origin, folder) =
+        (Origin::start().await.expect("an origin"), tempfile::tempdir().expect("a folder"));
+    origin.always("POST", "/up", Reply::new(200));
+    let log = folder.path().join("access.log");
+    let flags = ["--link", "unlimited/256k", "--access-log", &log.to_string_lossy()];
+    let proxy = start(&flags).await;
+    let mut client = proxy.connect().await;
+    let head = Request::new("POST", &origin.url("/up")).field("content-length", "80000000");
+    client.send(&head.to_bytes()).await.expect("sent");
+    client.send(&vec![b'u'; SENT]).await.expect("sent");
+    drop(client);
+    let over = async {
+        loop {
+            let samples = crate::metrics::samples(&crate::metrics::scrape(&proxy, "*/*").await.1);
+            if samples[r#"bentpipe_cut_short_total{by="client"}"#] > 0.0 {
+                return samples;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let samples = tokio::time::timeout(std::time::Duration::from_secs(30), over).await.expect("it is over");
+    let up = |source| samples[&format!(r#"bentpipe_client_bytes_total{{direction="up",source="{source}"}}"#)];
+    assert!(up("own") == 0.0 && up("origin") > 0.0, "{samples:?}");
+    proxy.stop().await;
+    let line = std::fs::read_to_string(&log).expect("a log");
+    assert!(line.contains("TCP_MISS_ABORTED/000") && line.lines().count() == 1, "{line}");
+    let read = origin.traffic()[0].read;
+    assert!(read < SENT as u64 - 20_000, "{read} bytes crossed");
+}

@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use crate::proxy::{Running, start};
 
 /// What the control socket of `proxy` answers: the Content-Type, and the content.
-async fn scrape(proxy: &Running, accept: &str) -> (String, String) {
+pub(crate) async fn scrape(proxy: &Running, accept: &str) -> (String, String) {
     let mut stream = UnixStream::connect(proxy.folder.path().join("control.sock")).await.expect("a socket");
     let request = format!("GET /metrics HTTP/1.0\r\naccept: {accept}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
@@ -23,7 +23,7 @@ async fn scrape(proxy: &Running, accept: &str) -> (String, String) {
 }
 
 /// Every sample by its name and labels.
-fn samples(text: &str) -> BTreeMap<String, f64> {
+pub(crate) fn samples(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .map(|line| line.rsplit_once(' ').expect(line))

@@ -7,8 +7,8 @@ pub(super) const ROWS: [Row; 19] = [
     Row {
         name: "bentpipe_cache_answers_total",
         kind: Counter,
-        help: "Answers to requests that the cache had a part in: hits, answered from what is stored; those of which the \
-               origin said that what is stored still holds; and those of an origin.",
+        help: "Answers to requests that the cache had a part in: hits, answered from what is stored, fresh or stale; those of \
+               which the origin said that what is stored still holds; and those of an origin. Failures are none.",
         labels: &[("source", "cache, revalidated, origin")],
         write: |look, out| {
             out.whole(&[("source", "cache")], look.tally.hits);
