@@ -108,7 +108,8 @@ impl Proxy {
         let certificates = Certificates::of(opened.authority.take(), &clock, None)?;
         let mut listening = Listening::nowhere();
         let shown = TlsShown { given: opened.shown.take(), leaves: certificates.leaves.as_ref() };
-        let plan = listening.plan(config, &shown, &mut inherited)?;
+        let plan = listening.plan(config, &shown, &mut inherited);
+        let plan = plan.map_err(|error| with_whom(error, config))?;
         let desks = admin::tcp::bind(&config.admin.listen, &mut inherited)?;
         let desk_addresses = desks.iter().map(|desk| desk.listener.local_addr()).collect::<Result<_, _>>()?;
         // From here to the end of this nothing is stored by anybody.
@@ -292,6 +293,21 @@ impl Proxy {
         if let Some(parting) = parting {
             let _ = tokio::time::timeout(LAST_WORDS, parting).await;
         }
+    }
+}
+
+/// Says who has the address that could not be listened on, where that is another bentpipe.
+fn with_whom(error: anyhow::Error, config: &Config) -> anyhow::Error {
+    let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+    if !error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(is_taken) {
+        return error;
+    }
+    match admin::socket::another(config) {
+        None => error,
+        Some(socket) => error.context(format!(
+            "a bentpipe runs there already and takes commands at {} (bentpipe reload has it read its configuration again)",
+            socket.display()
+        )),
     }
 }
 

@@ -16,6 +16,46 @@ pub(crate) fn escaped(text: &str) -> String {
     escaped
 }
 
+/// Whether `character` is not seen, but moves the cursor, changes the terminal or the order of what is read: controls (C0,
+/// DEL, C1) and what formats text of both directions (Unicode's `Bidi_Control`).
+pub(crate) fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// A text of somebody else's for a terminal, on one line: what is hidden in it is written out, as `\u{1b}`.
+pub(crate) fn harmless(text: &str) -> String {
+    written_out(text, |character| character.escape_unicode().to_string(), is_hidden)
+}
+
+/// The same of several lines, of which the ends stay.
+pub(crate) fn harmless_lines(text: &str) -> String {
+    let is_hidden = |character| character != '\n' && is_hidden(character);
+    written_out(text, |character| character.escape_unicode().to_string(), is_hidden)
+}
+
+/// `json` as a text that shows all that is hidden in its strings (RFC 8259 §7): it means the same. The ends of lines between
+/// its values stay; in strings there are none.
+pub(crate) fn plain_json(json: &str) -> String {
+    let escape = |character| format!("\\u{:04x}", u32::from(character));
+    written_out(json, escape, |character| character != '\n' && is_hidden(character))
+}
+
+fn written_out(text: &str, escape: impl Fn(char) -> String, is_hidden: impl Fn(char) -> bool) -> String {
+    let mut written = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_hidden(character) {
+            written.push_str(&escape(character));
+        } else {
+            written.push(character);
+        }
+    }
+    written
+}
+
 /// Bytes as people read them: at most three digits and a decimal unit.
 pub(crate) fn human(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -71,6 +111,18 @@ mod tests {
     fn one_is_no_plural() {
         let responses = [0, 1, 2].map(|number| counted(number, "response"));
         assert_eq!(responses, ["0 responses", "1 response", "2 responses"]);
+    }
+
+    #[test]
+    fn nothing_moves_the_cursor_or_turns_the_text() {
+        assert_eq!(harmless("a\u{1b}[2J\u{9b}1m\n"), "a\\u{1b}[2J\\u{9b}1m\\u{a}");
+        assert_eq!(harmless("a\u{202e}b\u{2066}\u{200f}\u{61c}"), "a\\u{202e}b\\u{2066}\\u{200f}\\u{61c}");
+        assert_eq!(harmless("\u{e4}\u{5d0} \u{200d}"), "\u{e4}\u{5d0} \u{200d}", "what is written stays");
+        assert_eq!(harmless_lines("a\t\u{85}\nb\n"), "a\\u{9}\\u{85}\nb\n");
+        let value = serde_json::json!({ "url": "a\u{9b}\u{202e}\u{7f}\u{e4}" });
+        let text = plain_json(&format!("{value:#}\n"));
+        assert_eq!(text, "{\n  \"url\": \"a\\u009b\\u202e\\u007f\u{e4}\"\n}\n");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).ok(), Some(value));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::who::Who;
 use super::{Admin, Uplink};
 use crate::dashboard::Viewer;
 use crate::observe::debugging::Debugging;
+use crate::text::plain_json;
 use crate::upgrade::Successor;
 use crate::upstream::estimate::Summary;
 
@@ -375,7 +376,7 @@ fn explain_given(admin: &Admin, given: &Value) -> Reply {
 
 /// `reply` as the content of a response.
 pub(crate) fn content(reply: &Value) -> Bytes {
-    let mut text = reply.to_string();
+    let mut text = plain_json(&reply.to_string());
     text.push('\n');
     text.into()
 }

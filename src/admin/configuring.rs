@@ -101,8 +101,15 @@ pub(super) fn set_link(admin: &Arc<Admin>, asked: Asked) -> Later {
             let how = "a link is set with {\"spec\": \"512k/128k,rtt=600ms\"}";
             return reply(api::failed(StatusCode::BAD_REQUEST, how));
         };
+        if trace != "off" && !who.is_on_this_machine() {
+            return reply(not_from_afar("link.trace"));
+        }
         let Some(configured) = admin.configured() else { return reply(no_proxy()) };
-        let values = vec![("link.spec".to_owned(), json!(spec)), ("link.trace".to_owned(), json!(trace))];
+        let mut values = vec![("link.spec".to_owned(), json!(spec))];
+        // What is off and stays so is not set by hand.
+        if trace.trim() != "off" || !configured.loaded().config.link.trace.is_off() {
+            values.push(("link.trace".to_owned(), json!(trace)));
+        }
         match configured.change(values, who).await {
             Ok(_) => reply(api::link(&admin)),
             Err(why) => reply(unchanged(&why)),
@@ -119,6 +126,13 @@ pub(super) fn reload(admin: &Arc<Admin>, asked: Asked) -> Later {
 }
 
 fn changed(admin: &Admin, values: Result<Vec<(String, Value)>, String>, who: Who) -> Later {
+    let from_afar = |values: &Vec<(String, Value)>| {
+        let mut local = values.iter().filter(|(key, value)| changes::is_local(key, value));
+        local.next().filter(|_| !who.is_on_this_machine()).map(|(key, _)| not_from_afar(key))
+    };
+    if let Some(refused) = values.as_ref().ok().and_then(from_afar) {
+        return Box::pin(async { reply(refused) });
+    }
     match (values, admin.configured()) {
         (Ok(values), Some(configured)) => told(configured.change(values, who)),
         (Err(why), _) => Box::pin(async { reply(api::failed(StatusCode::BAD_REQUEST, why)) }),
@@ -137,6 +151,11 @@ fn told(outcome: Outcome) -> Later {
 
 fn unchanged(Unchanged(why): &Unchanged) -> api::Reply {
     (StatusCode::BAD_REQUEST, json!({ "error": why.join("\n"), "errors": why }))
+}
+
+/// A token opens the proxy, and not the files of its machine, nor what is run there.
+fn not_from_afar(key: &str) -> api::Reply {
+    api::failed(StatusCode::FORBIDDEN, format!("only a command on this machine may set {key}"))
 }
 
 fn no_proxy() -> api::Reply {

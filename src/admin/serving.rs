@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::guard::{Denied, Ends};
 use super::routes::{self, Asked, Found, Route, Run};
+use super::seats::{Busy, Seat};
 use super::tcp::Door;
 use super::who::Who;
 use super::{Admin, api};
@@ -34,10 +35,32 @@ pub(super) enum Entry {
     /// Through the control socket, from a process that may do everything.
     Socket(Who),
     /// Over TCP, where each request is judged.
-    Tcp(Ends, Arc<Door>),
+    Tcp(Ends, Arc<Door>, Arc<Seat>),
 }
 
-/// How long a client may take to send a head, and as long for its content.
+impl Entry {
+    /// How long a client may take to send a head.
+    fn patience(&self) -> Duration {
+        match self {
+            // Programs on this machine, whose commands are there as soon as they are: whoever says nothing keeps others waiting.
+            Self::Socket(_) => Duration::from_secs(2),
+            Self::Tcp(..) => PATIENCE,
+        }
+    }
+
+    /// Begins a command.
+    ///
+    /// # Errors
+    /// If the connection has to give way to another.
+    fn begin(&self) -> Result<Option<Busy>, Late> {
+        match self {
+            Self::Socket(_) => Ok(None),
+            Self::Tcp(_, _, seat) => seat.begin().map(Some).ok_or(Late),
+        }
+    }
+}
+
+/// How long a client over TCP may take to send a head, or nothing of an answer; and anyone to send content.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of a head, and its field lines.
@@ -55,7 +78,7 @@ where
     let service = service_fn(|request| answer(request, entry, admin));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(entry.patience())
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_FIELDS)
         .serve_connection(TokioIo::new(io), service)
@@ -78,14 +101,17 @@ async fn answer(
     };
     let who = match entry {
         Entry::Socket(who) => who.clone(),
-        Entry::Tcp(ends, door) => match door.admit(&parts, *ends, writes, admin) {
+        Entry::Tcp(ends, door, _) => match door.admit(&parts, *ends, writes, admin) {
             Ok(who) => who,
             Err(denied) => return Ok(guarded(refused(&denied))),
         },
     };
     let response = match found {
         Found::Route(route, key) => match collect(body).await? {
-            Some(content) => carry_out(route, key, parts, content, who, admin).await,
+            Some(content) => {
+                let _busy = entry.begin()?;
+                carry_out(route, key, parts, content, who, admin).await
+            }
             None => failed(StatusCode::PAYLOAD_TOO_LARGE, "the content is too large"),
         },
         Found::OtherMethods(methods) => {
@@ -189,7 +215,7 @@ fn guarded(mut response: Response<Content>) -> Response<Content> {
     response
 }
 
-/// The content of a command did not arrive in time; its connection is dropped.
+/// The content of a command did not arrive in time, or the connection has given way to another by then; it is dropped.
 #[derive(Debug, thiserror::Error)]
 #[error("the content of a command did not arrive in time")]
 struct Late;

@@ -77,6 +77,17 @@ pub(crate) fn folder() -> PathBuf {
     }
 }
 
+/// The socket of a proxy of this user's that takes commands, of those that `config` would have; none if none answers.
+pub(crate) fn another(config: &Config) -> Option<PathBuf> {
+    let of_port = |address: &SocketAddr| folder().join(format!("{}.sock", address.port()));
+    let named = match &config.control {
+        Control::Path(path) => Some(path.clone()),
+        Control::Auto | Control::Off => None,
+    };
+    let mut places = config.listen.iter().map(of_port).chain(named);
+    places.find(|path| std::os::unix::net::UnixStream::connect(path).is_ok())
+}
+
 /// Listens for commands where `config` says, for a proxy whose clients connect to `addresses`; nowhere if it is off. A
 /// socket that was `inherited` for this place is taken over.
 ///

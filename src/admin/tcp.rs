@@ -7,12 +7,14 @@ use std::time::Duration;
 use http::request::Parts;
 use linkio::LinkSpec;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::Admin;
 use super::guard::{Denied, Ends};
-use super::serving::{self, Entry};
+use super::patient::Patient;
+use super::seats::Seats;
+use super::serving::{self, Entry, PATIENCE};
 use super::who::Who;
 use crate::admit::failures::Failures;
 use crate::listen::bind::{self, Bound};
@@ -63,9 +65,6 @@ impl Door {
     }
 }
 
-/// Connections that are served at once, all addresses together; more wait in the system's queue.
-const MAX_CONNECTIONS: usize = 64;
-
 /// Listens on `addresses`, where it was `inherited` on that; commands are answered once there is an `Admin` to [`serve`].
 ///
 /// # Errors
@@ -78,27 +77,34 @@ pub(crate) fn bind(addresses: &[SocketAddr], inherited: &mut Inherited) -> anyho
 
 /// Serves the admin interface on `listeners`.
 pub(crate) fn serve(listeners: Vec<Bound>, admin: &Arc<Admin>) -> Vec<Desk> {
-    let (door, limit) = (Arc::new(Door(Failures::new())), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+    let (door, seats) = (Arc::new(Door(Failures::new())), Arc::new(Seats::default()));
     let desk = |Bound { listener, held }: Bound| {
         let address = listener.local_addr().ok()?;
-        let task = tokio::spawn(accept(listener, door.clone(), limit.clone(), admin.clone()));
+        let task = tokio::spawn(accept(listener, door.clone(), seats.clone(), admin.clone()));
         Some(Desk { address, held, task })
     };
     listeners.into_iter().filter_map(desk).collect()
 }
 
-async fn accept(listener: TcpListener, door: Arc<Door>, limit: Arc<Semaphore>, admin: Arc<Admin>) {
+async fn accept(listener: TcpListener, door: Arc<Door>, seats: Arc<Seats>, admin: Arc<Admin>) {
     loop {
-        let permit = limit.clone().acquire_owned().await;
         let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         };
         let Ok(local) = stream.local_addr() else { continue };
-        let (entry, admin) = (Entry::Tcp(Ends { peer, local }, door.clone()), admin.clone());
+        let Some(taken) = seats.take(peer.ip(), Instant::now()) else { continue };
+        let (door, admin) = (door.clone(), admin.clone());
         tokio::spawn(async move {
-            serving::serve(stream, &entry, &admin).await;
-            drop(permit);
+            let seat = taken.seat.clone();
+            let entry = Entry::Tcp(Ends { peer, local }, door, seat.clone());
+            let stream = Patient::new(stream, seat.clone(), PATIENCE);
+            tokio::select! {
+                // A command that was begun before is finished: then it is not given up.
+                () = seat.given_up() => tracing::debug!(%peer, "a connection of the admin interface gave way to another"),
+                () = serving::serve(stream, &entry, &admin) => {}
+            }
+            drop(taken);
         });
     }
 }

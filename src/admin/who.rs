@@ -23,6 +23,13 @@ pub(crate) enum Who {
     CommandLine,
 }
 
+impl Who {
+    /// Whether it is whoever runs this machine, and not only somebody who was given a token.
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        !matches!(self, Self::Token { .. } | Self::Onlooker(_))
+    }
+}
+
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -58,7 +58,7 @@ impl Users {
     /// Reads `NAME:HASH` lines; empty lines and comments are none. `file` is how the advice calls the file.
     fn parse(text: &str, file: &str) -> Result<Self, String> {
         let mut users = HashMap::new();
-        let mut errors = Vec::new();
+        let mut errors = Errors::default();
         let lines = text.lines().zip(1_usize..).map(|(line, number)| (line.trim(), number));
         for (line, number) in lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#')) {
             let account = line.split_once(':').filter(|(name, _)| !name.is_empty());
@@ -75,7 +75,7 @@ impl Users {
                 Err(reason) => errors.push(format!("line {number}: {reason}")),
             }
         }
-        if errors.is_empty() { Ok(Self(users)) } else { Err(errors.join("\n")) }
+        if errors.told.is_empty() { Ok(Self(users)) } else { Err(errors.to_string()) }
     }
 
     /// How many accounts there are.
@@ -90,6 +90,32 @@ impl Users {
             Some((name, hash)) => (Some(name.clone()), hash.clone()),
             None => (None, self.0.values().next().cloned().unwrap_or_else(|| Hash::Bcrypt(NOBODYS.into()))),
         }
+    }
+}
+
+/// What is wrong with a file: the first lines of it, and how many more.
+#[derive(Default)]
+struct Errors {
+    told: Vec<String>,
+    more: usize,
+}
+
+impl Errors {
+    const MOST: usize = 20;
+
+    fn push(&mut self, error: String) {
+        if self.told.len() < Self::MOST {
+            self.told.push(error);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+impl std::fmt::Display for Errors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.told.join("\n"))?;
+        if self.more > 0 { write!(f, "\nand {} more lines are wrong", self.more) } else { Ok(()) }
     }
 }
 
@@ -164,6 +190,14 @@ mod tests {
     const BCRYPT: &str = "$2y$04$oz.BsUYJzkG.7m3ndiK6ou9ul3bCN7ApD2AuiSX5NNTixsyYhdHt6";
     const ARGON2: &str =
         "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+
+    #[test]
+    fn only_the_first_errors_of_a_long_file_are_told() {
+        let text = "ann:sesame\n".repeat(100_000);
+        let told = Users::parse(&text, "users").expect_err("no hashes");
+        assert_eq!(told.lines().count(), 21);
+        assert!(told.ends_with("\nand 99980 more lines are wrong"), "{told}");
+    }
 
     #[test]
     fn passwords_are_checked_against_hashes() {

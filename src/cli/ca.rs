@@ -152,11 +152,11 @@ fn init(folder: &Folder, command: &Init, config: &Config, now: SystemTime) -> an
     }
     let port = config.listen.first().map_or(3128, |address| address.port());
     let start = if config.intercept.hosts.is_empty() {
-        "Say whose HTTPS is opened, in bentpipe.toml, and start bentpipe anew:\n\
+        "Say whose HTTPS is opened, in bentpipe.toml, and then: bentpipe reload (or start it)\n\
          \x20      [tls.intercept]\n\
          \x20      hosts = [\"*.wikipedia.org\"]"
     } else {
-        "Start bentpipe anew, with the same tls.intercept.hosts."
+        "bentpipe reload, if it runs; start it if it does not. It needs the same tls.intercept.hosts."
     };
     write!(
         text,
@@ -189,12 +189,12 @@ fn rotate(folder: &Folder, command: &Rotate, config: &Config, now: SystemTime) -
     let (done, next) = if command.now {
         (
             "put in force",
-            "Start bentpipe anew. The one before it can be removed from devices; here: bentpipe ca uninstall --replaced",
+            "Have a running one use it: bentpipe reload. The one before it can be removed from devices; here: bentpipe ca uninstall --replaced",
         )
     } else {
         (
             "made, and published beside the one in force",
-            "Start bentpipe anew, so that its pages show both, and give it to this machine (bentpipe ca install) and every\n\
+            "Have the pages of a running one show both: bentpipe reload. Then give it to this machine (bentpipe ca install) and every\n\
              other device. When all have it: bentpipe ca rotate --now",
         )
     };

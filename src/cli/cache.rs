@@ -14,10 +14,11 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::rules;
+use super::{rules, shown};
 use crate::admin::client::Operator;
 use crate::admin::explain::Explanation;
 use crate::config::Loaded;
+use crate::text::harmless_lines;
 
 /// See or change what is stored.
 #[derive(Clone, Debug, Subcommand)]
@@ -88,7 +89,8 @@ pub(crate) fn run(command: CacheCommand, loaded: &Loaded) -> anyhow::Result<()> 
         CacheCommand::Stats { json } => stats::stats(&operator, json)?,
         CacheCommand::Verify(command) => stats::verify(&operator, &command)?,
     };
-    std::io::stdout().lock().write_all(text.as_bytes())?;
+    // JSON is harmless already, and has nothing in it that would be written out once more.
+    std::io::stdout().lock().write_all(harmless_lines(&text).as_bytes())?;
     Ok(())
 }
 
@@ -105,9 +107,9 @@ pub(crate) fn explain(command: &Explain, loaded: &Loaded) -> anyhow::Result<()> 
     let reply = operator.ask(&Method::POST, "/v1/explain", Some(&given))?;
     let mut out = std::io::stdout().lock();
     if command.json {
-        writeln!(out, "{reply:#}")?;
+        write!(out, "{}", shown::json(&reply))?;
     } else {
-        write!(out, "{}", explanation_of(reply)?)?;
+        write!(out, "{}", harmless_lines(&explanation_of(reply)?.to_string()))?;
     }
     Ok(())
 }

@@ -107,7 +107,11 @@ pub(super) fn run(command: &Capture, loaded: &Loaded) -> anyhow::Result<()> {
     ask(&mut stream, &asked)?;
     let place = command.output.place(true);
     let folder = place.folder.display().to_string();
-    let recorder = Recorder::begin(place).with_context(|| folder.clone())?;
+    let recorder = match Recorder::begin(place) {
+        // Which names the folder.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error.into()),
+        begun => begun.with_context(|| folder.clone())?,
+    };
     // Before anything is said: who reads it may send the signal at once.
     end_later(stream.try_clone()?, command.period)?;
     let mut out = io::stdout();

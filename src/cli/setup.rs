@@ -7,6 +7,7 @@
 mod accounts;
 mod place;
 mod questions;
+mod sense;
 
 use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::process::ExitCode;
@@ -56,6 +57,10 @@ pub(crate) fn run(command: &Setup, flags: &Flags) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    if let Err(why) = sense::of_flags(&draft) {
+        eprintln!("bentpipe: {why}");
+        return ExitCode::from(USAGE);
+    }
     if !command.yes && !io::stdin().is_terminal() {
         eprintln!(
             "bentpipe: standard input is no terminal, so nobody can be asked: answer with flags and --yes, as in\n  \
@@ -87,11 +92,12 @@ fn answer(
     let mut questions = Questions { input, out, silent: command.yes };
     questions.all(&mut draft, &mut names, place)?;
     let mut replace = command.replace;
-    if !replace && place.is_taken(!names.is_empty()) {
+    let taken = place.taken(!names.is_empty());
+    if !replace && !taken.is_empty() {
         if command.yes {
-            bail!("{} is there already; --replace replaces it and keeps the old one", place.path().display());
+            bail!("{}", place.refusal(&taken));
         }
-        replace = questions.whether_to_replace(place.path())?;
+        replace = questions.whether_to_replace(&place.question(&taken))?;
         if !replace {
             writeln!(out, "nothing was written")?;
             return Ok(());

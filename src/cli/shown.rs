@@ -1,6 +1,9 @@
 //! How commands write things for people on a terminal: times, durations, and texts that somebody else chose.
 
+use std::fmt::Display;
 use std::io::{IsTerminal as _, stdout};
+
+use crate::text::plain_json;
 
 /// Whether what is printed may have colours: on a terminal that knows them, unless NO_COLOR is set.
 pub(super) fn has_colours() -> bool {
@@ -13,9 +16,9 @@ pub(super) fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty())
 }
 
-/// A text of somebody else's on one line: what would move the cursor is a question mark.
-pub(super) fn harmless(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+/// A value of JSON as it is printed, over several lines, the last of which is ended.
+pub(super) fn json(value: &impl Display) -> String {
+    plain_json(&format!("{value:#}\n"))
 }
 
 /// `text` in at most `width` characters; where that is too few, its middle goes.
@@ -58,10 +61,9 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_loses_its_middle_and_nothing_moves_the_cursor() {
+    fn what_does_not_fit_loses_its_middle() {
         assert_eq!(fitted("http://a/b", 10), "http://a/b");
         assert_eq!(fitted("http://example.org/c", 10), "http:/\u{2026}g/c");
         assert_eq!(fitted("abc", 1), "\u{2026}");
-        assert_eq!(harmless("a\u{1b}[2Jb\u{9b}\n"), "a?[2Jb??");
     }
 }

@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::shown::{harmless, has_colours, time};
+use super::shown::{has_colours, time};
 use crate::admin::client::Operator;
 use crate::admin::human;
 use crate::config::Loaded;
-use crate::text::counted;
+use crate::text::{counted, harmless, plain_json};
 
 const ABOUT: &str = "A line has the time at which the request came, the client (or its account), the status, what the cache \
 did, the bytes handed to the client, the duration, the method and the URL; and who broke it off, or what was wrong. It \
@@ -48,7 +48,7 @@ pub(crate) fn run(command: &Tail, loaded: &Loaded) -> anyhow::Result<()> {
     proxy.follow(&command.path(), |name, data| {
         let event: Value = serde_json::from_str(data)?;
         let line = match name {
-            _ if command.json => data.to_owned(),
+            _ if command.json => plain_json(data),
             "exchange" => line(&event, &TimeZone::system(), colours),
             "lost" => {
                 let lost = counted(event["lost"].as_u64().unwrap_or(0), "exchange");
@@ -158,15 +158,14 @@ mod tests {
 
     #[test]
     fn a_line_is_aligned_and_moves_no_cursor() {
-        let expected =
-            "00:00:00  10.0.0.5         200  hit           10.2 kB    12 ms  GET      http://a.example/?[2J";
+        let expected = "00:00:00  10.0.0.5         200  hit           10.2 kB    12 ms  GET      http://a.example/\\u{1b}[2J";
         assert_eq!(line(&event(), &TimeZone::UTC, false), expected);
         let mut cut = event();
         for (name, value) in [("user", json!("ann")), ("status", Value::Null), ("cut_short", json!("client"))]
         {
             cut[name] = value;
         }
-        let expected = "00:00:00  ann                -  hit           10.2 kB    12 ms  GET      http://a.example/?[2J  cut \
+        let expected = "00:00:00  ann                -  hit           10.2 kB    12 ms  GET      http://a.example/\\u{1b}[2J  cut \
                         short by the client";
         assert_eq!(line(&cut, &TimeZone::UTC, false), expected);
     }

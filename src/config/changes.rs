@@ -69,6 +69,22 @@ fn told(row: &OptionRow, source: &Source, loaded: &Loaded) -> Value {
     json!({ "value": value(row, &loaded.config), "source": source.to_string(), "restart": row.restart })
 }
 
+/// Whether only a command on this machine may set the option `key` to `value`. A secret that stands elsewhere is a file or
+/// a variable of this machine, whatever option it is for.
+pub(crate) fn is_local(key: &str, value: &Value) -> bool {
+    options::find(key).is_some_and(|row| row.local) || stands_elsewhere(value)
+}
+
+fn stands_elsewhere(value: &Value) -> bool {
+    match value {
+        Value::String(text) => {
+            text.split(',').any(|part| ["@file:", "@env:"].iter().any(|start| part.trim().starts_with(start)))
+        }
+        Value::Array(values) => values.iter().any(stands_elsewhere),
+        _ => false,
+    }
+}
+
 /// The names of all options.
 pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
     OPTIONS.iter().map(|row| row.key)
@@ -106,6 +122,17 @@ mod tests {
         ]);
         assert_eq!(told, expected);
         assert!(between(&before, &before).is_empty());
+    }
+
+    #[test]
+    fn what_reaches_beyond_the_proxy_is_for_this_machine() {
+        let check = |key, value, expected| assert_eq!(is_local(key, &value), expected, "{key} {value}");
+        check("log.access", json!("/a"), true);
+        check("admin.token", Value::Null, true);
+        check("link.spec", json!("1M"), false);
+        check("dns.hosts", json!(["a.example=10.0.0.1", "@file:/a"]), true);
+        check("dns.hosts", json!("a.example=10.0.0.1, @env:PATH"), true);
+        check("nothing", json!("/a"), false);
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Draft {
         !self.loaded.is_default(key)
     }
 
+    /// How the option `key` was last typed, by a flag or as an answer; none where it was not.
+    pub(crate) fn typed(&self, key: &str) -> Option<&str> {
+        self.flags.given.iter().rev().find(|given| given.key == key)?.value.as_deref()
+    }
+
     /// Says that the option `key` is `text`, in the spelling of flags: a list has commas. What it was before is replaced.
     ///
     /// # Errors

@@ -26,6 +26,9 @@ pub(super) struct OptionRow {
     pub(super) secret: bool,
     /// Whether another value takes effect after a restart only.
     pub(super) restart: bool,
+    /// Whether only a command on this machine may set it: what names files, folders or programs, or holds secrets, reaches
+    /// further than this proxy.
+    pub(super) local: bool,
     /// A value of a secret option as it may be shown.
     pub(super) mask: fn(&str) -> String,
     /// One sentence, with units.
@@ -76,6 +79,7 @@ const VALUE: OptionRow = OptionRow {
     tables: None,
     secret: false,
     restart: false,
+    local: false,
     mask: show::masked,
     help: "",
     set: |_, _| Ok(()),
@@ -109,6 +113,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "parent",
+        local: true,
         flag: Some("parent"),
         value_name: "URL",
         secret: true,
@@ -121,6 +126,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "parent_rules",
+        local: true,
         value_name: "HOSTS=URL",
         secret: true,
         mask: parent::masked,
@@ -149,6 +155,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "cache.dir",
+        local: true,
         restart: true,
         flag: Some("cache-dir"),
         value_name: "FOLDER",
@@ -242,6 +249,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "link.trace",
+        local: true,
         flag: Some("link-trace"),
         value_name: "FILES",
         help: "Files that say how much can cross when, in place of the rates: off, FILE, or down=FILE,up=FILE; \
@@ -354,6 +362,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "tls.roots",
+        local: true,
         flag: Some("tls-roots"),
         value_name: "FILES",
         help: "Files of certificates (PEM) from which those of https origins may descend, beside the ones this machine \
@@ -364,6 +373,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "tls.certificate",
+        local: true,
         value_name: "FILE",
         help: "The certificate chain (PEM) that clients of https_listen see; off has one made by the local authority.",
         set: |config, given| put(&mut config.tls.certificate, given, admission::parse_file),
@@ -372,6 +382,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "tls.key",
+        local: true,
         value_name: "FILE",
         help: "The key (PEM) of tls.certificate.",
         set: |config, given| put(&mut config.tls.key, given, admission::parse_file),
@@ -399,6 +410,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "log.access",
+        local: true,
         flag: Some("access-log"),
         value_name: "FILE",
         help: "Where one line an exchange goes: off, a file that is appended to, or - for standard output.",
@@ -501,6 +513,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "admission.users",
+        local: true,
         value_name: "NAME:PASSWORD",
         secret: true,
         help: "Accounts such as ann:secret, one of which every request must then present; others get 407; also \
@@ -514,6 +527,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "admission.users_file",
+        local: true,
         value_name: "FILE",
         help: "Accounts by a file of htpasswd, NAME:HASH in each line, with hashes of bcrypt (htpasswd -B) or argon2; \
                read again when it changes; off is none.",
@@ -523,6 +537,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "admission.tokens",
+        local: true,
         value_name: "NAME=TOKEN",
         secret: true,
         help: "Bearer tokens of at least 16 characters that stand for accounts, as robot=TOKEN or robot=sha256:HEX; also \
@@ -711,6 +726,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "control.socket",
+        local: true,
         restart: true,
         flag: Some("control"),
         value_name: "PATH",
@@ -721,6 +737,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "control.group",
+        local: true,
         restart: true,
         value_name: "GROUP",
         help: "Group of this machine whose members may give commands on the socket, too; off is nobody but the user who \
@@ -731,6 +748,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "admin.listen",
+        local: true,
         restart: true,
         value_name: "ADDRESS:PORT",
         help: "Addresses on which the admin interface is served over TCP, besides the socket: 3129, which is on \
@@ -741,6 +759,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "admin.names",
+        local: true,
         value_name: "NAMES",
         help: "Names by which browsers reach the admin interface, beside its addresses and localhost: \
                proxy.school.example; a request for another name is refused.",
@@ -750,6 +769,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "admin.token",
+        local: true,
         value_name: "NAME=TOKEN",
         secret: true,
         help: "Bearer tokens of at least 16 characters with which the admin interface over TCP may be used to change \
@@ -763,6 +783,7 @@ pub(super) static OPTIONS: &[OptionRow] = &[
     },
     OptionRow {
         key: "ca.dir",
+        local: true,
         flag: Some("ca-dir"),
         value_name: "FOLDER",
         help: "Folder of the certificate authority that `bentpipe ca init` makes; auto is bentpipe/ca in $XDG_DATA_HOME \
@@ -837,6 +858,17 @@ mod tests {
         assert!(unique(OPTIONS.iter().map(|row| row.key.to_owned()).collect()));
         assert!(unique(OPTIONS.iter().map(OptionRow::variable).collect()));
         assert!(unique(OPTIONS.iter().filter_map(|row| row.flag.map(str::to_owned)).collect()));
+    }
+
+    #[test]
+    fn secrets_files_and_folders_are_set_on_this_machine_alone() {
+        let names_one = |row: &OptionRow| {
+            row.secret || ["FILE", "FILES", "FOLDER", "PATH", "GROUP"].contains(&row.value_name)
+        };
+        for row in OPTIONS {
+            let of_the_door = row.key.starts_with("control.") || row.key.starts_with("admin.");
+            assert_eq!(row.local, names_one(row) || of_the_door, "{}", row.key);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Whether names become addresses: what the running proxy has counted, and each URL's host looked up the way the proxy
 //! does it, by the same configuration.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -63,15 +63,31 @@ pub(super) fn check(config: &Config, target: &Target) -> Finding {
         Ok(runtime) => runtime,
         Err(error) => return Finding::skip(NAME, format!("{host} could not be looked up here: {error}")),
     };
-    let begun = Instant::now();
+    let (begun, names) = (Instant::now(), Names::new(&config.dns));
     let found = runtime.block_on(async {
         // What is asked here does not cross the simulated link, so that nothing is to be paid.
-        Names::new(&config.dns).look_up(name, |_| Box::pin(std::future::ready(()))).await
+        names.look_up(name, |_| Box::pin(std::future::ready(()))).await
     });
     let taken = begun.elapsed();
     // A name server that does not answer keeps a thread; nothing is worth waiting for it.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    judge(host, &found, taken, &servers(&config.dns.servers))
+    match &found {
+        Ok(addresses) if names.counted().local > 0 => {
+            // In the order in which it is looked for.
+            let given = config.dns.given(name.text());
+            let by = if given.as_slice() == &addresses[..] {
+                "dns.hosts"
+            } else {
+                "the hosts file of this machine, or what the name means by itself"
+            };
+            Finding::ok(NAME, format!("{host} is {} (by {by})", listed(addresses)))
+        }
+        _ => judge(host, &found, taken, &servers(&config.dns.servers)),
+    }
+}
+
+fn listed(addresses: &[IpAddr]) -> String {
+    addresses.iter().take(4).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn servers(configured: &[SocketAddr]) -> String {
@@ -85,8 +101,7 @@ fn judge(host: &str, found: &Result<Addresses, Missing>, taken: Duration, server
     let took = seconds(taken);
     match found {
         Ok(addresses) => {
-            let listed: Vec<_> = addresses.iter().take(4).map(ToString::to_string).collect();
-            let text = format!("{host} is {} (after {took}; {servers})", listed.join(", "));
+            let text = format!("{host} is {} (after {took}; {servers})", listed(addresses));
             if taken > SLOW {
                 Finding::warn(NAME, text, "name a nearer name server in dns.servers")
             } else {
@@ -140,7 +155,13 @@ mod tests {
             assert_eq!(finding.verdict, expected, "{finding:?}");
             assert!(finding.text.contains(part), "{part:?} in {finding:?}");
         };
-        check(&["--set=dns.hosts=a.example=192.0.2.7"], "http://a.example/", Well, "a.example is 192.0.2.7");
+        check(
+            &["--set=dns.hosts=a.example=192.0.2.7"],
+            "http://a.example/",
+            Well,
+            "a.example is 192.0.2.7 (by dns.hosts)",
+        );
+        check(&[], "http://localhost/", Well, "what the name means by itself)");
         check(&[], "http://127.0.0.1:1/", Skip, "is an address");
         check(
             &["--parent=http://10.0.0.1:8080"],

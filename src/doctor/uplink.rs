@@ -39,8 +39,11 @@ fn judge(link: &Value) -> Vec<Finding> {
         let (down, up) = (rate("rate_down_bits_per_second"), rate("rate_up_bits_per_second"));
         let (crossed_down, crossed_up) = (count(&link["down"]), count(&link["up"]));
         let flows = link["flows"].as_u64().unwrap_or(0);
+        // Which are those of a preset, or were measured.
+        let says_both = (down == up && spec == down) || spec == format!("{down}/{up}");
+        let rates = if says_both { spec } else { format!("{spec}: {down} down, {up} up") };
         let text = format!(
-            "{spec}: {down} down, {up} up; {crossed_down} and {crossed_up} crossed since the start, {} open",
+            "{rates}; {crossed_down} and {crossed_up} crossed since the start, {} open",
             counted(flows, "flow")
         );
         findings.push(Finding::ok(NAME, text));
@@ -51,7 +54,8 @@ fn judge(link: &Value) -> Vec<Finding> {
 /// What is wrong with one direction.
 fn direction(link: &Value, way: &str, spec: &str) -> Option<Finding> {
     if link[format!("rate_{way}_bits_per_second")].as_u64() == Some(0) {
-        return Some(Finding::fail(NAME, format!("the rate {way} is 0 ({spec}): nothing crosses"), OPEN));
+        let of = if spec == "0" { String::new() } else { format!(" (of {spec})") };
+        return Some(Finding::fail(NAME, format!("the rate {way} is 0{of}: nothing crosses"), OPEN));
     }
     let lane = &link[format!("queue_{way}")];
     match lane.get("queueing_delay_seconds")? {
@@ -82,7 +86,7 @@ mod tests {
     #[track_caller]
     fn check(rate: Option<u64>, delay: Option<f64>, expected: Verdict, part: &str) {
         let lane = |delay: Option<f64>| json!({ "queueing_delay_seconds": delay, "queued_bytes": 5_000 });
-        let link = json!({ "spec": "x", "rate_down_bits_per_second": rate, "rate_up_bits_per_second": null, "flows": 2,
+        let link = json!({ "spec": "unlimited", "rate_down_bits_per_second": rate, "rate_up_bits_per_second": null, "flows": 2,
                            "queue_down": lane(delay), "queue_up": lane(Some(0.0)), "down": 1_000, "up": 10 });
         let found = judge(&link);
         assert_eq!(found.len(), 1, "{found:?}");
@@ -91,11 +95,25 @@ mod tests {
 
     #[test]
     fn a_link_is_open_or_closed_or_full() {
-        check(Some(64_000), Some(0.1), Ok, "x: 64k down, unlimited up; 1 kB and 10 B crossed");
-        check(None, Some(0.0), Ok, "unlimited down");
-        check(Some(0), None, Fail, "the rate down is 0");
+        check(Some(64_000), Some(0.1), Ok, "unlimited: 64k down, unlimited up; 1 kB and 10 B crossed");
+        check(None, Some(0.0), Ok, "unlimited; 1 kB and 10 B crossed");
+        check(Some(0), None, Fail, "the rate down is 0 (of unlimited): nothing");
         check(Some(64_000), None, Fail, "closed down");
         check(Some(64_000), Some(11.0), Warn, "5 kB wait to go down: 11 s");
         assert_eq!(judge(&Value::Null)[0].verdict, Skip);
+    }
+
+    #[test]
+    fn what_is_said_by_the_rates_is_said_once() {
+        let check = |spec: &str, [down, up]: [u64; 2], expected: &str| {
+            let link =
+                json!({ "spec": spec, "rate_down_bits_per_second": down, "rate_up_bits_per_second": up });
+            let found = judge(&link);
+            assert!(found[0].text.starts_with(expected), "{found:?}");
+        };
+        check("64k", [64_000; 2], "64k; 0 B");
+        check("64k/32k", [64_000, 32_000], "64k/32k; 0 B");
+        check("auto=90%", [64_000, 32_000], "auto=90%: 64k down, 32k up; 0 B");
+        check("0", [0; 2], "the rate down is 0: nothing crosses");
     }
 }

@@ -3,8 +3,9 @@
 //! The compressed file has its name only when it is whole and on the disk, and the other is removed only then: whenever
 //! it breaks off, every line is still in one of them.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -36,7 +37,7 @@ impl Compressing {
         };
         let (part, to) = (named(".gz.part"), named(".gz"));
         let source = File::open(from)?;
-        let target = File::create(&part)?;
+        let target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
         // Who may read what is written now may read it afterwards.
         let permissions = source.metadata()?.permissions();
         target.set_permissions(permissions)?;

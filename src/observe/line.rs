@@ -9,6 +9,7 @@ use super::url::Urls;
 use super::{apache, squid};
 use crate::config::{AccessFormat, Share};
 use crate::exchange::Record;
+use crate::text::plain_json;
 
 /// Writes lines in one format.
 pub(crate) struct Lines {
@@ -41,7 +42,7 @@ impl Lines {
                 if let Some(share) = share {
                     event["sample_rate"] = share.fraction().into();
                 }
-                let _ = writeln!(line, "{event}");
+                let _ = writeln!(line, "{}", plain_json(&event.to_string()));
             }
         }
         line
@@ -85,5 +86,16 @@ pub(super) mod tests {
         let value = |share| serde_json::from_str::<serde_json::Value>(&lines.write(exchange.record(), share));
         assert_eq!(value(Some(Share::ALL)).expect("JSON")["sample_rate"], 1.0);
         assert!(value(None).expect("JSON").get("sample_rate").is_none());
+    }
+
+    #[test]
+    fn json_shows_what_is_hidden_in_a_url() {
+        let lines = Lines::new(AccessFormat::Json, Urls::new(QueryLog::Keep));
+        let exchange = ended("GET", "http://a/\u{9b}2J\u{202e}", Details::default());
+        let line = lines.write(exchange.record(), None);
+        assert!(
+            line.contains("http://a/\\u009b2J\\u202e") && !line.contains(['\u{9b}', '\u{202e}']),
+            "{line}"
+        );
     }
 }

@@ -114,7 +114,7 @@ impl Event {
             user,
             host: record.target.host().and_then(|host| Host::read(host).ok()),
             status: status.map(|status| status.as_u16()),
-            json: json.to_string(),
+            json: crate::text::plain_json(&json.to_string()),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -261,6 +261,7 @@ impl Open {
     }
 }
 
+/// A new one may be read by its owner and its group alone, whatever else the umask would allow: it says who reads what.
 fn opened(path: &Path) -> io::Result<File> {
     // A pipe would be waited for until somebody reads it.
     if std::fs::metadata(path).is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type()))
@@ -268,7 +269,7 @@ fn opened(path: &Path) -> io::Result<File> {
         let why = format!("{}: a log is a file, and this is a pipe", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
-    let file = OpenOptions::new().create(true).append(true).open(path);
+    let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path);
     file.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 

@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use super::event::{cut_short, media_type};
 use super::url::Urls;
 use crate::exchange::{CacheStatus, Cut, Details, Forwarded, Record};
+use crate::text::is_hidden;
 
 /// Appends the line for `record`, with its line feed. Time is that of the line, in seconds since 1970 with three
 /// decimals; elapsed is milliseconds; bytes are those of the response, head included, or of a tunnel.
@@ -101,7 +102,7 @@ pub(super) struct NoSpace<'a>(pub(super) &'a str);
 
 impl fmt::Display for NoSpace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        encode(self.0, f, |character| character.is_whitespace() || character.is_control())
+        encode(self.0, f, |character| character.is_whitespace() || is_hidden(character))
     }
 }
 
@@ -221,6 +222,7 @@ mod tests {
     #[test]
     fn nothing_a_peer_wrote_breaks_a_line() {
         assert_eq!(NoSpace("a b\nc\u{85}").to_string(), "a%20b%0Ac%C2%85");
+        assert_eq!(NoSpace("a\u{9b}\u{202e}\u{e4}").to_string(), "a%C2%9B%E2%80%AE\u{e4}");
         assert_eq!(Escaped("a%[\u{e4}\n").to_string(), "a%25%5B%C3%A4%0A");
         assert_eq!(
             (shortened("a\u{e4}b", 2), shortened("a\u{e4}b", 3), shortened("", 3)),

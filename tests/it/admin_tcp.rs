@@ -43,9 +43,10 @@ async fn the_token_opens_what_the_socket_does() {
     assert_eq!(shown["value"], json!(["ann=***"]));
     assert_eq!(ask(&proxy, "DELETE", "/v1/config", "").await.0, 405);
     assert_eq!(ask(&proxy, "GET", "/v1/nowhere", "").await.0, 404);
-    // Another token holds at once.
+    // Another token, which only a command on this machine may set, holds at once.
     let other = r#"{"admin.token": "ann=fedcba9876543210"}"#;
-    assert_eq!(ask(&proxy, "PATCH", "/v1/config", other).await.0, 200);
+    assert_eq!(ask(&proxy, "PATCH", "/v1/config", other).await.0, 403);
+    assert!(crate::control::ask(&proxy, "PATCH", "/v1/config", other).await["changed"].is_array());
     assert_eq!(ask(&proxy, "GET", "/v1/link", "").await.0, 401);
 }
 
@@ -202,4 +203,46 @@ async fn a_token_names_no_program_to_run() {
     let proxy = start_with_token(&[]).await;
     let (status, told) = ask(&proxy, "POST", "/v1/upgrade", r#"{"binary": "/bin/true"}"#).await;
     assert_eq!(status, 403, "{told}");
+}
+
+#[tokio::test]
+async fn a_token_sets_nothing_that_reaches_beyond_the_proxy() {
+    let proxy = start_with_token(&[]).await;
+    let attempts = [
+        ("PATCH", "/v1/config", r#"{"link.spec": "1M", "log.access": "/dev/null"}"#, "log.access"),
+        ("PATCH", "/v1/config/tls/roots", r#"["/etc/passwd"]"#, "tls.roots"),
+        ("PATCH", "/v1/config/admin.token", "null", "admin.token"),
+        ("PATCH", "/v1/config", r#"{"dns.hosts": ["@file:/etc/passwd"]}"#, "dns.hosts"),
+        ("PUT", "/v1/link", r#"{"spec": "1M", "trace": "/etc/passwd"}"#, "link.trace"),
+    ];
+    for (method, path, content, key) in attempts {
+        let (status, told) = ask(&proxy, method, path, content).await;
+        let expected = format!("only a command on this machine may set {key}");
+        assert_eq!((status, told["error"].as_str()), (403, Some(expected.as_str())), "{content}");
+    }
+    assert_eq!(ask(&proxy, "GET", "/v1/link", "").await.1["spec"], "unlimited", "all or nothing");
+    let plain = r#"{"spec": "1M", "trace": "off"}"#;
+    assert_eq!(ask(&proxy, "PUT", "/v1/link", plain).await.0, 200);
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = json!({ "log.access": folder.path().join("access.log") }).to_string();
+    let changed = crate::control::ask(&proxy, "PATCH", "/v1/config", &log).await;
+    assert_eq!(changed["changed"][0]["key"], "log.access", "{changed}");
+}
+
+/// Neither connections that say nothing nor those that take no answer keep others out, even from one address.
+#[tokio::test]
+async fn nobody_without_a_token_keeps_others_out() {
+    let proxy = start_with_token(&[]).await;
+    let requests = "GET / HTTP/1.1\r\nhost: evil\r\n\r\n".repeat(2000);
+    let mut held = Vec::new();
+    for number in 0..128 {
+        let stream = tokio::net::TcpStream::connect(proxy.admin_address()).await.expect("a connection");
+        stream.writable().await.expect("room");
+        if number % 8 == 0 {
+            while stream.try_write(requests.as_bytes()).is_ok() {}
+        }
+        held.push(stream);
+    }
+    assert_eq!(ask(&proxy, "GET", "/v1/link", "").await.0, 200);
+    drop(held);
 }

@@ -129,7 +129,7 @@ async fn keep_alive_pipelined_and_chunked_are_equal_to_the_wire() {
     assert!(received.ends_with(b"the last"));
     capturing.until("0001  127.0.0.1 port");
     let told = capturing.end();
-    assert!(told.contains("1 connections, 4 exchanges") && told.contains("Nothing was lost"), "{told}");
+    assert!(told.contains("1 connection, 4 exchanges") && told.contains("Nothing was lost"), "{told}");
     assert_same(&capturing.read("0001-client.in"), (first + &pipelined).as_bytes(), "in");
     assert_same(&capturing.read("0001-client.out"), &received, "out");
     let dump = String::from_utf8(capturing.read("0001.txt")).expect("text");
@@ -261,7 +261,7 @@ async fn who_is_not_meant_is_not_captured_and_open_connections_are_joined() {
     drop(early);
     capturing.until("0001  ");
     let told = capturing.end();
-    assert!(told.contains("1 connections, 1 exchanges"), "{told}");
+    assert!(told.contains("1 connection, 1 exchange, "), "{told}");
     assert_same(&capturing.read("0001-client.in"), &request.to_bytes(), "in");
     assert!(String::from_utf8_lossy(&capturing.read("0001.txt")).contains("open before the capture"));
 }
@@ -280,7 +280,7 @@ async fn a_capture_wants_a_filter_a_folder_of_its_own_and_the_proxy_to_itself() 
     assert!(failed(&["--all"]).contains("one at a time"));
     capturing.end();
     let folder = capturing.path("").to_string_lossy().into_owned();
-    assert!(failed(&["--all", "-o", &folder]).contains("capture.har"), "it holds a capture");
+    assert!(failed(&["--all", "-o", &folder]).contains("has a capture in it already"));
     // That one has let the proxy go.
     Capturing::begin(&proxy, &["--all"]).end();
 }

@@ -90,7 +90,7 @@ async fn a_proxy_that_works_is_well() {
     check(&said, proxy.trim_end(), "");
     check(&said, &format!("ok    port          http://{address}/ shows the proxy's page"), "");
     check(&said, &format!("ok    disk          {}: ", home.folder("cache")), "");
-    check(&said, "ok    link          unlimited: unlimited down, unlimited up; ", "");
+    check(&said, "ok    link          unlimited; 0 B and 0 B crossed", "");
     check(&said, "ok    DNS           0 names looked up", "");
     check(&said, "skip  DNS           127.0.0.1 is an address", "");
     check(&said, &format!("ok    reachability  {url}: 200, first byte after "), "");
@@ -128,7 +128,7 @@ async fn what_the_proxy_refuses_names_the_option_rfc9209() {
     let _served = home.serve("cache", &flags);
     let (said, is_well) = doctor(&home, &hosts, &["http://a.games.test/", "http://x.test:81/"]);
     assert!(!is_well, "{said}");
-    check(&said, "ok    DNS           x.test is 10.255.255.1 (after ", "");
+    check(&said, "ok    DNS           x.test is 10.255.255.1 (by dns.hosts)", "");
     check(&said, "FAIL  reachability  http://a.games.test/: 403 from the proxy: ", "admission.deny");
     check(
         &said,

@@ -27,7 +27,7 @@ fn a_broken_file_of_users_is_told_before_the_next_start_refuses_it() {
     );
     assert_eq!(home.fail(&["--config", &file, "config", "check"], 2), wrong);
     assert_eq!(home.fail(&["--config", &file, "reload"], 1), format!("bentpipe: {wrong}"));
-    assert_eq!(home.run(&["link", "set", "1M"]), "link 1M\n", "that has nothing to do with it");
+    assert!(home.run(&["link", "set", "1M"]).starts_with("link 1M\n"), "that has nothing to do with it");
     home.run(&["config", "set", "cache.size=5G"]);
     let doctor = home.command(&["--config", &file, "doctor"]).output().expect("a run");
     let said = String::from_utf8(doctor.stdout).expect("text");

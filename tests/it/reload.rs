@@ -332,6 +332,8 @@ async fn options_are_set_by_hand_all_or_none_until_the_next_reload() {
     // `link set` is the same thing.
     ask(&scene.proxy, "PUT", "/v1/link", "{\"spec\": \"128k\"}").await;
     assert_eq!(scene.value("link.spec").await, "128k");
+    let trace = ask(&scene.proxy, "GET", "/v1/config/link/trace", "").await;
+    assert_eq!(trace["source"], "default", "it was not changed");
     let reloaded = scene.reload("[cache]\nsize = '1G'\n").await;
     assert!(keys(&reloaded, "dropped").contains(&"link.spec".to_owned()), "{reloaded}");
     assert_eq!(ask(&scene.proxy, "GET", "/v1/link", "").await["spec"], "unlimited");

@@ -139,7 +139,7 @@ async fn what_is_in_flight_goes_on_and_what_is_new_goes_to_the_new_process() {
     assert!(![Some(before), Some(second)].contains(&proxy.process()));
     let hit = proxy.get(&origin.url("/hit")).await;
     assert_eq!((hit.text().as_str(), is_hit(&hit)), ("hello", true));
-    assert_eq!(proxy.home.run(&["--listen", &proxy.port, "link", "set", "1M"]), "link 1M\n");
+    assert!(proxy.home.run(&["--listen", &proxy.port, "link", "set", "1M"]).starts_with("link 1M\n"));
     proxy.home.run(&["--listen", &proxy.port, "link", "set", "unlimited"]);
 
     tunnel.send(b"two").await.expect("sent");

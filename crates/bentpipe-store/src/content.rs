@@ -259,7 +259,7 @@ impl Content {
         if let Some(obstacle) = above.filter(|folder| folder.is_file()).last() {
             fs::remove_file(obstacle)?;
         }
-        DirBuilder::new().recursive(true).create(path.parent().unwrap_or(path))
+        DirBuilder::new().recursive(true).mode(0o700).create(path.parent().unwrap_or(path))
     }
 
     fn sync_files(&self, digests: &[Digest]) -> io::Result<()> {

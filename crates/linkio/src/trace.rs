@@ -166,9 +166,17 @@ impl fmt::Debug for Trace {
 /// The whole milliseconds of a line, or what would have been right.
 fn milliseconds(chance: &str) -> Result<u32, String> {
     if chance.is_empty() || !chance.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("expected a time in whole milliseconds, and not {chance:?}"));
+        return Err(format!("expected a time in whole milliseconds{}", instead(chance)));
     }
-    chance.parse().map_err(|_| format!("expected a time of at most {} ms, and not {chance:?}", u32::MAX))
+    chance.parse().map_err(|_| format!("expected a time of at most {} ms{}", u32::MAX, instead(chance)))
+}
+
+/// What stands there instead, where it looks like a number. Anything else is not repeated: a file that is no trace may hold
+/// what whoever named it may not read.
+fn instead(chance: &str) -> String {
+    const LONGEST: usize = 20;
+    let is_number = chance.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte));
+    if is_number && chance.len() <= LONGEST { format!(", and not {chance:?}") } else { String::new() }
 }
 
 /// A trace or a schedule that could not be read.
@@ -235,12 +243,18 @@ mod tests {
     fn an_error_names_the_line() {
         fails("", 1, "at least one chance");
         fails("# nothing\n\n", 2, "at least one chance");
-        fails("1\nx\n", 2, "\"x\"");
+        fails("1\nx\n", 2, "whole milliseconds");
         fails("1\n-2\n", 2, "\"-2\"");
         fails("1\n2.5\n", 2, "\"2.5\"");
         fails("# head\n5\n4\n", 3, "\"4\"");
         fails("0\n0\n", 2, "length");
         fails("99999999999\n", 1, "at most 4294967295 ms");
+        let told = ["root:secret:19000\n", "99999999999999999999999\n"]
+            .map(|text| Trace::parse(text).unwrap_err().message);
+        assert!(
+            told.iter().all(|told| !told.contains("and not")),
+            "what is no number is not repeated: {told:?}"
+        );
     }
 
     #[test]

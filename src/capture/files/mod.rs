@@ -8,15 +8,16 @@ mod har;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Ended;
 use super::frame::{Frame, Kind};
 use super::wire::About;
+use crate::text::counted;
 use dump::Dump;
 use handles::Handles;
 use har::HarFile;
@@ -86,6 +87,13 @@ impl Recorder {
     /// If it cannot be written to.
     pub(crate) fn begin(place: Place) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&place.folder)?;
+        check_own(&place.folder)?;
+        // The first files of a capture, and of one without exchanges.
+        if ["capture.har", "0001.txt"].iter().any(|name| place.folder.join(name).exists()) {
+            let folder = place.folder.display();
+            let told = format!("{folder} has a capture in it already; name another folder with -o");
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, told));
+        }
         let har = place.har.then(|| HarFile::create(&place.folder.join("capture.har"))).transpose()?;
         let dump = Dump::begin(&place)?;
         let raw = Handles::new(&place.folder);
@@ -199,6 +207,20 @@ impl Recorder {
     }
 }
 
+/// Whether `folder` is one into which nobody else writes: they could put links in the way of what is captured, which holds
+/// passwords.
+fn check_own(folder: &Path) -> io::Result<()> {
+    // Without the slash at the end behind which a link is followed.
+    let folder: PathBuf = folder.components().collect();
+    let found = fs::symlink_metadata(&folder)?;
+    let writes_others = found.mode() & 0o022 != 0;
+    if found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && !writes_others {
+        return Ok(());
+    }
+    let why = "expected a folder of your own into which nobody else may write, and no link to one";
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
 fn raw_name(number: u32, end: &str) -> String {
     format!("{number:04}-client.{end}")
 }
@@ -221,8 +243,11 @@ impl fmt::Display for Sum {
         let [read, written] = self.bytes;
         write!(
             f,
-            "{} connections, {} exchanges, {read} bytes in, {written} bytes out",
-            self.connections, self.exchanges
+            "{}, {}, {} in, {} out",
+            counted(self.connections, "connection"),
+            counted(self.exchanges, "exchange"),
+            counted(read, "byte"),
+            counted(written, "byte"),
         )?;
         for (number, lost) in &self.gaps {
             write!(
@@ -238,15 +263,20 @@ impl fmt::Display for Sum {
         } else {
             write!(
                 f,
-                "\n.lost: {} bytes and {} connections in all",
-                ended.lost_bytes, ended.lost_connections
+                "\n.lost: {} and {} in all",
+                counted(ended.lost_bytes, "byte"),
+                counted(ended.lost_connections, "connection"),
             )?;
         }
         if ended.lost_exchanges > 0 {
-            write!(f, "\n{} exchanges are missing in capture.har", ended.lost_exchanges)?;
+            write!(f, "\nmissing in capture.har: {}", counted(ended.lost_exchanges, "exchange"))?;
         }
         if ended.unfinished > 0 {
-            write!(f, "\n{} exchanges were still going on and are not in capture.har", ended.unfinished)?;
+            write!(
+                f,
+                "\nnot in capture.har, since still going on: {}",
+                counted(ended.unfinished as u64, "exchange")
+            )?;
         }
         Ok(())
     }

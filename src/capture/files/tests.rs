@@ -50,7 +50,28 @@ fn raw_streams_dump_and_har_are_written_for_their_owner_alone() {
     }
     let again =
         Recorder::begin(Place { folder, most: 1, shown: 1, began: SystemTime::UNIX_EPOCH, har: true });
-    assert!(again.is_err(), "it holds a capture already");
+    let said = again.err().expect("an error").to_string();
+    assert!(said.ends_with(" has a capture in it already; name another folder with -o"), "{said}");
+}
+
+#[test]
+fn a_folder_that_others_may_write_is_not_written_into() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let begin = |folder: &Path| {
+        let place =
+            Place { folder: folder.to_owned(), most: 1, shown: 1, began: SystemTime::UNIX_EPOCH, har: true };
+        Recorder::begin(place).map(|_| ()).map_err(|error| error.kind())
+    };
+    let (own, open, link) =
+        (parent.path().join("own"), parent.path().join("open"), parent.path().join("link/"));
+    for folder in [&own, &open] {
+        std::fs::create_dir(folder).expect("a folder");
+    }
+    std::os::unix::fs::symlink(&own, parent.path().join("link")).expect("a link");
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).expect("ours");
+    let denied = Err(std::io::ErrorKind::PermissionDenied);
+    assert_eq!((begin(&open), begin(&link), begin(&own)), (denied, denied, Ok(())));
 }
 
 #[test]

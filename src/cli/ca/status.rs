@@ -14,6 +14,7 @@ use crate::admin::client::Operator;
 use crate::ca::trust::Machine;
 use crate::ca::{Folder, RootCertificate};
 use crate::config::Loaded;
+use crate::text::counted;
 
 /// What the control socket is asked for: `{"leaves": n, "spliced": [{"client", "host", "since", "reason"}]}`.
 const ROUTE: &str = "/v1/ca";
@@ -86,7 +87,8 @@ pub(super) fn folder(loaded: &Loaded) -> Option<PathBuf> {
 pub(super) fn retry(loaded: &Loaded) -> anyhow::Result<String> {
     let reply = Operator::running(loaded)?.ask(&Method::POST, FORGET, None)?;
     let forgotten = reply["forgotten"].as_u64().unwrap_or(0);
-    Ok(format!("{forgotten} pairs of client and host are opened again\n"))
+    let pairs = if forgotten == 1 { "pair of client and host is" } else { "pairs of client and host are" };
+    Ok(format!("{forgotten} {pairs} opened again\n"))
 }
 
 fn left(certificate: &RootCertificate, now: SystemTime) -> String {
@@ -119,8 +121,8 @@ fn proxy_in_words(proxy: &Result<(String, Value), String>) -> String {
         Ok(proxy) => proxy,
         Err(reason) => return format!("proxy        {reason}\n"),
     };
-    let mut text =
-        format!("proxy        {name}: {} certificates made\n", reply["leaves"].as_u64().unwrap_or(0));
+    let made = counted(reply["leaves"].as_u64().unwrap_or(0), "certificate");
+    let mut text = format!("proxy        {name}: {made} made\n");
     let spliced = reply["spliced"].as_array().map_or(&[][..], Vec::as_slice);
     if spliced.is_empty() {
         return text + "unopened     nothing that was to be opened\n";
@@ -177,6 +179,8 @@ mod tests {
         let said = proxy_in_words(&Ok(("on port 3128".into(), json!({ "leaves": 3, "spliced": [pair] }))));
         assert!(said.starts_with("proxy        on port 3128: 3 certificates made\n"), "{said}");
         assert!(said.ends_with("  10.0.0.5 -> a\\u{1b}[2J.example since 10:00: alert\n"), "{said}");
+        let one = proxy_in_words(&Ok(("on port 3128".into(), json!({ "leaves": 1, "spliced": [] }))));
+        assert!(one.starts_with("proxy        on port 3128: 1 certificate made\n"), "{one}");
         assert_eq!(proxy_in_words(&Err("none runs".into())), "proxy        none runs\n");
     }
 }

@@ -13,6 +13,7 @@ use super::{explanation_of, responses};
 use crate::admin::client::Operator;
 use crate::admin::human;
 use crate::admin::stock::{Listing, Sort};
+use crate::cli::shown;
 use crate::text::counted;
 
 const EXAMPLES: &str = "Examples:
@@ -50,7 +51,7 @@ pub(crate) fn ls(operator: &Operator, command: Ls) -> anyhow::Result<String> {
     let listing = json!(Listing { selection, sort, limit });
     let reply = operator.ask(&Method::POST, "/v1/cache/list", Some(&listing))?;
     if json {
-        return Ok(format!("{reply:#}\n"));
+        return Ok(shown::json(&reply));
     }
     let mut text: String = responses(&reply).iter().map(|stored| line(stored) + "\n").collect();
     text.push_str(&totals(&reply));
@@ -64,7 +65,7 @@ pub(crate) fn show(operator: &Operator, url: &str, json: bool) -> anyhow::Result
         bail!("nothing is stored for {url}");
     }
     if json {
-        return Ok(format!("{reply:#}\n"));
+        return Ok(shown::json(&reply));
     }
     let details: String = responses(&reply).iter().map(details).collect();
     Ok(format!("{details}{}", explanation_of(reply["explanation"].take())?))

@@ -13,7 +13,8 @@ use super::filters::parse_size;
 use crate::admin::client::Operator;
 use crate::admin::human;
 use crate::admin::verification;
-use crate::text::counted;
+use crate::cli::shown;
+use crate::text::{counted, harmless_lines};
 
 const EXAMPLES: &str = "Reads every stored body and compares it with what was stored: each block, and the whole. What is
 damaged would be found and healed when somebody asks for it, too; this finds it before. It exits with 1 if anything
@@ -63,9 +64,9 @@ pub(crate) fn verify(operator: &Operator, command: &Verify) -> anyhow::Result<St
     let leave_at_once = progress || (background && operator.is_proxy());
     let reply = if leave_at_once { operator.ask(&Method::GET, VERIFICATION, None)? } else { wait(operator)? };
     let found = reply["damaged"].as_array().map_or(0, Vec::len);
-    let text = if json { format!("{reply:#}\n") } else { report(&reply) };
+    let text = if json { shown::json(&reply) } else { report(&reply) };
     if found > 0 && reply["repair"] != true && !leave_at_once {
-        write!(std::io::stdout(), "{text}")?;
+        write!(std::io::stdout(), "{}", harmless_lines(&text))?;
         bail!(
             "damaged: {found}; bentpipe cache verify --repair drops what is lost, so that it is fetched anew"
         );
@@ -122,7 +123,7 @@ pub(crate) fn stats(operator: &Operator, json: bool) -> anyhow::Result<String> {
     let mut reply = operator.ask(&Method::GET, "/v1/cache", None)?;
     reply["survey"] = operator.ask(&Method::GET, "/v1/cache/survey", None)?;
     reply["proxy"] = operator.name().into();
-    Ok(if json { format!("{reply:#}\n") } else { figures(&reply) })
+    Ok(if json { shown::json(&reply) } else { figures(&reply) })
 }
 
 fn figures(reply: &Value) -> String {

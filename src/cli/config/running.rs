@@ -32,8 +32,8 @@ pub(crate) struct Set {
     /// What is to hold: cache.size=20G link.spec=1M
     #[arg(value_name = "KEY=VALUE", required_unless_present = "unset", value_parser = pair)]
     values: Vec<(String, String)>,
-    /// Take back what was set so
-    #[arg(long, value_name = "KEY")]
+    /// Take back what was set so, of one option or of several
+    #[arg(long, value_name = "KEY", num_args = 1..)]
     unset: Vec<String>,
 }
 
@@ -87,13 +87,21 @@ fn path(key: &str) -> anyhow::Result<String> {
 /// Sets what is to hold, and prints what that changed and how to keep it.
 pub(super) fn set(command: &Set, loaded: &Loaded) -> anyhow::Result<()> {
     let proxy = Operator::running(loaded)?;
-    let mut values: Map<String, Value> =
-        command.values.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-    values.extend(command.unset.iter().map(|key| (key.clone(), Value::Null)));
-    let changed = proxy.ask(&Method::PATCH, "/v1/config", Some(&Value::Object(values)))?;
+    let changed = proxy.ask(&Method::PATCH, "/v1/config", Some(&Value::Object(wanted(command))))?;
     let text = told(&changed) + &how_to_keep(&changed);
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// What is asked for: values, and null for what is taken back.
+fn wanted(command: &Set) -> Map<String, Value> {
+    let given = command.values.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
+    // What follows --unset may be a value again: no key has an equals sign.
+    let behind = command.unset.iter().map(|text| match pair(text) {
+        Ok((key, value)) => (key, value.into()),
+        Err(_) => (text.clone(), Value::Null),
+    });
+    given.chain(behind).collect()
 }
 
 /// The lines that say the same in a file.
@@ -133,6 +141,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn several_keys_are_taken_back_at_once() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            set: Set,
+        }
+        let check = |line: &[&str], expected: Value| {
+            let line: Line = clap::Parser::try_parse_from(["set"].iter().chain(line)).unwrap();
+            assert_eq!(Value::Object(wanted(&line.set)), expected);
+        };
+        check(&["--unset", "a", "b"], json!({ "a": null, "b": null }));
+        check(&["c=1", "--unset", "a", "--unset", "b"], json!({ "a": null, "b": null, "c": "1" }));
+        check(&["--unset", "a", "c=1"], json!({ "a": null, "c": "1" }));
+    }
 
     #[test]
     fn the_lines_that_keep_a_change_are_told() {

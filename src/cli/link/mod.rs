@@ -70,7 +70,7 @@ fn show(proxy: &Operator, json: bool) -> anyhow::Result<()> {
     let mut state = proxy.ask(&Method::GET, "/v1/link", None)?;
     state["proxy"] = proxy.name().into();
     if json {
-        writeln!(out, "{state:#}")?;
+        write!(out, "{}", crate::cli::shown::json(&state))?;
     } else {
         out.write_all(table(&state).as_bytes())?;
     }
@@ -84,9 +84,13 @@ fn set(proxy: &Operator, spec: &str, trace: &str) -> anyhow::Result<()> {
     let given = json!({ "spec": spec, "trace": trace.to_string() });
     let state = proxy.ask(&Method::PUT, "/v1/link", Some(&given))?;
     let traced = if trace.is_off() { String::new() } else { format!("\ntrace {trace}") };
-    writeln!(std::io::stdout(), "link {}{traced}", state["spec"].as_str().unwrap_or("?"))?;
+    writeln!(std::io::stdout(), "link {}{traced}\n{LASTS}", state["spec"].as_str().unwrap_or("?"))?;
     Ok(())
 }
+
+/// For how long, as `config set` says it.
+const LASTS: &str =
+    "This lasts until the next restart or reload; what lasts longer is link.spec in a configuration file.";
 
 fn presets(json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

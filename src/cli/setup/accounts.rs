@@ -58,6 +58,17 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether each of `names` can be somebody's, and no two are the same: a file of users has each once.
+pub(super) fn check_names(names: &[String]) -> Result<(), String> {
+    for (name, before) in names.iter().zip(0_usize..) {
+        check_name(name)?;
+        if names.iter().take(before).any(|other| other == name) {
+            return Err(format!("{name:?} is named twice: each account once"));
+        }
+    }
+    Ok(())
+}
+
 fn password(random: [u8; LENGTH]) -> String {
     let mut password = String::new();
     for (octet, place) in random.iter().zip(0_usize..) {
@@ -82,6 +93,15 @@ fn random() -> anyhow::Result<[u8; LENGTH]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_there_twice() {
+        let check =
+            |names: &[&str]| check_names(&names.iter().copied().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(check(&["ann", "ben"]), Ok(()));
+        assert!(check(&["ann", "ben", "ann"]).is_err_and(|why| why.contains("\"ann\" is named twice")));
+        assert!(check(&["a:b"]).is_err());
+    }
 
     #[test]
     fn an_account_opens_with_its_password_alone() {

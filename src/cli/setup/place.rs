@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
@@ -97,10 +98,40 @@ impl Place {
         (folder, disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 
-    /// Whether a file is there that would be written over.
-    pub(super) fn is_taken(&self, with_users: bool) -> bool {
-        let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
-        is_there(&self.path) || (with_users && is_there(&self.users()))
+    /// The files that are there and would be written over.
+    pub(super) fn taken(&self, with_users: bool) -> Vec<PathBuf> {
+        let users = with_users.then(|| self.users());
+        let written = std::iter::once(self.path.clone()).chain(users);
+        written.filter(|path| fs::symlink_metadata(path).is_ok()).collect()
+    }
+
+    /// Why nothing is written where the files of `taken` are there and nobody can be asked.
+    pub(super) fn refusal(&self, taken: &[PathBuf]) -> String {
+        let (listed, lost) = (listed(taken), self.lost(taken));
+        match taken {
+            [_] => format!("{listed} is there already; --replace replaces it and keeps the old one{lost}"),
+            _ => format!("{listed} are there already; --replace replaces them and keeps the old ones{lost}"),
+        }
+    }
+
+    /// Whether the files of `taken` may be replaced, as a question.
+    pub(super) fn question(&self, taken: &[PathBuf]) -> String {
+        let (listed, lost) = (listed(taken), self.lost(taken));
+        match taken {
+            [_] => {
+                format!(
+                    "{listed} is there already. Replace it? It is kept with .old behind its name{lost}. (y, n)"
+                )
+            }
+            _ => format!(
+                "{listed} are there already. Replace them? They are kept with .old behind their names{lost}. (y, n)"
+            ),
+        }
+    }
+
+    /// What comes of replacing the file of users, where it is in `taken`.
+    fn lost(&self, taken: &[PathBuf]) -> &'static str {
+        if taken.contains(&self.users()) { "; the accounts in users go out of force" } else { "" }
     }
 
     /// Writes the configuration.
@@ -178,10 +209,44 @@ impl Place {
         } else {
             steps.push(format!("bentpipe{named}"));
         }
-        let port = config.listen.first().map_or(3128, std::net::SocketAddr::port);
-        steps.push(format!("bentpipe{named} doctor, and set 127.0.0.1:{port} as HTTP proxy, also for HTTPS"));
+        let listen = config.listen.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3128)));
+        let own = listen.ip().is_unspecified().then(|| own_address(listen.ip())).flatten();
+        let proxy = as_reached(listen, own);
+        steps.push(format!("bentpipe{named} doctor, and set {proxy} as HTTP proxy, also for HTTPS"));
         steps
     }
+}
+
+/// How clients name a proxy that listens on `listen`, on a machine with the address `own`, if that is known.
+fn as_reached(listen: SocketAddr, own: Option<IpAddr>) -> String {
+    let port = listen.port();
+    match own {
+        _ if !listen.ip().is_unspecified() => listen.to_string(),
+        Some(own) => {
+            format!("{} (here 127.0.0.1:{port}, too)", SocketAddr::new(own, port))
+        }
+        None => format!("this machine's address, port {port}, (here 127.0.0.1:{port})"),
+    }
+}
+
+/// The address by which other devices reach this machine, as far as its routes say. Nothing is sent to find out.
+fn own_address(listen: IpAddr) -> Option<IpAddr> {
+    // A socket for datagrams is connected by choosing a route alone. The addresses are of documentation networks.
+    let routed = |any: IpAddr, far: IpAddr| {
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect((far, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    let far = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    let usual = routed(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let other = || listen.is_ipv6().then(|| routed(Ipv6Addr::UNSPECIFIED.into(), far.into())).flatten();
+    let is_of_use = |own: &IpAddr| !own.is_loopback() && !own.is_unspecified();
+    usual.filter(is_of_use).or_else(other).filter(is_of_use)
+}
+
+/// Paths in a sentence.
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
 }
 
 /// Keeps the file at `path`, if there is one, under its name with `.old` behind it.
@@ -211,5 +276,23 @@ impl Place {
     /// The file at `path`, of no service.
     pub(super) fn at(path: &Path) -> Place {
         Place { path: path.to_owned(), group: None, is_usual: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_named_as_its_clients_reach_it() {
+        let check = |listen: &str, own: Option<&str>, expected: &str| {
+            let own = own.map(|own| own.parse().unwrap());
+            assert_eq!(as_reached(listen.parse().unwrap(), own), expected);
+        };
+        check("127.0.0.1:3128", None, "127.0.0.1:3128");
+        check("10.0.0.5:8080", None, "10.0.0.5:8080");
+        check("0.0.0.0:3128", Some("10.0.0.5"), "10.0.0.5:3128 (here 127.0.0.1:3128, too)");
+        check("[::]:3128", Some("2001:db8::5"), "[2001:db8::5]:3128 (here 127.0.0.1:3128, too)");
+        check("0.0.0.0:3128", None, "this machine's address, port 3128, (here 127.0.0.1:3128)");
     }
 }

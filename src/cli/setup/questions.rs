@@ -4,13 +4,12 @@
 //! An answer is checked at once by the option's own rules, and asked for again if it is wrong.
 
 use std::io::{BufRead, Read as _, Write};
-use std::path::Path;
 
 use anyhow::bail;
 
 use super::accounts;
 use super::place::Place;
-use super::put;
+use super::{put, sense};
 use crate::config::Draft;
 
 /// Bytes of the longest answer.
@@ -63,8 +62,9 @@ impl Questions<'_> {
     }
 
     fn who(&mut self, draft: &mut Draft) -> anyhow::Result<()> {
-        let text = "1  Who may use the proxy?\n   machine  programs on this machine\n   network  everybody in private \
-                    networks that reach this machine\n   or the address to listen on";
+        let text = "Question 1 of 5: who may use the proxy? Answer with a word:\n   machine  programs on this machine\n   \
+                    network  everybody in private networks that reach this machine\n   or with the address to listen on, \
+                    as 10.0.0.5:3128";
         self.option(draft, "listen", &Question { text, offered: "machine" }, |answer| match answer {
             "machine" => "127.0.0.1:3128",
             "network" => NETWORK,
@@ -73,7 +73,7 @@ impl Questions<'_> {
     }
 
     fn link(&mut self, draft: &mut Draft) -> anyhow::Result<()> {
-        let text = "2  Which link is it to keep to?\n   unlimited   none: it takes what it gets\n   512k/128k   down and \
+        let text = "Question 2 of 5: which link is it to keep to?\n   unlimited   none: it takes what it gets\n   512k/128k   down and \
                     up, bits per second; or one rate for both\n   geo         a link with a name: bentpipe link presets\n   \
                     auto=90%    a little less than there is, measured as it goes";
         self.option(draft, "link.spec", &Question { text, offered: "unlimited" }, |answer| answer)
@@ -85,14 +85,14 @@ impl Questions<'_> {
         let room =
             free.map_or_else(String::new, |free| format!(", where {} are free", crate::text::human(free)));
         let text = format!(
-            "3  How much disk may stored responses take? (500M, 10G, ...)\n   They are kept in {}{room}.",
+            "Question 3 of 5: how much disk may stored responses take? (500M, 10G, ...)\n   They are kept in {}{room}.",
             folder.display()
         );
         self.option(draft, "cache.size", &Question { text: &text, offered: &offered }, |answer| answer)
     }
 
     fn https(&mut self, draft: &mut Draft) -> anyhow::Result<()> {
-        let text = "4  Whose HTTPS is to be opened, so that it can be cached? Whoever runs the proxy can then read it,\n   \
+        let text = "Question 4 of 5: whose HTTPS is to be opened, so that it can be cached? Whoever runs the proxy can then read it,\n   \
                     and devices must be told to trust it (docs/https.md).\n   none, or hosts such as \
                     *.wikipedia.org,*.wikimedia.org";
         self.option(draft, "tls.intercept.hosts", &Question { text, offered: "none" }, nothing_for_none)
@@ -101,40 +101,28 @@ impl Questions<'_> {
     fn passwords(&mut self, draft: &Draft, names: &mut Vec<String>) -> anyhow::Result<()> {
         let known = ["admission.users", "admission.users_file", "admission.tokens"];
         if !names.is_empty() || known.iter().any(|key| draft.says(key)) {
-            for name in names.iter() {
-                accounts::check_name(name).map_err(anyhow::Error::msg)?;
-            }
-            return Ok(());
+            return accounts::check_names(names).map_err(anyhow::Error::msg);
         }
-        let text = "5  Who needs a password to use it? Everybody else is then refused.\n   none, or names such as \
+        let text = "Question 5 of 5: who needs a password to use it? Everybody else is then refused.\n   none, or names such as \
                     ann,ben; their passwords are made and shown once";
         let question = Question { text, offered: "none" };
         *names = self.until(&question, |answer| {
             let names = nothing_for_none(answer).split(',').map(str::trim).filter(|name| !name.is_empty());
             let names: Vec<_> = names.map(str::to_owned).collect();
-            match names.iter().find_map(|name| accounts::check_name(name).err()) {
-                Some(error) => Err(error),
-                None => Ok(names),
-            }
+            accounts::check_names(&names).map(|()| names)
         })?;
         Ok(())
     }
 
-    /// Whether the file at `path` may be replaced.
+    /// Whether what is there may be replaced, as `text` asks.
     ///
     /// # Errors
     /// If the terminal goes away.
-    pub(super) fn whether_to_replace(&mut self, path: &Path) -> anyhow::Result<bool> {
-        let text = format!(
-            "{} is there already. Replace it? It is kept with .old behind its name. (y, n)",
-            path.display()
-        );
-        self.until(&Question { text: &text, offered: "n" }, |answer| {
-            match answer.to_ascii_lowercase().as_str() {
-                "y" | "yes" => Ok(true),
-                "n" | "no" => Ok(false),
-                _ => Err("expected y or n".to_owned()),
-            }
+    pub(super) fn whether_to_replace(&mut self, text: &str) -> anyhow::Result<bool> {
+        self.until(&Question { text, offered: "n" }, |answer| match answer.to_ascii_lowercase().as_str() {
+            "y" | "yes" => Ok(true),
+            "n" | "no" => Ok(false),
+            _ => Err("expected y or n".to_owned()),
         })
     }
 
@@ -157,7 +145,13 @@ impl Questions<'_> {
         }
         self.until(question, |answer| match means(answer) {
             "" => Ok(()),
-            text => draft.put(key, text),
+            text => {
+                if key == "listen" {
+                    sense::of_address(answer)?;
+                }
+                draft.put(key, text)?;
+                sense::of(draft, key)
+            }
         })
     }
 

@@ -56,11 +56,11 @@ fn enter_five_times_is_safe() {
         "{lines:?}"
     );
     for part in [
-        "\n1  ",
-        "\n2  ",
-        "\n3  ",
-        "\n4  ",
-        "\n5  ",
+        "\nQuestion 1 of 5: ",
+        "\nQuestion 2 of 5: ",
+        "\nQuestion 3 of 5: ",
+        "\nQuestion 4 of 5: ",
+        "\nQuestion 5 of 5: ",
         "wrote ",
         "  listen = [",
         "Next:\n  1. bentpipe --config",
@@ -101,7 +101,7 @@ fn wrong_answers_are_asked_for_again() {
     assert_eq!(run.ended, Ok(()), "{}", run.said);
     assert!(run.said.contains("   \"quick\": "), "{}", run.said);
     assert!(run.said.contains("   \"a b\": expected a name"), "{}", run.said);
-    assert!(!run.said.contains("\n3  "), "a flag has answered it: {}", run.said);
+    assert!(!run.said.contains("Question 3"), "a flag has answered it: {}", run.said);
     assert!(run.lines().contains(&"spec = \"1M\"".to_owned()), "{:?}", run.lines());
 }
 
@@ -152,4 +152,43 @@ fn a_file_with_secrets_is_its_owners_and_is_not_shown() {
     assert!(!run.said.contains("sesame"), "{}", run.said);
     assert!(run.lines().contains(&"users = [\"ann:sesame\"]".to_owned()), "{:?}", run.lines());
     assert_eq!(fs::metadata(run.path()).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_is_hardly_meant_is_asked_for_again() {
+    let run = run(&setup(false, false, &[]), &[], "7\nmachine\n2\n2M\n512\n512M\n\n\n");
+    assert_eq!(run.ended, Ok(()), "{}", run.said);
+    for part in ["port 7 alone is hardly meant", "   2 means 2 bit/s; 2M?", "   512 means 512 bytes; 512M?"] {
+        assert!(run.said.contains(part), "{part:?} in {}", run.said);
+    }
+    let lines = run.lines();
+    for line in ["listen = [\"127.0.0.1:3128\"]", "spec = \"2M\"", "size = \"512M\""] {
+        assert!(lines.contains(&line.to_owned()), "{line} in {lines:?}");
+    }
+}
+
+#[test]
+fn every_file_that_is_replaced_is_named() {
+    let start = |files: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        files.iter().for_each(|name| fs::write(folder.path().join(name), "# mine\n").unwrap());
+        folder
+    };
+    let run = run_in(start(&["users"]), &setup(true, false, &["ann"]), &[], "");
+    let users = run.folder.path().join("users").display().to_string();
+    let refused = format!(
+        "{users} is there already; --replace replaces it and keeps the old one; the accounts in users go out of force"
+    );
+    assert_eq!(run.ended, Err(refused));
+
+    let run = run_in(start(&["users", "bentpipe.toml"]), &setup(false, false, &["ann"]), &[], "\n\n\n\ny\n");
+    assert_eq!(run.ended, Ok(()), "{}", run.said);
+    let folder = run.folder.path().display();
+    let asked = format!("{folder}/bentpipe.toml and {folder}/users are there already. Replace them? ");
+    assert!(
+        run.said.contains(&asked) && run.said.contains("accounts in users go out of force"),
+        "{}",
+        run.said
+    );
+    assert_eq!(fs::read_to_string(run.folder.path().join("users.old")).unwrap(), "# mine\n");
 }

@@ -1,6 +1,7 @@
 //! `bentpipe top`: who uses the link now, by client and by URL; and breaking off or re-classing what is under way. What
 //! two looks at the proxy come to is `view`'s, the terminal is `screen`'s.
 
+mod keys;
 mod screen;
 mod view;
 
@@ -11,7 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::shown::is_dumb;
+use super::shown::{self, is_dumb};
 use crate::admin::client::Operator;
 use crate::config::Loaded;
 use screen::{Key, Screen};
@@ -19,7 +20,7 @@ use view::{Look, Sort, View};
 
 const ABOUT: &str = "Rates are bytes per second over the link (down and up together), of exchanges under way, in the time \
 between two looks. What is served from the cache is there, too, without a rate. On a terminal it is refreshed each \
-second; q ends it, and r, b, e, a and c sort by rate, bytes, eta, age and client. Elsewhere it looks once.
+second; q ends it, r, b, e, a and c sort by rate, bytes, eta, age and client, and ? says so. Elsewhere it looks once.
 
   bentpipe top --once --sort bytes
   bentpipe top stop 17 23               break these exchanges off
@@ -76,7 +77,7 @@ pub(crate) fn run(command: &Top, loaded: &Loaded) -> anyhow::Result<()> {
         Some(Change::Class { number, class }) => classify(&proxy, *number, *class),
         None if command.once || command.json || !stdout().is_terminal() || is_dumb() => {
             let view = once(&proxy, command.sort)?;
-            let text = if command.json { format!("{:#}\n", view.json()) } else { view.text(None) };
+            let text = if command.json { shown::json(&view.json()) } else { view.text(None) };
             Ok(stdout().lock().write_all(text.as_bytes())?)
         }
         None => watch(&proxy, command.sort),
@@ -117,11 +118,19 @@ fn once(proxy: &Operator, sort: Sort) -> anyhow::Result<View> {
 fn watch(proxy: &Operator, mut sort: Sort) -> anyhow::Result<()> {
     let mut screen = Screen::begin();
     let (mut before, mut now) = (look(proxy)?, None);
+    let mut is_helping = false;
     loop {
-        let view = View::between(&before, now.as_ref().unwrap_or(&before), sort);
-        screen.draw(&view)?;
+        let size @ (columns, lines) = screen.size();
+        let bottom = keys::line(sort, screen.takes_keys(), columns);
+        if is_helping {
+            screen.draw(keys::HELP, &bottom, size)?;
+        } else {
+            let view = View::between(&before, now.as_ref().unwrap_or(&before), sort);
+            screen.draw(&view.text(Some((columns, lines.saturating_sub(1)))), &bottom, size)?;
+        }
         match screen.key(PERIOD) {
             Some(Key::Quit) => return Ok(()),
+            Some(Key::Other(key)) if is_helping || key == b'?' => is_helping = !is_helping,
             Some(Key::Other(key)) => {
                 // The same two looks in another order.
                 sort = Sort::by_key(key).unwrap_or(sort);

@@ -7,8 +7,6 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
 };
 
-use super::view::View;
-
 /// A terminal, set so that keys come one by one; set back when dropped.
 pub(super) struct Screen {
     /// How it was, where keys come from a terminal.
@@ -39,16 +37,31 @@ impl Screen {
         Self { before }
     }
 
-    /// Shows `view` in place of what was there.
-    pub(super) fn draw(&mut self, view: &View) -> std::io::Result<()> {
+    /// Columns and lines that there are.
+    pub(super) fn size(&self) -> (usize, usize) {
         let size = tcgetwinsize(stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
-        let size = size.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
+        size.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row)))
+    }
+
+    /// Whether keys come from a terminal.
+    pub(super) fn takes_keys(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Shows `text` in place of what was there, and `bottom` in the last line of a screen of so many columns and lines.
+    pub(super) fn draw(
+        &mut self,
+        text: &str,
+        bottom: &str,
+        (columns, lines): (usize, usize),
+    ) -> std::io::Result<()> {
         let mut drawn = "\u{1b}[H".to_owned();
-        for line in view.text(Some(size)).lines().take(size.1.saturating_sub(1)) {
-            drawn += line;
+        for line in text.lines().take(lines.saturating_sub(1)) {
+            drawn.extend(line.chars().take(columns));
             drawn += "\u{1b}[K\n";
         }
-        drawn += "\u{1b}[J";
+        // Nothing behind it: a line more would move all of them.
+        drawn += &format!("\u{1b}[J\u{1b}[{lines};1H{bottom}\u{1b}[K");
         let mut out = stdout().lock();
         out.write_all(drawn.as_bytes())?;
         out.flush()
@@ -83,6 +96,8 @@ impl Drop for Screen {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
             let _ = tcsetattr(stdin(), OptionalActions::Now, before);
+            // The keys stand in the last line.
+            let _ = writeln!(stdout());
         }
     }
 }

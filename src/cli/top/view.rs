@@ -1,5 +1,7 @@
 //! What two looks at what is under way come to: rates, what is left and for how long, by client and by exchange. It asks
-//! nobody and knows no terminal.
+//! nobody and knows no terminal. The table of exchanges is `table`'s.
+
+mod table;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -10,7 +12,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::admin::human;
-use crate::cli::shown::{fitted, harmless, time};
+use crate::text::harmless;
 
 /// What is under way, and the link, at one moment.
 pub(super) struct Look {
@@ -152,16 +154,16 @@ impl View {
         })
     }
 
-    /// All of it for people, or as much as fits on a screen of so many columns and lines.
+    /// All of it for people, or as much as fits on a part of a screen of so many columns and lines.
     pub(super) fn text(&self, screen: Option<(usize, usize)>) -> String {
         let LinkRow { spec, down, up, busy } = &self.link;
         let mut text = format!(
-            "link {spec}   down {}, busy {:.0} %   up {}, busy {:.0} %   {} under way\n\n",
-            speed(*down),
-            busy[0] * 100.0,
-            speed(*up),
-            busy[1] * 100.0,
+            "link {spec}   {} under way\ndown {}   up {}   busy {:.0} % down, {:.0} % up of the last 10 s\n\n",
             self.exchanges.len(),
+            speed(*down),
+            speed(*up),
+            busy[0] * 100.0,
+            busy[1] * 100.0,
         );
         let lines = screen.map_or(usize::MAX, |(_, lines)| lines.saturating_sub(6));
         let most_clients = if screen.is_some() { (lines / 3).max(1) } else { usize::MAX };
@@ -170,42 +172,16 @@ impl View {
             let (down, up, bytes) = (speed(row.down), speed(row.up), human(row.bytes));
             let _ = writeln!(text, "{:<15}  {down:>10}  {up:>10}  {bytes:>8}  {}", row.client, row.exchanges);
         }
-        let _ = writeln!(
-            text,
-            "\n{:>7}  {:<15}  {:<11}  {:>7}  {:>10}  {:>8}  {:>8}  {:>7}  WHAT",
-            "NUMBER", "CLIENT", "CLASS", "AGE", "RATE", "CROSSED", "OF", "ETA"
-        );
         let left = lines.saturating_sub(self.clients.len().min(most_clients));
-        for row in self.exchanges.iter().take(left) {
-            let _ = writeln!(
-                text,
-                "{:>7}  {:<15}  {:<11}  {:>7}  {:>10}  {:>8}  {:>8}  {:>7}  {} {}",
-                row.number,
-                row.client,
-                row.class.as_deref().unwrap_or("-"),
-                time(row.age),
-                speed(row.rate()),
-                human(row.bytes),
-                row.announced.map_or_else(|| "?".to_owned(), human),
-                row.eta.map_or_else(|| "?".to_owned(), time),
-                row.method,
-                row.url,
-            );
-        }
+        let shown: Vec<_> = self.exchanges.iter().take(left).collect();
+        text.push('\n');
+        text += &table::of(&shown, screen.map(|(columns, _)| columns));
         match screen {
             None => text,
-            Some((columns, _)) => text.lines().map(|line| cut(line, columns) + "\n").collect(),
+            Some((columns, _)) => {
+                text.lines().map(|line| line.chars().take(columns).collect::<String>() + "\n").collect()
+            }
         }
-    }
-}
-
-/// A line that fits: of a URL the middle goes, of anything else the end.
-fn cut(line: &str, columns: usize) -> String {
-    match line.rsplit_once(' ') {
-        Some((before, url)) if url.contains("://") && before.chars().count() + 12 < columns => {
-            format!("{before} {}", fitted(url, columns - before.chars().count() - 1))
-        }
-        _ => line.chars().take(columns).collect(),
     }
 }
 

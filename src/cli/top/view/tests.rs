@@ -84,3 +84,11 @@ fn a_narrow_screen_keeps_lines_and_columns() {
         assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}: {text}");
     }
 }
+
+#[test]
+fn eighty_columns_show_how_long_and_what() {
+    let (before, mut now) = looks();
+    now.exchanges[0]["client"] = json!("2001:db8:1234:5678:9abc:def0:1234:5678");
+    now.exchanges[0]["url"] = json!(format!("http://a.example/{}/end", "x".repeat(100)));
+    insta::assert_snapshot!(View::between(&before, &now, Sort::Rate).text(Some((80, 23))));
+}
