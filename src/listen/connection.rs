@@ -224,7 +224,8 @@ impl Server {
         let serving = self.serving.now();
         let wire = Wire::new(&self.captures, peer.from.address, way);
         let io = serving.client_io(Tap::new(stream, wire.clone()), &activity);
-        let service = service_fn(|request| self.call(request, &peer, &activity, &wire));
+        // Boxed: hyper keeps room for an answer as long as the connection lives, and most of them rest most of the time.
+        let service = service_fn(|request| Box::pin(self.call(request, &peer, &activity, &wire)));
         let mut connection = std::pin::pin!(serving.http1.serve_connection(io, service).with_upgrades());
         // Who has taken over serves the next connection: this one is closed with its next response, or after a rest, since
         // a request might be on its way.

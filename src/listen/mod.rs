@@ -76,7 +76,10 @@ pub(crate) async fn accept(
                 tokio::spawn(async move {
                     prepare(&stream, &link);
                     match acceptor {
-                        Some(acceptor) => server.serve_tls(stream, from, stay, &acceptor, work).await,
+                        // Boxed: other connections need no room for a handshake.
+                        Some(acceptor) => {
+                            Box::pin(server.serve_tls(stream, from, stay, &acceptor, work)).await
+                        }
                         None => server.serve(stream, from, stay, work).await,
                     }
                 });

@@ -145,7 +145,7 @@ fn victims(bench: &Bench) -> Vec<Victim> {
             continue;
         }
         let is_telling = matches!(damage, Damage::AlteredMiddle | Damage::Deleted);
-        for length in [10_000, 1_000_000, large] {
+        for length in [40_000, 1_000_000, large] {
             if length < large || !bench.short || is_telling {
                 victims.push(Victim { path: format!("/{}/victim", length + number), damage });
             }
