@@ -78,7 +78,7 @@ pub(crate) async fn accept(
                     match acceptor {
                         // Boxed: other connections need no room for a handshake.
                         Some(acceptor) => {
-                            Box::pin(server.serve_tls(stream, from, stay, &acceptor, work)).await
+                            Box::pin(server.serve_tls(stream, from, stay, &acceptor, work)).await;
                         }
                         None => server.serve(stream, from, stay, work).await,
                     }
