@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use crate::admit::users_file::UsersFile;
 use crate::ca::{self, Authority};
 use crate::config::{AccessLog, Config, ConfigError, ConfigErrors, Loaded};
+use crate::named_file;
 use crate::secure;
 use crate::upstream::roots;
 
@@ -123,8 +124,7 @@ fn access_log(log: &AccessLog) -> Result<(), String> {
     if path.is_dir() {
         return Err(format!("{shown} is a folder; name a file in it"));
     }
-    if std::fs::metadata(path).is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type()))
-    {
+    if named_file::is_pipe(path) {
         return Err(format!("{shown} is a pipe; name a file"));
     }
     if path.exists() {

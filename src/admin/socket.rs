@@ -77,9 +77,14 @@ pub(crate) fn folder() -> PathBuf {
     }
 }
 
+/// The socket of the proxy whose clients connect to `port`, in the `folder` of all of them.
+fn of_port(folder: &Path, port: u16) -> PathBuf {
+    folder.join(format!("{port}.sock"))
+}
+
 /// The socket of a proxy of this user's that takes commands, of those that `config` would have; none if none answers.
 pub(crate) fn another(config: &Config) -> Option<PathBuf> {
-    let of_port = |address: &SocketAddr| folder().join(format!("{}.sock", address.port()));
+    let of_port = |address: &SocketAddr| of_port(&folder(), address.port());
     let named = match &config.control {
         Control::Path(path) => Some(path.clone()),
         Control::Auto | Control::Off => None,
@@ -108,7 +113,7 @@ pub(crate) async fn listen(
             let folder = folder();
             private(&folder, group).with_context(|| format!("control.socket: {}", folder.display()))?;
             let port = addresses.first().map_or(0, SocketAddr::port);
-            folder.join(format!("{port}.sock"))
+            of_port(&folder, port)
         }
     };
     let cannot = || format!("control.socket = {:?}", path.display());

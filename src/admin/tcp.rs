@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use linkio::LinkSpec;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -70,8 +69,7 @@ impl Door {
 /// # Errors
 /// If one of them cannot be listened on.
 pub(crate) fn bind(addresses: &[SocketAddr], inherited: &mut Inherited) -> anyhow::Result<Vec<Bound>> {
-    let unlimited = LinkSpec::default();
-    let each = |address| bind::listen(("admin.listen", Purpose::Admin), address, &unlimited, inherited);
+    let each = |address| bind::listen(("admin.listen", Purpose::Admin), address, inherited);
     addresses.iter().copied().map(each).collect()
 }
 

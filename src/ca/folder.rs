@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::authority::{Authority, Made};
 use super::certificate::RootCertificate;
 use super::error::Error;
+use crate::named_file;
 
 const CURRENT: &str = "current";
 const NEXT: &str = "next";
@@ -205,13 +206,7 @@ pub(super) fn read_key(pem: &[u8]) -> Option<PrivatePkcs8KeyDer<'static>> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let read = || {
-        let file = File::open(path)?;
-        let mut content = Vec::new();
-        io::Read::read_to_end(&mut io::Read::take(file, LARGEST), &mut content)?;
-        Ok(content)
-    };
-    read().map_err(|source| file_error(path, source))
+    named_file::read(path, LARGEST).map_err(|source| file_error(path, source))
 }
 
 fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {

@@ -4,12 +4,13 @@
 //! specification says of the same direction.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use linkio::{LinkModel, LinkSpec, Schedule, Source, Trace};
+
+use crate::named_file;
 
 /// What files say of each direction of the link. The default is that there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,15 +83,7 @@ fn read(path: &str) -> Result<TraceFile, String> {
         return Err(EXPECTED.to_owned());
     }
     let unreadable = |error: io::Error| format!("{path}: cannot be read: {error}");
-    let found = fs::metadata(path).map_err(unreadable)?;
-    // A pipe or a device may never end, or never begin.
-    if !found.is_file() {
-        return Err(format!("{path}: expected a regular file"));
-    }
-    if found.len() > LARGEST {
-        return Err(format!("{path}: expected a file of at most {} MB", LARGEST / 1_000_000));
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let text = named_file::text(Path::new(path), LARGEST).map_err(unreadable)?;
     let wrong = |error: linkio::TraceError| format!("{path}: {error}");
     let source = if is_csv(path, &text) {
         Source::Schedule(Arc::new(Schedule::from_csv(&text).map_err(wrong)?))
@@ -129,7 +122,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
-            fs::write(&path, text).unwrap();
+            std::fs::write(&path, text).unwrap();
             path.display().to_string()
         };
         let (trace, table) = (file("a.trace", "5\n10\n"), file("b", "time,down\n0,56k\n"));

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::{self, AllowedDestination, Config};
 use crate::drain::Drain;
 use crate::exchange::{Exchange, Observers};
-use crate::listen::bind;
+use crate::listen::{self, bind};
 use crate::standing::Standings;
 use crate::upgrade::sockets::{Inherited, Purpose as Listening};
 use crate::upstream::connect::{Connector, Ways};
@@ -113,9 +113,7 @@ impl Forwarder {
 
 fn listeners(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
     let (named, mut nothing) = (("listen", Listening::Listen), Inherited::default());
-    let each = |address: &SocketAddr| {
-        bind::listen(named, *address, &config.link.spec, &mut nothing).map(|bound| bound.listener)
-    };
+    let each = |address: &SocketAddr| bind::listen(named, *address, &mut nothing).map(|bound| bound.listener);
     config.listen.iter().map(each).collect()
 }
 
@@ -137,15 +135,10 @@ fn ways(config: &Config, own: Vec<SocketAddr>) -> Ways {
 impl Shared {
     async fn accept(self: Arc<Self>, listener: TcpListener, target: Target, limit: Arc<Semaphore>) {
         loop {
-            // More than the limit wait in the system's queue, where they cost nothing.
-            let next = async {
-                let permit = limit.clone().acquire_owned().await;
-                (listener.accept().await, permit)
-            };
             let (accepted, permit) = tokio::select! {
                 biased;
                 () = self.drain.leaving() => return,
-                next = next => next,
+                next = listen::next(&listener, &limit) => next,
             };
             match accepted {
                 Ok((stream, client)) => {
@@ -155,10 +148,7 @@ impl Shared {
                         drop((work, permit));
                     });
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "no connection could be accepted; trying again in a moment");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
+                Err(error) => listen::rest(&error).await,
             }
         }
     }
@@ -181,8 +171,7 @@ impl Shared {
         );
         let wire = Wire::new(&self.captures, address, Way::Forwarded(target.to_string()));
         let client = Tap::new(stream, wire);
-        // Small pieces are not to wait for the acknowledgement of others.
-        let _ = client.io().set_nodelay(true);
+        listen::prepare(client.io(), self.connector.link());
         let Some(origin) = Origin::of(&target.uri()) else { return "no target".to_owned() };
         let standing = self.standings.of(&exchange);
         let connected = match self.connector.connect(&origin, Purpose::Tunnel, standing).await {

@@ -4,17 +4,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use linkio::LinkSpec;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::upgrade::sockets::{Held, Inherited, Label, Purpose};
-use crate::upstream::buffer;
 
-/// How far away clients may be.
-pub(super) const NEAR: Duration = Duration::from_millis(100);
 /// Connections waiting to be accepted, of each listener.
 const WAITING: u32 = 1024;
 
@@ -31,13 +26,12 @@ pub(crate) struct Bound {
 pub(crate) fn listen(
     (option, purpose): (&str, Purpose),
     address: SocketAddr,
-    link: &LinkSpec,
     inherited: &mut Inherited,
 ) -> anyhow::Result<Bound> {
     let place = address.to_string();
     let bound = || match inherited.take(purpose, &place) {
         Some((label, socket)) => Bound::of(taken_over(socket.into())?, label),
-        None => Bound::of(bound(address, link)?, Label { purpose, place, is_activated: false }),
+        None => Bound::of(bound(address)?, Label { purpose, place, is_activated: false }),
     };
     bound().with_context(|| format!("{option} = {address}: cannot be listened on"))
 }
@@ -55,14 +49,9 @@ fn taken_over(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-fn bound(address: SocketAddr, link: &LinkSpec) -> io::Result<TcpListener> {
+fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    if let Some(bytes) = buffer::size(link.up, NEAR).and_then(|bytes| u32::try_from(bytes).ok()) {
-        // What clients send goes up the link. Connections inherit the size; one not granted changes only how far the
-        // system runs ahead.
-        let _ = socket.set_recv_buffer_size(bytes);
-    }
     socket.bind(address)?;
     socket.listen(WAITING)
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use linkio::SharedLink;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use crate::admit::access::Caller;
@@ -43,14 +43,10 @@ pub(crate) async fn accept(
 ) {
     let farewells = Arc::new(Semaphore::new(turned_away::AT_ONCE));
     loop {
-        let next = async {
-            let permit = limit.clone().acquire_owned().await;
-            (listener.accept().await, permit)
-        };
         let (accepted, permit) = tokio::select! {
             biased;
             () = server.retiring() => return,
-            next = next => next,
+            next = next(&listener, &limit) => next,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -96,10 +92,23 @@ fn from(stream: &TcpStream, peer: SocketAddr) -> Caller {
     Caller { address: peer.ip().to_canonical(), local }
 }
 
-fn prepare(stream: &TcpStream, link: &SharedLink) {
+/// The next connection, once there is room for it: more wait in the system's queue, where they cost nothing.
+pub(crate) async fn next(
+    listener: &TcpListener,
+    limit: &Arc<Semaphore>,
+) -> (io::Result<(TcpStream, SocketAddr)>, Result<OwnedSemaphorePermit, AcquireError>) {
+    let permit = limit.clone().acquire_owned().await;
+    (listener.accept().await, permit)
+}
+
+/// How far away clients may be.
+const NEAR: Duration = Duration::from_millis(100);
+
+/// Has the connection of a client hold no more than `link` carries, and send small pieces at once.
+pub(crate) fn prepare(stream: &TcpStream, link: &SharedLink) {
     // What clients send goes up the link as it is now, whatever it was when the socket was bound. A size not granted
     // changes only how far the system runs ahead.
-    if let Some(bytes) = buffer::size(buffer::carried(link).1, bind::NEAR) {
+    if let Some(bytes) = buffer::size(buffer::carried(link).1, NEAR) {
         let _ = sockopt::set_socket_recv_buffer_size(stream, bytes);
     }
     if let Err(error) = stream.set_nodelay(true) {
@@ -108,7 +117,7 @@ fn prepare(stream: &TcpStream, link: &SharedLink) {
 }
 
 /// A connection that was gone before it was accepted is nothing; no more descriptors or memory pass in time.
-async fn rest(error: &io::Error) {
+pub(crate) async fn rest(error: &io::Error) {
     let fleeting =
         [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
     if !fleeting.contains(&error.kind()) {

@@ -14,6 +14,7 @@ use super::lost::Lost;
 use super::rotation::SetAside;
 use crate::clock::Clock;
 use crate::config::Rotation;
+use crate::named_file;
 
 /// Where lines go.
 pub(super) struct Output {
@@ -264,8 +265,7 @@ impl Open {
 /// A new one may be read by its owner and its group alone, whatever else the umask would allow: it says who reads what.
 fn opened(path: &Path) -> io::Result<File> {
     // A pipe would be waited for until somebody reads it.
-    if std::fs::metadata(path).is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type()))
-    {
+    if named_file::is_pipe(path) {
         let why = format!("{}: a log is a file, and this is a pipe", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }

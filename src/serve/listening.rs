@@ -158,13 +158,11 @@ fn planned(
     inherited: &mut Inherited,
 ) -> anyhow::Result<Vec<Planned>> {
     let mut left: Vec<_> = there.iter().collect();
-    // Each connection is given what suits the link of its own moment.
-    let unlimited = linkio::LinkSpec::default();
     let each = |configured: &SocketAddr| {
         if let Some(at) = left.iter().position(|one| one.configured == *configured) {
             return Ok(Planned::Kept(left.swap_remove(at).local));
         }
-        let bound = bind::listen((option, purpose), *configured, &unlimited, inherited)?;
+        let bound = bind::listen((option, purpose), *configured, inherited)?;
         Ok(Planned::New { configured: *configured, local: bound.listener.local_addr()?, bound })
     };
     addresses.iter().map(each).collect()

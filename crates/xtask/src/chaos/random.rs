@@ -32,7 +32,7 @@ impl Random {
         (0..length).map(|_| self.next().to_le_bytes()[3]).collect()
     }
 
-    /// The length of a body as they occur: many small ones that live in the index, few large ones.
+    /// The length of a body as they occur: many small ones that share files, few large ones.
     pub(crate) fn body_length(&mut self) -> usize {
         match self.within(0..100) {
             0..40 => self.within(0..4_096),

@@ -197,7 +197,7 @@ name = "games"
 host = ["games.example"]
 
 [tls.intercept]
-hosts = ["*.library.example", "school.example"]
+hosts = ["*.wiki.example", "school.example"]
 
 [admin]
 listen = ["{admin}"]
