@@ -91,14 +91,23 @@ impl fmt::Display for Host {
 /// string form" (RFC 3986 §7.4). Rules, the cache, parents and the origin then all see one host. Names are left as
 /// they are.
 pub(crate) fn normalised(target: &Uri) -> Uri {
+    let host = target.host().and_then(|host| Host::read(host).ok());
+    host.map_or_else(|| target.clone(), |host| normalised_as(target, &host))
+}
+
+/// The same, where the target's host has been read and is `host`.
+pub(crate) fn normalised_as(target: &Uri, host: &Host) -> Uri {
     let usual = || {
-        let Ok(Host::Address(address)) = Host::read(target.host()?) else { return None };
+        let Host::Address(address) = host else { return None };
+        let written = target.host()?;
         let host = match address {
+            // There is one spelling that this reads.
+            IpAddr::V4(_) if written.parse::<Ipv4Addr>().is_ok() => return None,
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("[{address}]"),
         };
         let authority = target.authority()?.as_str();
-        let port = authority.strip_prefix(target.host()?).filter(|_| target.host() != Some(&host))?;
+        let port = authority.strip_prefix(written).filter(|_| written != host)?;
         let mut parts = target.clone().into_parts();
         parts.authority = Some(format!("{host}{port}").parse().ok()?);
         Uri::from_parts(parts).ok()

@@ -71,21 +71,22 @@ impl Access {
         Self { deny, allow, others }
     }
 
-    /// Judges a request with `method` for `target`.
+    /// Judges a request with `method` for `target`, whose host is `host`.
     ///
     /// # Errors
-    /// 403 that names the rule; 400 where the target has no host.
+    /// 403 that names the rule.
     pub(crate) fn check_target(
         &self,
         method: &Method,
         target: &Uri,
+        host: &Host,
         asking: Asking<'_>,
     ) -> Result<(), Refusal> {
         let Asking { from, user, now } = asking;
         let tls = *method == Method::CONNECT || target.scheme() == Some(&Scheme::HTTPS);
         self.check(&Asked {
             from,
-            host: &Host::read(target.host().unwrap_or_default()).map_err(Refusal::BadRequest)?,
+            host,
             port: target.port_u16().unwrap_or(if tls { 443 } else { 80 }),
             method,
             user,

@@ -8,6 +8,7 @@ use http::uri::Authority;
 
 use super::access::Caller;
 use super::occupancy::Stay;
+use crate::body::request::Progress;
 use crate::respond::interim::Interim;
 
 /// The client of one connection, and what its connection knows of the request.
@@ -22,6 +23,8 @@ pub(crate) struct Client {
     pub(crate) identity: Option<Identity>,
     /// The request is an OPTIONS for the origin as a whole: sent on in asterisk-form (RFC 9112 §3.2.4).
     pub(crate) in_asterisk_form: bool,
+    /// How far the content of the request has come.
+    pub(crate) content: Progress,
     /// How interim responses to the request reach it.
     pub(crate) interim: Interim,
     /// The tunnel the request came out of, if it was looked into.

@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 mod accounts;
+mod admitted;
 mod allowance;
 pub(crate) mod client;
 mod counters;
@@ -20,21 +21,20 @@ pub(crate) mod users_file;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONNECTION, COOKIE, HOST, TE, UPGRADE};
+use http::header::{COOKIE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use rfc9111::{CacheKey, Presented, Rules, TargetRules};
+use rfc9111::Rules;
 
 use crate::body::RequestBody;
-use crate::body::request::Progress;
 use crate::capture::heard::Heard;
 use crate::config::Config;
 use crate::exchange::Exchange;
+use crate::host::Host;
 use crate::respond::Refusal;
-use crate::respond::interim::Interim;
 use access::{Access, Asking, Caller};
 use accounts::Accounts;
+pub(crate) use admitted::Admitted;
 use allowance::Allowance;
 use client::Client;
 use counters::Counters;
@@ -64,25 +64,6 @@ pub(crate) struct Admission {
     /// The name under which this proxy shows itself in Via.
     pseudonym: String,
     rules: Rules,
-}
-
-/// A request that may walk the line.
-pub(crate) struct Admitted {
-    pub(crate) method: Method,
-    /// In absolute-form, whatever form it came in; for CONNECT in authority-form.
-    pub(crate) target: Uri,
-    /// As received: `forwarded_headers` are what goes on.
-    pub(crate) headers: HeaderMap,
-    pub(crate) version: Version,
-    pub(crate) body: RequestBody,
-    pub(crate) client: Client,
-    /// Under which a response to it is stored; none for a tunnel.
-    pub(crate) key: Option<CacheKey>,
-    /// The operator's rules for the target.
-    pub(crate) rules: TargetRules,
-    /// The client's connection, if it is to be handed over: a tunnel or an upgrade.
-    pub(crate) on_upgrade: Option<OnUpgrade>,
-    max_forwards: Option<u64>,
 }
 
 impl Admission {
@@ -152,13 +133,13 @@ impl Admission {
         self.identify(request.headers(), &mut client, exchange).await?;
         target::check_fields(request.version(), request.headers())?;
         target::check_content(request.method(), request.headers())?;
-        let target = match &client.inside {
+        let (target, host) = match &client.inside {
             Some(inside) => target::inside(&request, &inside.authority)?,
             None => target::of(request.method(), request.uri())?,
         };
         let user = client.identity.as_ref().and_then(|identity| identity.account.as_deref());
         let asking = Asking { from: client.caller(), user, now };
-        self.access.check_target(request.method(), &target, asking)?;
+        self.access.check_target(request.method(), &target, &host, asking)?;
         let looped = rfc9111::via_names(request.headers(), &self.pseudonym);
         if looped {
             return Err(Refusal::Loop);
@@ -170,11 +151,10 @@ impl Admission {
         if parts.version == Version::HTTP_2 {
             join_cookies(&mut parts.headers);
         }
-        let progress = parts.extensions.remove::<Progress>();
         if http_body::Body::size_hint(&incoming).lower() > self.request_body {
             return Err(Refusal::ContentTooLarge);
         }
-        let mut body = RequestBody::new(incoming, progress, self.request_body, self.idle);
+        let mut body = RequestBody::new(incoming, client.content.clone(), self.request_body, self.idle);
         body.tell(parts.extensions.remove::<Arc<Heard>>());
         if !http_body::Body::is_end_stream(&body) {
             let progress = body.progress();
@@ -231,7 +211,8 @@ impl Admission {
         {
             return Err(Refusal::AuthenticationRequired(challenge));
         }
-        self.access.check_target(method, target, asking)
+        let host = Host::read(target.host().unwrap_or_default()).map_err(Refusal::BadRequest)?;
+        self.access.check_target(method, target, &host, asking)
     }
 
     /// The name under which this proxy shows itself in Via.
@@ -256,97 +237,17 @@ impl Admission {
         let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
         let too_large = fields.sum::<usize>() + line > self.request_head;
         // HTTP/1 counts lines as it parses; other versions come here with as many as they like.
-        if too_large || request.headers().len() > self.request_fields {
+        if too_large || count(request.headers()) > self.request_fields {
             return Err(Refusal::FieldsTooLarge);
         }
         Ok(())
     }
 }
 
-impl Admitted {
-    /// Whether it asks for a tunnel (RFC 9110 §9.3.6).
-    pub(crate) fn is_tunnel(&self) -> bool {
-        self.method == Method::CONNECT
-    }
-
-    /// The request as the cache sees it.
-    pub(crate) fn presented(&self) -> Presented<'_> {
-        Presented { method: &self.method, target: &self.target, headers: &self.headers }
-    }
-
-    /// The same request asked for the cache's sake: a plain GET for the whole, without what its client alone wants.
-    pub(crate) fn for_the_cache(&self) -> Self {
-        let mut headers = self.headers.clone();
-        for name in &OF_THE_CLIENT {
-            headers.remove(name);
-        }
-        Self {
-            rules: self.rules.clone(),
-            method: Method::GET,
-            target: self.target.clone(),
-            headers,
-            version: self.version,
-            body: RequestBody::empty(),
-            client: Client { interim: Interim::default(), stay: None, ..self.client.clone() },
-            key: self.key.clone(),
-            on_upgrade: None,
-            max_forwards: None,
-        }
-    }
-
-    /// The fields to send on: the end-to-end ones in their order, behind the Host of the target ("a proxy MUST
-    /// ignore the received Host header field and instead replace it with the host information of the
-    /// request-target", RFC 9112 §3.2.2), and with our Via. `pseudonym` is our name there.
-    pub(crate) fn forwarded_headers(&self, pseudonym: &str) -> HeaderMap {
-        let mut forwarded = HeaderMap::with_capacity(self.headers.len() + 2);
-        if let Some(host) = target::host_field(&self.target) {
-            forwarded.insert(HOST, host);
-        }
-        let mut current = None;
-        for (name, value) in rfc9111::end_to_end(self.headers.clone()) {
-            current = name.or(current);
-            if let Some(name) = current.as_ref().filter(|name| **name != HOST) {
-                forwarded.append(name, value);
-            }
-        }
-        if let Some(left) = self.max_forwards {
-            forwarded.insert(&MAX_FORWARDS, HeaderValue::from(left));
-        }
-        self.keep_connection_options(&mut forwarded);
-        rfc9111::append_via(&mut forwarded, self.version, pseudonym);
-        forwarded
-    }
-
-    /// Two of the fields for one hop are offered to the next one too, since we can keep what they promise:
-    /// trailers (RFC 9110 §10.1.4) and a protocol to switch to (§7.8).
-    pub(crate) fn keep_connection_options(&self, forwarded: &mut HeaderMap) {
-        if let Some(protocol) = self.upgrade() {
-            forwarded.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            forwarded.insert(UPGRADE, protocol.clone());
-        } else if self.headers.get_all(TE).iter().any(|te| lists(te, "trailers")) {
-            forwarded.insert(CONNECTION, HeaderValue::from_static("te"));
-            forwarded.insert(TE, HeaderValue::from_static("trailers"));
-        }
-    }
-
-    /// The protocol it asks to switch to. "A server MUST ignore an Upgrade header field that is received in an
-    /// HTTP/1.0 request" (RFC 9110 §7.8).
-    pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
-        let asked = self.headers.get_all(CONNECTION).iter().any(|options| lists(options, "upgrade"));
-        let protocol = self.headers.get(UPGRADE).filter(|_| asked && self.version == Version::HTTP_11);
-        // Requests over HTTP/2 without TLS would go to the origin behind the first as if in a tunnel: unseen, uncached,
-        // and not admitted one by one.
-        protocol.filter(|protocol| !lists(protocol, "h2c"))
-    }
-
-    /// Whether one fetch may answer it and others for the same target. Which of them goes first must not matter, so
-    /// only plain GETs are alike enough, for the whole or for a range: what one lacks of what another got is fetched.
-    pub(crate) fn is_shareable(&self) -> bool {
-        self.method == Method::GET
-            && self.upgrade().is_none()
-            && http_body::Body::is_end_stream(&self.body)
-            && !SINGULAR.iter().any(|name| self.headers.contains_key(name))
-    }
+/// How many field lines there are. In HTTP/2 "the Cookie header field MAY be split into separate header fields" (RFC 9113
+/// §8.2.3), as browsers do it: these count as the one line that they become.
+fn count(headers: &HeaderMap) -> usize {
+    headers.len() - headers.get_all(COOKIE).iter().count().saturating_sub(1)
 }
 
 /// Credentials that were wrong are told to whoever looks after the proxy: whose they were to be, and nothing else of them.
@@ -356,31 +257,6 @@ fn note_guess(refusal: &Refusal, headers: &HeaderMap, exchange: &Exchange) {
             .note(|details| details.guessed = Some(credentials::meant(headers).unwrap_or_default().into()));
     }
 }
-
-/// Request fields whose response may be meant for this one request.
-static SINGULAR: [HeaderName; 7] = [
-    http::header::AUTHORIZATION,
-    http::header::IF_RANGE,
-    http::header::IF_NONE_MATCH,
-    http::header::IF_MODIFIED_SINCE,
-    http::header::IF_MATCH,
-    http::header::IF_UNMODIFIED_SINCE,
-    http::header::CACHE_CONTROL,
-];
-
-/// What a client says of what it holds and how it wants to be answered.
-static OF_THE_CLIENT: [HeaderName; 10] = [
-    http::header::CACHE_CONTROL,
-    http::header::EXPECT,
-    http::header::IF_MATCH,
-    http::header::IF_MODIFIED_SINCE,
-    http::header::IF_NONE_MATCH,
-    http::header::IF_RANGE,
-    http::header::IF_UNMODIFIED_SINCE,
-    http::header::PRAGMA,
-    http::header::RANGE,
-    UPGRADE,
-];
 
 /// "If there are multiple Cookie header fields after decompression, these MUST be concatenated into a single octet string
 /// using the two-octet delimiter of 0x3b, 0x20 (the ASCII string '; ') before being passed into a non-HTTP/2 context"
@@ -395,6 +271,22 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn lists(value: &HeaderValue, token: &str) -> bool {
-    value.to_str().is_ok_and(|list| list.split(',').any(|member| member.trim().eq_ignore_ascii_case(token)))
+#[cfg(test)]
+mod tests {
+    use http::header::HOST;
+
+    use super::*;
+
+    #[test]
+    fn the_pieces_of_a_cookie_are_one_line_rfc9113_8_2_3() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("a"));
+        assert_eq!(count(&headers), 1);
+        for piece in ["a=1", "b=2", "c=3"] {
+            headers.append(COOKIE, HeaderValue::from_static(piece));
+        }
+        assert_eq!(count(&headers), 2);
+        join_cookies(&mut headers);
+        assert_eq!((headers.len(), &headers[COOKIE]), (2, &HeaderValue::from_static("a=1; b=2; c=3")));
+    }
 }

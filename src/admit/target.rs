@@ -8,11 +8,11 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 use super::{MAX_FORWARDS, host};
-use crate::host::{Host, normalised};
+use crate::host::{Host, normalised_as};
 use crate::respond::Refusal;
 
-/// Reads the target of a request to a proxy.
-pub(super) fn of(method: &Method, uri: &Uri) -> Result<Uri, Refusal> {
+/// Reads the target of a request to a proxy, and its host.
+pub(super) fn of(method: &Method, uri: &Uri) -> Result<(Uri, Host), Refusal> {
     if method == Method::CONNECT {
         return authority_form(uri);
     }
@@ -26,11 +26,11 @@ pub(super) fn of(method: &Method, uri: &Uri) -> Result<Uri, Refusal> {
     let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
         return Err(Refusal::NotAnOrigin);
     };
-    check_authority(authority.as_str(), uri.host())?;
+    let host = host_of(authority.as_str())?;
     if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
         return Err(Refusal::NotImplemented("This proxy forwards http and https; no other scheme."));
     }
-    Ok(normalised(uri))
+    Ok((normalised_as(uri, &host), host))
 }
 
 /// Makes the target of a request out of a tunnel to `authority` an absolute one: there requests are in origin-form
@@ -55,7 +55,7 @@ pub(crate) fn complete<B>(request: &mut Request<B>, authority: &Authority) -> bo
 /// Reads the target of a request out of a tunnel to `authority`: it may only be there. "The 421 (Misdirected Request)
 /// status code indicates that the request was directed at a server that is unable or unwilling to produce an
 /// authoritative response for the target URI" (RFC 9110 §15.5.20).
-pub(super) fn inside<B>(request: &Request<B>, authority: &Authority) -> Result<Uri, Refusal> {
+pub(super) fn inside<B>(request: &Request<B>, authority: &Authority) -> Result<(Uri, Host), Refusal> {
     let uri = request.uri();
     if request.method() == Method::CONNECT {
         return Err(Refusal::BadRequest("A tunnel inside of a tunnel is not opened."));
@@ -66,7 +66,7 @@ pub(super) fn inside<B>(request: &Request<B>, authority: &Authority) -> Result<U
     if !path.as_str().starts_with('/') {
         return Err(Refusal::BadRequest("The target's path does not begin with a slash."));
     }
-    check_authority(named.as_str(), uri.host())?;
+    let named_host = host_of(named.as_str())?;
     let here = Host::read(authority.host());
     let is_here = |other: &Authority| {
         let port = |authority: &Authority| authority.port_u16().unwrap_or(443);
@@ -80,36 +80,34 @@ pub(super) fn inside<B>(request: &Request<B>, authority: &Authority) -> Result<U
     }
     let target = Uri::builder().scheme(Scheme::HTTPS).authority(authority.clone());
     let target = target.path_and_query(path.clone()).build();
-    target.map_err(|_| Refusal::BadRequest("The target is malformed."))
+    let target = target.map_err(|_| Refusal::BadRequest("The target is malformed."))?;
+    Ok((target, here.unwrap_or(named_host)))
 }
 
 /// "CONNECT uses a special form of request target, unique to this method, consisting of only the host and port number
 /// of the tunnel destination, separated by a colon. There is no default port" (RFC 9110 §9.3.6).
-fn authority_form(uri: &Uri) -> Result<Uri, Refusal> {
+fn authority_form(uri: &Uri) -> Result<(Uri, Host), Refusal> {
     let malformed = Refusal::BadRequest("CONNECT wants a host and a port, such as example.org:443.");
     let Some(authority) = uri.authority().filter(|_| uri.scheme().is_none()) else { return Err(malformed) };
-    check_authority(authority.as_str(), uri.host())?;
+    let host = host_of(authority.as_str())?;
     match uri.port_u16() {
         None | Some(0) => Err(malformed),
-        Some(_) => Ok(normalised(uri)),
+        Some(_) => Ok((normalised_as(uri, &host), host)),
     }
 }
 
 /// "A sender MUST NOT generate an 'http' URI with an empty host identifier", and "a recipient SHOULD parse for
 /// userinfo and treat its presence as an error" (RFC 9110 §4.2.1, §4.2.4).
-fn check_authority(authority: &str, host: Option<&str>) -> Result<(), Refusal> {
-    if authority.contains('@') {
-        return Err(Refusal::BadRequest("A target with a user name in it is not accepted."));
+fn host_of(authority: &str) -> Result<Host, Refusal> {
+    let refused = |why| Err(Refusal::BadRequest(why));
+    match host::of(authority.as_bytes()) {
+        Some(host) => Ok(host),
+        None if authority.contains('@') => refused("A target with a user name in it is not accepted."),
+        None if authority.is_empty() || authority.starts_with(':') => refused("The target names no host."),
+        None => {
+            refused("The target's host is no name or address, or its port is not a number from 1 to 65535.")
+        }
     }
-    if host.is_none_or(str::is_empty) {
-        return Err(Refusal::BadRequest("The target names no host."));
-    }
-    if host::of(authority.as_bytes()).is_some() {
-        return Ok(());
-    }
-    Err(Refusal::BadRequest(
-        "The target's host is no name or address, or its port is not a number from 1 to 65535.",
-    ))
 }
 
 /// The Host field for a request to `target`: its authority, without the default port of its scheme.
@@ -201,7 +199,7 @@ mod tests {
     fn check(method: &str, target: &str, expected: &str) {
         let uri: Uri = target.parse().expect("a URI");
         let found = match of(&method.parse().expect("a method"), &uri) {
-            Ok(found) => found.to_string(),
+            Ok((found, _)) => found.to_string(),
             Err(refusal) => refusal.worded().status().as_u16().to_string(),
         };
         assert_eq!(found, expected, "{method} {target}");

@@ -55,27 +55,20 @@ const STALLED: u8 = 4;
 const LEFT: u8 = 5;
 
 impl Progress {
-    fn new(state: u8) -> Self {
-        Self::announcing(state, None)
-    }
-
     fn announcing(state: u8, announced: Option<u64>) -> Self {
         let (state, meter, taken) = (AtomicU8::new(state), OnceLock::new(), AtomicU64::new(0));
         Self(Arc::new(Reached { state, meter, taken, announced }))
     }
 
-    /// The progress of `request`'s content, noted in its extensions for whoever will read it.
-    pub(crate) fn of(request: &mut Request<Incoming>) -> Self {
+    /// The progress of `request`'s content.
+    pub(crate) fn of(request: &Request<Incoming>) -> Self {
         let state = if request.body().is_end_stream() { WHOLE } else { WAITING };
-        let progress = Self::announcing(state, request.body().size_hint().exact());
-        request.extensions_mut().insert(progress.clone());
-        progress
+        Self::announcing(state, request.body().size_hint().exact())
     }
 
     /// The progress of no content.
-    #[cfg(test)]
     pub(crate) fn none() -> Self {
-        Self::new(WHOLE)
+        Self::announcing(WHOLE, None)
     }
 
     /// The request is carried by the connection of `meter`, which carries no other.
@@ -144,26 +137,19 @@ struct GateState {
 impl RequestBody {
     /// No content at all.
     pub(crate) fn empty() -> Self {
-        Self {
-            incoming: None,
-            left: 0,
-            idle: Duration::MAX,
-            stall: Timer::default(),
-            gate: None,
-            progress: Progress::new(WHOLE),
-            on_data: None,
-            heard: None,
-        }
+        Self::of(None, Progress::none(), 0, Duration::MAX)
     }
 
-    /// The client's content, of at most `limit` bytes; it fails when the client sends nothing for `idle`.
-    pub(crate) fn new(incoming: Incoming, progress: Option<Progress>, limit: u64, idle: Duration) -> Self {
-        if incoming.is_end_stream() {
-            return Self::empty();
-        }
-        let progress = progress.unwrap_or_else(|| Progress::new(WAITING));
-        let (incoming, stall) = (Some(incoming), Timer::default());
-        Self { incoming, left: limit, idle, stall, gate: None, progress, on_data: None, heard: None }
+    /// The client's content, of which `progress` tells, of at most `limit` bytes; it fails when the client sends nothing for
+    /// `idle`.
+    pub(crate) fn new(incoming: Incoming, progress: Progress, limit: u64, idle: Duration) -> Self {
+        let incoming = Some(incoming).filter(|incoming| !incoming.is_end_stream());
+        Self::of(incoming, progress, limit, idle)
+    }
+
+    fn of(incoming: Option<Incoming>, progress: Progress, left: u64, idle: Duration) -> Self {
+        let stall = Timer::default();
+        Self { incoming, left, idle, stall, gate: None, progress, on_data: None, heard: None }
     }
 
     /// Has `on_data` told of the bytes of each piece, and nobody else.

@@ -29,7 +29,7 @@ pub(super) fn entry(heard: &Heard, record: &Record) -> Value {
         "connection": heard.number.to_string(),
         "_exchange": record.number,
         "_client": record.client,
-        "_cacheStatus": details.rule.as_deref().map_or_else(|| details.cache.to_string(), |rule| details.cache.by_rule(rule)),
+        "_cacheStatus": details.cache.by_rule(details.rule.as_deref()).to_string(),
         "_because": details.because.as_ref().map(ToString::to_string),
         "_linkDown": record.link_down(),
         "_linkUp": record.link_up(),

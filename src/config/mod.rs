@@ -377,7 +377,7 @@ impl Config {
                 connections_per_client: None,
                 requests_per_client: None,
                 uri: ByteCount(16_000),
-                request_fields: 500,
+                request_fields: 100,
                 request_head: ByteCount(64_000),
                 request_body: None,
             },

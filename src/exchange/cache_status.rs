@@ -41,13 +41,18 @@ impl Forwarded {
 }
 
 impl CacheStatus {
-    /// The member of a Cache-Status field that speaks for this cache, with the operator's rule that had a say in it.
-    pub(crate) fn by_rule(&self, rule: &str) -> String {
-        let joint = match self {
-            Self::Forwarded(Forwarded { detail: Some(_), .. }) => "+",
-            _ => "; detail=",
-        };
-        format!("{self}{joint}rule-{rule}")
+    /// The member of a Cache-Status field that speaks for this cache, with the operator's rule that had a say in it, if one
+    /// had.
+    pub(crate) fn by_rule<'a>(&'a self, rule: Option<&'a str>) -> impl fmt::Display + 'a {
+        fmt::from_fn(move |f| {
+            fmt::Display::fmt(self, f)?;
+            let Some(rule) = rule else { return Ok(()) };
+            let joint = match self {
+                Self::Forwarded(Forwarded { detail: Some(_), .. }) => "+",
+                _ => "; detail=",
+            };
+            write!(f, "{joint}rule-{rule}")
+        })
     }
 }
 
@@ -102,10 +107,13 @@ mod tests {
         assert_eq!(CacheStatus::Forwarded(validated).to_string(), "bentpipe; fwd=stale; fwd-status=304");
         assert_eq!(CacheStatus::Hit.to_string(), "bentpipe; hit");
         assert_eq!(CacheStatus::Unasked.to_string(), "bentpipe; fwd=bypass");
-        assert_eq!(CacheStatus::Hit.by_rule("apt"), "bentpipe; hit; detail=rule-apt");
+        assert_eq!(CacheStatus::Hit.by_rule(Some("apt")).to_string(), "bentpipe; hit; detail=rule-apt");
         let mut outage = Forwarded::new("stale");
         outage.detail = Some("unreachable");
-        let outage = CacheStatus::Forwarded(outage).by_rule("apt");
-        assert_eq!(outage, "bentpipe; fwd=stale; detail=unreachable+rule-apt");
+        let outage = CacheStatus::Forwarded(outage);
+        assert_eq!(
+            outage.by_rule(Some("apt")).to_string(),
+            "bentpipe; fwd=stale; detail=unreachable+rule-apt"
+        );
     }
 }

@@ -137,11 +137,6 @@ impl Exchange {
         }
     }
 
-    /// The operator's rule that changed what the cache did.
-    pub(crate) fn rule(&self) -> Option<Arc<str>> {
-        self.0.record.lock().rule.clone()
-    }
-
     /// It was answered by ourselves, for this `reason`; `error` is its type of RFC 9209.
     pub(crate) fn refused(&self, error: Option<&'static str>, reason: &str) {
         tracing::debug!(error, reason, "it is refused");

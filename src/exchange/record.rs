@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use super::CacheStatus;
+use crate::respond::Ttl;
 
 /// What is known of one exchange.
 pub(crate) struct Record {
@@ -57,6 +58,8 @@ pub(crate) struct Details {
     pub(crate) because: Option<rfc9111::Because>,
     /// Why the response was stored or was not, in a sentence.
     pub(crate) storing: Option<rfc9111::Because>,
+    /// For how long what is stored is still fresh, where that is what was served.
+    pub(crate) ttl: Option<Ttl>,
     /// The operator's rule that changed what the cache did.
     pub(crate) rule: Option<Arc<str>>,
     pub(crate) media_type: Option<HeaderValue>,

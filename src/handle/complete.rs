@@ -86,7 +86,7 @@ impl Handler {
         let lead = self.lead_to_complete(&admitted).await;
         if lead.is_none()
             && super::complete::lack(&admitted, stored).is_none()
-            && let Ok(response) = self.serve(&admitted, stored, exchange).await
+            && let Ok(response) = self.serve(&admitted, stored, None, exchange).await
         {
             // Another request has brought it.
             forwarded.collapsed = Some(true);
@@ -158,7 +158,7 @@ impl Handler {
         drop(lead);
         forwarded.stored = true;
         // What else is missing is fetched when the client comes to it.
-        let served = self.serve_what_is_there(&admitted, &stored, exchange).await;
+        let served = self.serve_what_is_there(&admitted, &stored, None, exchange).await;
         let rest = self.rest(&admitted, exchange).ok().map(|rest| (rest, Arc::clone(&stored)));
         let length = Some(part.range.length());
         let (incoming, work) = (received.into_body(), self.drain.work());

@@ -97,7 +97,7 @@ impl Handler {
     ) -> Option<Answer> {
         if let Decision::Reuse { stored, because } = self.decide(admitted, found)
             && let Some(stored) = found.get(stored)
-            && let Ok(response) = self.serve(admitted, stored, exchange).await
+            && let Ok(response) = self.serve(admitted, stored, because.freshness(), exchange).await
         {
             exchange.decided(&because);
             return Some(Ok(response));

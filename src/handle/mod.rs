@@ -113,8 +113,7 @@ impl Handler {
             () = exchange.stopped() => Err(Refusal::Stopped),
         };
         let mut response = answer.unwrap_or_else(|refusal| self.refuse(refusal, &exchange));
-        let (status, rule) = (exchange.cache_status(), exchange.rule());
-        respond::finish(&mut response, &status, rule.as_deref());
+        exchange.record().with(|details| respond::finish(&mut response, details));
         tracing::debug!(status = %response.status(), fields = ?Shown(response.headers(), &self.debugging.urls()), "it is answered");
         body::seal(exchange, response, heard)
     }
@@ -130,21 +129,22 @@ impl Handler {
         }
         let admitted = self.admission.admit(request, client, exchange, self.clock.now()).await?;
         if admitted.is_tunnel() {
-            return self.tunnel(admitted, exchange).await;
+            return Box::pin(self.tunnel(admitted, exchange)).await;
         }
         let found = self.lookup(&admitted);
         let decision = self.decide(&admitted, &found);
         exchange.decided(decision.because());
+        // What leaves the store behind is boxed: room for all of it would be moved about with every hit.
         match decision {
             Decision::Reuse { stored, because } => {
                 self.refresh_if_asked(&because, &admitted, exchange);
-                self.reuse(admitted, &found, stored, exchange).await
+                self.reuse(admitted, &found, (stored, &because), exchange).await
             }
             Decision::Validate { stored, because } => {
-                self.validate(admitted, &found, stored, because.forward_reason(), exchange).await
+                Box::pin(self.validate(admitted, &found, stored, because.forward_reason(), exchange)).await
             }
             Decision::Forward(because) => {
-                self.fetch(admitted, &found, because.forward_reason(), exchange).await
+                Box::pin(self.fetch(admitted, &found, because.forward_reason(), exchange)).await
             }
             Decision::GatewayTimeout(_) => Err(Refusal::OnlyIfCached),
         }
@@ -168,12 +168,10 @@ impl Handler {
         from: Caller,
         inside: Option<&Inside>,
     ) -> Option<Response<Body>> {
-        let is_ours = match target.host() {
-            None => true,
-            Some(host) => site::is_site(host) || is_address(target, from.local),
-        };
+        let host = target.host();
         // By our name over TLS, too: through a tunnel to us, or because a client leaves TLS to its proxy.
-        let is_named = target.host().is_some_and(site::is_site);
+        let is_named = host.is_some_and(site::is_site);
+        let is_ours = is_named || host.is_none_or(|host| is_address(host, target, from.local));
         let leads_here = inside.is_none_or(|inside| is_named && site::is_site(inside.authority.host()));
         let may_be =
             *method != Method::CONNECT && (is_named || target.scheme() != Some(&Scheme::HTTPS)) && leads_here;
@@ -217,8 +215,8 @@ impl Handler {
     }
 }
 
-/// Whether `target` names the address and the port `local`.
-fn is_address(target: &Uri, local: SocketAddr) -> bool {
-    let host = Host::read(target.host().unwrap_or_default());
-    host.is_ok_and(|host| host == Host::from(local.ip())) && target.port_u16().unwrap_or(80) == local.port()
+/// Whether `target`, whose host is `host`, names the address and the port `local`.
+fn is_address(host: &str, target: &Uri, local: SocketAddr) -> bool {
+    target.port_u16().unwrap_or(80) == local.port()
+        && Host::read(host).is_ok_and(|host| host == Host::from(local.ip()))
 }

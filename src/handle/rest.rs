@@ -103,7 +103,8 @@ impl Rest {
         patience: &mut Patience,
     ) -> Option<(OriginBody, u64, Option<Part>)> {
         while patience.lasts().await {
-            match self.ask(stored, first, last).await {
+            // Boxed: most of those who may come here never do, and their room would be moved about with them.
+            match Box::pin(self.ask(stored, first, last)).await {
                 Ok(More::Part(asked, part)) => return Some((asked.response.into_body(), 0, Some(part))),
                 Ok(More::Whole(asked)) => return Some((asked.response.into_body(), first, None)),
                 Ok(More::Other(asked)) => {

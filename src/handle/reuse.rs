@@ -2,12 +2,13 @@
 //! Whether it may be reused was decided before; nothing here asks the origin.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bentpipe_store::{Found, Stored};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
-use rfc9111::{ByteRange, ContentRange, Precondition, Ranging, StoredResponse};
+use rfc9111::{Because, ByteRange, ContentRange, Freshness, Precondition, Ranging};
 
 use super::complete::{Lack, lack};
 use super::rest::Mending;
@@ -23,16 +24,16 @@ use crate::respond;
 const AT_ONCE: u64 = 256 * 1024;
 
 impl Handler {
-    /// Serves the stored response that was decided on, `found[stored]`.
+    /// Serves the stored response that was decided on, `found[stored]`, for the reason `because`.
     pub(super) async fn reuse(
         &self,
         admitted: Admitted,
         found: &Found,
-        stored: usize,
+        (stored, because): (usize, &Because),
         exchange: &Exchange,
     ) -> Answer {
         let served = match found.get(stored) {
-            Some(stored) => self.serve(&admitted, stored, exchange).await,
+            Some(stored) => self.serve(&admitted, stored, because.freshness(), exchange).await,
             None => Err(Declined::Unreadable),
         };
         match (served, found.get(stored)) {
@@ -46,13 +47,15 @@ impl Handler {
                 Ok(response)
             }
             (Err(Declined::Lacks(lack)), Some(stored)) => {
-                self.complete(admitted, found, stored, lack, exchange).await
+                Box::pin(self.complete(admitted, found, stored, lack, exchange)).await
             }
-            (Err(declined), _) => self.fetch(admitted, found, declined.forward_reason(), exchange).await,
+            (Err(declined), _) => {
+                Box::pin(self.fetch(admitted, found, declined.forward_reason(), exchange)).await
+            }
         }
     }
 
-    /// The response to `admitted` made from `stored`.
+    /// The response to `admitted` made from `stored`, whose freshness may be known.
     ///
     /// # Errors
     /// Why only the origin can answer after all.
@@ -60,11 +63,12 @@ impl Handler {
         &self,
         admitted: &Admitted,
         stored: &Arc<Stored>,
+        freshness: Option<&Freshness>,
         exchange: &Exchange,
     ) -> Result<Response<Body>, Declined> {
         match lack(admitted, stored) {
             Some(lack) => Err(Declined::Lacks(lack)),
-            None => self.serve_what_is_there(admitted, stored, exchange).await,
+            None => self.serve_what_is_there(admitted, stored, freshness, exchange).await,
         }
     }
 
@@ -73,16 +77,23 @@ impl Handler {
         &self,
         admitted: &Admitted,
         stored: &Arc<Stored>,
+        freshness: Option<&Freshness>,
         exchange: &Exchange,
     ) -> Result<Response<Body>, Declined> {
         let (presented, head) = (admitted.presented(), stored.head());
+        let respond = |status, headers, body| {
+            let freshness = freshness.copied();
+            let freshness = freshness.unwrap_or_else(|| rfc9111::freshness(head, &self.situation(admitted)));
+            exchange.note(|details| details.ttl = Some(respond::Ttl::of(&freshness)));
+            self.respond(status, headers, freshness.age, body)
+        };
         stored.note_use();
         match rfc9111::evaluate(&presented, head) {
             Precondition::Proceed => {}
             Precondition::NotModified => {
                 exchange.note(|details| details.by_tag = admitted.headers.contains_key(IF_NONE_MATCH));
                 let headers = rfc9111::not_modified_headers(&head.headers);
-                return Ok(self.respond(StatusCode::NOT_MODIFIED, headers, admitted, head, Body::Empty));
+                return Ok(respond(StatusCode::NOT_MODIFIED, headers, Body::Empty));
             }
             // "If-Match and If-Unmodified-Since are not applicable to a cache" (RFC 9111 §4.3.2): the origin decides.
             Precondition::Failed => return Err(Declined::Condition),
@@ -90,7 +101,7 @@ impl Handler {
         let serving = Serving { handler: self, admitted, stored, exchange };
         let mut headers = head.headers.clone();
         let Some(length) = stored.length() else {
-            return Ok(self.respond(head.status, headers, admitted, head, serving.whole().await?));
+            return Ok(respond(head.status, headers, serving.whole().await?));
         };
         // Of what cannot be fetched in parts, what has not arrived yet is sooner fetched than waited for.
         let is_far = |range: &ByteRange| {
@@ -133,25 +144,15 @@ impl Handler {
                 (StatusCode::RANGE_NOT_SATISFIABLE, Body::Empty)
             }
         };
-        Ok(self.respond(status, headers, admitted, head, body))
+        Ok(respond(status, headers, body))
     }
 
-    fn respond(
-        &self,
-        status: StatusCode,
-        headers: HeaderMap,
-        admitted: &Admitted,
-        head: &StoredResponse,
-        body: Body,
-    ) -> Response<Body> {
-        let situation = self.situation(admitted);
+    fn respond(&self, status: StatusCode, headers: HeaderMap, age: Duration, body: Body) -> Response<Body> {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        let freshness = rfc9111::freshness(head, &situation);
-        respond::set_age(response.headers_mut(), freshness.age);
-        response.extensions_mut().insert(respond::Ttl::of(&freshness));
-        respond::dated(response, situation.now)
+        respond::set_age(response.headers_mut(), age);
+        respond::dated(response, self.clock.now())
     }
 }
 

@@ -35,7 +35,7 @@ impl Handler {
             && let Some(lack) = lack(&admitted, stored)
         {
             // Asking for what is missing validates the rest.
-            return self.complete(admitted, found, stored, lack, exchange).await;
+            return Box::pin(self.complete(admitted, found, stored, lack, exchange)).await;
         }
         let mut forwarded = Forwarded::new(reason);
         let lead = match self.join(&admitted, found, &mut forwarded, exchange).await {
@@ -118,7 +118,7 @@ impl Handler {
             None => {}
         }
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
-        match self.serve(&admitted, &stored, exchange).await {
+        match self.serve(&admitted, &stored, None, exchange).await {
             Ok(response) => Ok(response),
             Err(Declined::Lacks(lack)) => self.complete(admitted, found, &stored, lack, exchange).await,
             Err(declined) => self.fetch(admitted, found, declined.forward_reason(), exchange).await,
@@ -185,7 +185,7 @@ impl Handler {
         let situation = self.situation(admitted);
         let allowed = rfc9111::may_serve_stale(&admitted.presented(), stored.head(), failure, &situation);
         exchange.note_rule(allowed.ok().as_ref().and_then(Because::rule));
-        self.serve(admitted, stored, exchange).await.ok()
+        self.serve(admitted, stored, None, exchange).await.ok()
     }
 
     /// The latest stored response that may be served although the origin should have been asked, if there is one.

@@ -70,6 +70,9 @@ struct Serving {
     handshake: Duration,
 }
 
+/// Field lines that hyper takes where it is told nothing; for any other number it allocates room with every request.
+const HYPERS_MOST: usize = 100;
+
 /// Refused connections that are told of in a minute, of each client and of all.
 const EACH_REFUSED: usize = 10;
 const ALL_REFUSED: usize = 300;
@@ -91,8 +94,10 @@ impl Serving {
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(config.timeouts.request_head)
-            .max_headers(config.limits.request_fields)
             .max_buf_size(head.saturating_mul(2).max(MIN_BUFFER));
+        if config.limits.request_fields != HYPERS_MOST {
+            http1.max_headers(config.limits.request_fields);
+        }
         let http2 = http2::builder(head.saturating_mul(2), config.timeouts.client);
         let (idle, handshake) = (config.timeouts.client, config.timeouts.request_head);
         Self { handler, http1, http2, idle, handshake }
@@ -282,7 +287,7 @@ impl Server {
         wire: &Wire,
     ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
         // Begun before the first await, so that the socket knows of the request before it is polled again.
-        let progress = Progress::of(&mut request);
+        let progress = Progress::of(&request);
         let is_shared = request.version() == Version::HTTP_2;
         let interim = Interim::to(request.version(), &self.pseudonym);
         let in_flight = Arc::new(activity.begin(progress.clone(), interim.clone()));
@@ -301,7 +306,8 @@ impl Server {
         let tunnels = is_connect && is_shared;
         let stay = if tunnels { peer.stay.keeping(in_flight.clone()) } else { peer.stay.clone() };
         let stay = Some(stay);
-        let client = Client { address, local, identity, in_asterisk_form, interim, inside, stay };
+        let content = progress.clone();
+        let client = Client { address, local, identity, in_asterisk_form, content, interim, inside, stay };
         let server = self.clone();
         let (peer, activity) = (peer.clone(), activity.clone());
         async move {

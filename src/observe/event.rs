@@ -55,7 +55,7 @@ pub(super) fn cut_short(details: &Details) -> Option<Cut> {
 
 /// The member of Cache-Status.
 fn cache_status(details: &Details) -> String {
-    details.rule.as_deref().map_or_else(|| details.cache.to_string(), |rule| details.cache.by_rule(rule))
+    details.cache.by_rule(details.rule.as_deref()).to_string()
 }
 
 /// The media type, as the response says it.

@@ -116,12 +116,13 @@ impl Reader for Recent {
         });
         let mut seen = self.lock();
         if let (true, Some(host)) = (is_counted, record.target.host()) {
-            let site = seen.site(host);
-            site.requests += u64::from(answer.is_some());
-            site.hits += u64::from(answer == Some(Answer::Hit));
-            site.client_bytes = site.client_bytes.saturating_add(record.client_bytes());
-            let crossed = record.link_down().saturating_add(record.link_up());
-            site.link_bytes = site.link_bytes.saturating_add(crossed);
+            seen.note(host, |site| {
+                site.requests += u64::from(answer.is_some());
+                site.hits += u64::from(answer == Some(Answer::Hit));
+                site.client_bytes = site.client_bytes.saturating_add(record.client_bytes());
+                let crossed = record.link_down().saturating_add(record.link_up());
+                site.link_bytes = site.link_bytes.saturating_add(crossed);
+            });
         }
         if let Some(failure) = failure {
             if seen.failures.len() == FAILURES {
@@ -133,15 +134,20 @@ impl Reader for Recent {
 }
 
 impl Seen {
-    fn site(&mut self, host: &str) -> &mut Site {
-        if !self.sites.contains_key(host) && self.sites.len() >= SITES {
-            let least = self.sites.iter().min_by_key(|(_, site)| site.client_bytes);
-            if let Some(least) = least.map(|(host, _)| host.clone()) {
-                let site = self.sites.remove(&least).unwrap_or_default();
-                self.sites.insert(host.into(), site);
-            }
+    fn note(&mut self, host: &str, change: impl FnOnce(&mut Site)) {
+        if let Some(site) = self.sites.get_mut(host) {
+            return change(site);
         }
-        self.sites.entry(host.into()).or_default()
+        let mut site = if self.sites.len() < SITES { Site::default() } else { self.take_least() };
+        change(&mut site);
+        self.sites.insert(host.into(), site);
+    }
+
+    /// The site with the fewest bytes makes room for another.
+    fn take_least(&mut self) -> Site {
+        let least = self.sites.iter().min_by_key(|(_, site)| site.client_bytes);
+        let least = least.map(|(host, _)| host.clone());
+        least.and_then(|host| self.sites.remove(&host)).unwrap_or_default()
     }
 }
 

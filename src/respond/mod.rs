@@ -10,6 +10,7 @@ mod tls_fault;
 mod unreached;
 pub(crate) mod whole;
 
+use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use http::header::{AGE, CONNECTION, CONTENT_LENGTH, DATE, UPGRADE};
@@ -21,7 +22,7 @@ use rfc9111::Freshness;
 pub(crate) use tls_fault::TlsFault;
 
 use crate::body::Body;
-use crate::exchange::CacheStatus;
+use crate::exchange::{CacheStatus, Details};
 
 static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -82,21 +83,24 @@ const LEAST_TTL: i64 = -999_999_999_999_999;
 
 /// Says in Cache-Status what this cache did (RFC 9211), and which of the operator's rules had a say in it: ours is the
 /// last member, the one closest to the client.
-pub(crate) fn finish(response: &mut Response<Body>, status: &CacheStatus, rule: Option<&str>) {
+pub(crate) fn finish(response: &mut Response<Body>, details: &Details) {
     // "An intermediary SHOULD NOT append a Cache-Status member to responses that it generates locally, even if that
     // intermediary contains a cache, unless the generated response is based upon a stored response" (§2).
-    if *status == CacheStatus::Unasked {
+    if details.cache == CacheStatus::Unasked {
         return;
     }
-    let member = rule.map_or_else(|| status.to_string(), |rule| status.by_rule(rule));
-    let value = match response.extensions_mut().remove::<Ttl>() {
-        Some(Ttl(seconds)) => HeaderValue::try_from(format!("{member}; ttl={seconds}")),
-        None => HeaderValue::try_from(member),
-    };
-    if let Ok(value) = value {
+    let mut member = String::with_capacity(USUAL_MEMBER);
+    let _ = write!(member, "{}", details.cache.by_rule(details.rule.as_deref()));
+    if let Some(Ttl(seconds)) = details.ttl {
+        let _ = write!(member, "; ttl={seconds}");
+    }
+    if let Ok(value) = HeaderValue::try_from(member) {
         response.headers_mut().append(&CACHE_STATUS, value);
     }
 }
+
+/// Room for a member of Cache-Status as it usually is. Bytes.
+const USUAL_MEMBER: usize = 64;
 
 /// Gives a response bentpipe made itself the Date that every response of a server with a clock has.
 pub(crate) fn dated(mut response: Response<Body>, now: SystemTime) -> Response<Body> {
@@ -152,8 +156,8 @@ mod tests {
         let freshness = Freshness { lifetime: seconds(lifetime), source, age: seconds(age) };
         let mut response = Response::new(Body::Empty);
         response.headers_mut().insert(&CACHE_STATUS, HeaderValue::from_static("Origin; hit"));
-        response.extensions_mut().insert(Ttl::of(&freshness));
-        finish(&mut response, &CacheStatus::Hit, None);
+        let (cache, ttl) = (CacheStatus::Hit, Some(Ttl::of(&freshness)));
+        finish(&mut response, &Details { cache, ttl, ..Details::default() });
         let members: Vec<_> = response.headers().get_all(&CACHE_STATUS).iter().collect();
         assert_eq!(members, ["Origin; hit", expected]);
     }
@@ -169,7 +173,7 @@ mod tests {
     #[test]
     fn a_response_of_our_own_has_no_cache_status_rfc9211_2() {
         let mut response = Response::new(Body::Empty);
-        finish(&mut response, &CacheStatus::Unasked, None);
+        finish(&mut response, &Details::default());
         assert!(response.headers().is_empty());
     }
 

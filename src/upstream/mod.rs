@@ -175,7 +175,7 @@ impl Upstream {
         let standing = self.standings.of(exchange);
         let begun = Instant::now();
         let acquired = if request.headers().contains_key(UPGRADE) {
-            self.pool.acquire_alone(origin, standing).await
+            Box::pin(self.pool.acquire_alone(origin, standing)).await
         } else {
             self.pool.acquire(origin, standing).await
         };
@@ -187,7 +187,8 @@ impl Upstream {
                 Err(Failed { again: Some(again), .. }) => request = *again,
                 Err(Failed { refusal, again: None }) => return Err(refusal),
             }
-            connection = self.pool.another(origin, standing, request.headers().contains_key(UPGRADE)).await?;
+            let alone = request.headers().contains_key(UPGRADE);
+            connection = Box::pin(self.pool.another(origin, standing, alone)).await?;
         }
         self.attempt(connection, request, origin, exchange).await.map_err(|failed| failed.refusal)
     }

@@ -44,7 +44,7 @@ pub(super) struct Waiter {
 }
 
 /// Idle connections kept per origin, and in all; more are closed as they come back.
-pub(super) const MAX_IDLE: usize = 32;
+pub(super) const MAX_IDLE: usize = 128;
 pub(super) const MAX_IDLE_TOTAL: usize = 512;
 
 /// Shared connections to one origin. Further ones are dialled only while the others carry as much as the origin allows.

@@ -8,6 +8,7 @@
 //! Appending does not wait for the disk: bytes gather in memory and are written by the flush that writes the records
 //! which refer to them, before these.
 
+mod reading;
 mod small;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +22,12 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::content;
 use crate::error::Error;
 use crate::keeping::INLINE;
 use crate::locked::lock;
 use crate::record::Kept;
-use small::Bundle;
+use reading::Reading;
+use small::{Bundle, number_of, path};
 pub(crate) use small::{Small, Spot};
 
 /// A bundle that has this many bytes is followed by the next: few enough to be rewritten at once, and enough that a
@@ -52,6 +53,7 @@ const NUMBERS: u32 = u32::MAX / 2;
 pub(crate) struct Bundles {
     folder: PathBuf,
     state: Mutex<State>,
+    reading: Reading,
     /// Held while something is written, so that it is written once.
     writing: Mutex<()>,
     /// Bytes that are in no file yet.
@@ -87,6 +89,7 @@ impl Bundles {
         Self {
             folder: folder.to_owned(),
             state: Mutex::new(state),
+            reading: Reading::new(),
             writing: Mutex::default(),
             waiting: AtomicU64::new(0),
             is_open: AtomicBool::new(false),
@@ -102,6 +105,7 @@ impl Bundles {
     /// Takes none any more: the folder is another process's, which appends to the same files.
     pub(crate) fn renounce(&self) {
         self.is_open.store(false, Ordering::Relaxed);
+        self.reading.close_all();
     }
 
     /// Takes bodies again. What the other process wrote stays behind whatever is referred to here, and goes with it.
@@ -184,7 +188,7 @@ impl Bundles {
         };
         let file = match file {
             Some(file) => file,
-            None => Arc::new(content::open_file(&path(&self.folder, bundle.number))?),
+            None => self.reading.open(&self.folder, bundle.number)?,
         };
         let mut body = vec![0; length];
         // A bad sector is damage as much as a wrong byte.
@@ -253,6 +257,7 @@ impl Bundles {
     /// Deletes these, of which [`Bundles::unused`] said so. Records that referred to them are to be gone by then.
     pub(crate) fn remove(&self, unused: &[u32]) {
         for number in unused {
+            self.reading.close(*number);
             let removed = fs::remove_file(path(&self.folder, *number));
             // One that was never written to is not there; one that stays is looked at again by the next start.
             if let Err(error) = removed.map_or_else(not_found, Ok) {
@@ -378,17 +383,6 @@ impl State {
     fn is_unsynced(&self, bundle: &Arc<Bundle>) -> bool {
         self.unsynced.iter().any(|other| Arc::ptr_eq(other, bundle))
     }
-}
-
-fn path(folder: &Path, number: u32) -> PathBuf {
-    folder.join(format!("bundle-{number}"))
-}
-
-/// The number of the bundle of this name, if it is one.
-fn number_of(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("bundle-")?;
-    let number = digits.parse::<u32>().ok().filter(|number| *number < NUMBERS)?;
-    (number.to_string() == digits).then_some(number)
 }
 
 fn not_found(error: io::Error) -> io::Result<()> {

@@ -17,6 +17,9 @@ use crate::names;
 
 /// The flag of a head with a strong validator.
 const MENDABLE: u8 = 1;
+/// Fields that a response has beyond those of the head it is made from: Age, Cache-Status, and one that belongs to the
+/// request.
+const ADDED: usize = 3;
 /// Flags (1), status (2), and the times of request and response (8 each).
 const FIXED: usize = 1 + 2 + 8 + 8;
 
@@ -78,7 +81,7 @@ impl Packed {
         let nominated = unpack_nominated(reader.text()?)?;
         let lines = reader.length()?;
         // A line has two bytes at least, so garbage cannot ask for memory.
-        let mut headers = HeaderMap::with_capacity(lines.min(reader.rest.len() / 2));
+        let mut headers = HeaderMap::with_capacity(lines.min(reader.rest.len() / 2) + ADDED);
         for _ in 0..lines {
             let name = reader.name()?;
             let length = reader.length()?;
@@ -101,6 +104,11 @@ impl Packed {
     pub(crate) fn nominated(&self) -> Option<&[u8]> {
         let mut reader = Reader { rest: self.0.get(FIXED..)? };
         reader.text()
+    }
+
+    /// Where it is in memory, which tells it from every other as long as it is there.
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ptr().addr()
     }
 
     /// Whether the two are one head, not merely equal ones.

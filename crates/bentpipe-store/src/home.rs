@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::blocks::Digest;
 use crate::bundles::Bundles;
 use crate::content::Content;
+use crate::heads::Heads;
 use crate::holding::Holding;
 use crate::hot::Hot;
 use crate::locked::lock;
@@ -30,6 +31,8 @@ pub(crate) struct Home {
     pub(crate) bundles: Arc<Bundles>,
     /// Bodies in memory.
     pub(crate) hot: Hot,
+    /// Heads that were unpacked.
+    pub(crate) heads: Heads,
     /// Rung when a note must not wait for the keeper's next round.
     pub(crate) bell: Notify,
     /// The disk's health.
@@ -65,6 +68,7 @@ impl Home {
             bundles: Arc::new(Bundles::new(content.folder())),
             content,
             hot: Hot::new(),
+            heads: Heads::new(),
             bell: Notify::new(),
             health: Health::default(),
             counts: Counts::default(),

@@ -50,6 +50,7 @@ mod follower;
 mod frames;
 mod handover;
 mod head;
+mod heads;
 mod holding;
 mod home;
 mod hot;

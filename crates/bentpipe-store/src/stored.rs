@@ -22,7 +22,7 @@ pub struct Found {
 
 /// One stored response: complete, with its body still arriving, or held in part (RFC 9111 §3.3).
 pub struct Stored {
-    head: StoredResponse,
+    head: Arc<StoredResponse>,
     /// The head it was unpacked from, which tells one version from the next.
     packed: Packed,
     holding: Arc<Holding>,
@@ -32,12 +32,12 @@ impl Found {
     /// Shows what is held of a cache key, in that order; not what is damaged.
     pub(crate) fn new(holdings: &[Arc<Holding>]) -> Self {
         let sound = holdings.iter().filter(|holding| !holding.is_damaged());
-        Self { stored: sound.filter_map(Stored::of).map(Arc::new).collect() }
+        Self { stored: sound.filter_map(Stored::looked_up).map(Arc::new).collect() }
     }
 
     /// The heads, as `rfc9111::decide` takes them.
     pub fn heads(&self) -> SmallVec<[&StoredResponse; 4]> {
-        self.stored.iter().map(|stored| &stored.head).collect()
+        self.stored.iter().map(|stored| &*stored.head).collect()
     }
 
     /// The stored response whose head is the `index`th of [`Found::heads`].
@@ -65,14 +65,20 @@ impl Stored {
     /// Shows `holding` with its head of the moment; `None` when that makes no sense.
     pub(crate) fn of(holding: &Arc<Holding>) -> Option<Self> {
         let packed = holding.head();
-        Some(Self { head: packed.unpack()?, packed, holding: Arc::clone(holding) })
+        Some(Self { head: packed.unpack()?.into(), packed, holding: Arc::clone(holding) })
+    }
+
+    /// The same, for whoever asks for this one and is likely to ask again.
+    fn looked_up(holding: &Arc<Holding>) -> Option<Self> {
+        let packed = holding.head();
+        Some(Self { head: holding.home().heads.unpack(&packed)?, packed, holding: Arc::clone(holding) })
     }
 
     /// Shows `holding` with `head`, which is that of `packed`.
     pub(crate) fn new(head: StoredResponse, packed: Packed, holding: Arc<Holding>) -> Self {
         // Unpacked, it does not hold on to the buffer that `head` was read into.
         let head = packed.unpack().unwrap_or(head);
-        Self { head, packed, holding }
+        Self { head: head.into(), packed, holding }
     }
 
     /// Whether both show the same stored response, with the same version of its head.

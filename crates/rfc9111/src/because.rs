@@ -143,6 +143,17 @@ pub enum Because {
 }
 
 impl Because {
+    /// How fresh the stored response is that is reused for this reason, if it is one to reuse.
+    pub fn freshness(&self) -> Option<&Freshness> {
+        match self.bare() {
+            Self::Fresh(freshness)
+            | Self::Immutable(freshness)
+            | Self::MaxStale(freshness)
+            | Self::StaleWhileRevalidate(freshness, _) => Some(freshness),
+            _ => None,
+        }
+    }
+
     /// The section that asks for the decision.
     pub fn section(&self) -> &'static str {
         match self {

@@ -45,7 +45,9 @@ impl CacheKey {
         let mut key = String::with_capacity(capacity);
         key.push_str(scheme);
         key.push_str("://");
-        key.extend(host.chars().map(|character| character.to_ascii_lowercase()));
+        let from = key.len();
+        key.push_str(host);
+        key[from..].make_ascii_lowercase();
         if let Some(port) = port {
             key.push(':');
             push_decimal(&mut key, port);

@@ -46,8 +46,8 @@ pub fn evaluate(presented: &Presented<'_>, stored: &StoredResponse) -> Precondit
     } else {
         // "A recipient MUST ignore the If-Unmodified-Since header field if the resource does not have a modification
         // date available." (§13.1.4)
-        let since = condition_date(headers, &IF_UNMODIFIED_SINCE, stored).zip(stored.last_modified());
-        since.is_none_or(|(date, modified)| modified <= date)
+        let since = condition_date(headers, &IF_UNMODIFIED_SINCE, stored);
+        since.is_none_or(|date| stored.last_modified().is_none_or(|modified| modified <= date))
     };
     if !unchanged {
         return Precondition::Failed;

@@ -1,12 +1,14 @@
-//! One bundle, and a short body in it: what is counted of it, and what of it waits for the disk.
+//! One bundle, its name, and a short body in it: what is counted of it, and what of it waits for the disk.
 
 use std::fmt;
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use super::NUMBERS;
 use crate::locked::lock;
 
 /// One file.
@@ -45,6 +47,18 @@ pub(crate) struct Spot {
     pub(crate) at: u32,
     /// How many bytes there are.
     pub(crate) length: u32,
+}
+
+/// The file of the bundle `number` in `folder`.
+pub(super) fn path(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("bundle-{number}"))
+}
+
+/// The number of the bundle of this name, if it is one.
+pub(super) fn number_of(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("bundle-")?;
+    let number = digits.parse::<u32>().ok().filter(|number| *number < NUMBERS)?;
+    (number.to_string() == digits).then_some(number)
 }
 
 impl Bundle {
