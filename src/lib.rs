@@ -22,6 +22,7 @@
 
 mod admin;
 mod admit;
+mod bare;
 #[doc(hidden)]
 pub mod bench;
 mod body;

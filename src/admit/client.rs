@@ -5,9 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::uri::Authority;
+use hyper::upgrade::Upgraded;
 
 use super::access::Caller;
 use super::occupancy::Stay;
+use crate::bare::End;
 use crate::body::request::Progress;
 use crate::respond::interim::Interim;
 
@@ -31,6 +33,8 @@ pub(crate) struct Client {
     pub(crate) inside: Option<Arc<Inside>>,
     /// What its connection takes, for a tunnel to hold on to.
     pub(crate) stay: Option<Stay>,
+    /// What its connection becomes when it is handed over.
+    pub(crate) handed: fn(Upgraded) -> Box<dyn End>,
 }
 
 /// A tunnel that is looked into: what its requests do not say themselves.

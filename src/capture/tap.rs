@@ -5,10 +5,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use linkio::Direction;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Wire;
+use crate::bare::Bare;
 
 /// A socket, or what is inside of its TLS.
 pub(crate) struct Tap<T: Ported> {
@@ -120,5 +122,16 @@ impl<T: AsyncWrite + Ported + Unpin> AsyncWrite for Tap<T> {
             this.wire.happened("our side ended its sending", || this.io.port());
         }
         ended
+    }
+}
+
+/// As long as nothing is captured there is nothing to see.
+impl<T: Bare + Ported> Bare for Tap<T> {
+    fn socket(&self, direction: Direction) -> Option<&TcpStream> {
+        if self.wire.is_on() { None } else { self.io.socket(direction) }
+    }
+
+    fn passed(&self, direction: Direction, bytes: u64) {
+        self.io.passed(direction, bytes);
     }
 }

@@ -155,7 +155,8 @@ impl Wire {
         request.extensions_mut().insert(Asker { session, number });
     }
 
-    fn is_on(&self) -> bool {
+    /// Whether anything is captured.
+    pub(super) fn is_on(&self) -> bool {
         self.0.captures.number() != 0
     }
 

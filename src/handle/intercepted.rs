@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use http::uri::Authority;
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Handler;
 use crate::admit::Admitted;
 use crate::admit::access::Caller;
 use crate::admit::client::{Identity, Inside};
 use crate::admit::occupancy::Stay;
+use crate::bare::End;
 use crate::exchange::Cut;
 use crate::exchange::{CacheStatus, Exchange};
 use crate::intercept::{Interception, Opened};
@@ -31,6 +30,7 @@ pub(crate) struct Intercepted {
     identity: Option<Identity>,
     stay: Option<Stay>,
     on_upgrade: OnUpgrade,
+    handed: fn(Upgraded) -> Box<dyn End>,
     /// Ours and the client's, should it be passed on.
     via: String,
     exchange: Exchange,
@@ -60,10 +60,7 @@ impl Handler {
     }
 
     /// Passes `client` on to where the tunnel was meant to go, after all.
-    pub(crate) async fn splice<C>(&self, tunnel: Intercepted, client: C)
-    where
-        C: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(crate) async fn splice(&self, tunnel: Intercepted, client: impl End) {
         let Intercepted { origin, exchange, via, stay, .. } = tunnel;
         match self.way(&origin, &via, stay, &exchange).await {
             Ok((io, carrier)) => carrier.carry(async { Ok((client, io)) }).await,
@@ -97,6 +94,7 @@ impl Intercepted {
             identity: admitted.client.identity,
             stay: admitted.client.stay,
             on_upgrade,
+            handed: admitted.client.handed,
             via,
             exchange: exchange.clone(),
         }
@@ -113,11 +111,11 @@ impl Intercepted {
     }
 
     /// Takes the client's connection over and finds out what it wants.
-    pub(crate) async fn open(&self) -> Opened<TokioIo<Upgraded>> {
+    pub(crate) async fn open(&self) -> Opened<Box<dyn End>> {
         match self.on_upgrade.clone().await {
             Ok(io) => {
                 let (host, port) = (self.origin.host(), self.origin.port());
-                self.interception.open(TokioIo::new(io), self.client.address, host, port).await
+                self.interception.open((self.handed)(io), self.client.address, host, port).await
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection was not handed over");

@@ -7,7 +7,6 @@ use http::header::{CONTENT_LENGTH, UPGRADE, VIA};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use linkio::LinkedIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tracing::Instrument as _;
 
@@ -15,6 +14,7 @@ use super::intercepted::Intercepted;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
 use crate::admit::occupancy::Stay;
+use crate::bare::End;
 use crate::body::{Body, OriginBody};
 use crate::drain::Work;
 use crate::exchange::{CacheStatus, Exchange};
@@ -46,7 +46,8 @@ impl Handler {
             return Ok(response);
         }
         let (io, carrier) = self.way(&origin, &via, admitted.client.stay, exchange).await?;
-        let ends = async { Ok((TokioIo::new(on_upgrade.await?), io)) };
+        let handed = admitted.client.handed;
+        let ends = async move { Ok((handed(on_upgrade.await?), io)) };
         tokio::spawn(async move { carrier.carry(ends).await }.in_current_span());
         Ok(Response::new(Body::Empty))
     }
@@ -94,7 +95,8 @@ impl Handler {
         let theirs = hyper::upgrade::on(&mut response);
         let ours = on_upgrade.clone();
         let carrier = self.carrier(exchange, crossing, admitted.client.stay.clone());
-        let ends = async { Ok((TokioIo::new(ours.await?), TokioIo::new(theirs.await?))) };
+        let handed = admitted.client.handed;
+        let ends = async move { Ok((handed(ours.await?), TokioIo::new(theirs.await?))) };
         tokio::spawn(async move { carrier.carry(ends).await }.in_current_span());
         let mut response = respond::received(response, self.clock.now(), self.admission.pseudonym());
         debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
@@ -132,11 +134,7 @@ pub(super) struct Carrier {
 
 impl Carrier {
     /// Carries between the two `ends`, the client's and the origin's, once they are handed over.
-    pub(super) async fn carry<C, O>(self, ends: impl Future<Output = hyper::Result<(C, O)>>)
-    where
-        C: AsyncRead + AsyncWrite + Unpin,
-        O: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(super) async fn carry(self, ends: impl Future<Output = hyper::Result<(impl End, impl End)>>) {
         let Self { exchange, crossing, idle, work, stay } = self;
         match ends.await {
             Ok((client, origin)) => {

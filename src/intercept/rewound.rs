@@ -5,7 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
+use linkio::Direction;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::bare::Bare;
 
 /// `T`, after the bytes that were read of it before.
 pub(crate) struct Rewound<T> {
@@ -59,6 +63,16 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Rewound<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+impl<T: Bare> Bare for Rewound<T> {
+    fn socket(&self, direction: Direction) -> Option<&TcpStream> {
+        if self.ahead.is_empty() { self.io.socket(direction) } else { None }
+    }
+
+    fn passed(&self, direction: Direction, bytes: u64) {
+        self.io.passed(direction, bytes);
     }
 }
 

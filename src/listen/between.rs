@@ -62,6 +62,11 @@ impl Between {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether nothing has to be written before what others write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.out.is_empty() && self.next.is_none()
+    }
+
     /// Whether the client took some since the last call.
     pub(super) fn has_taken(&mut self) -> bool {
         std::mem::take(&mut self.taken)

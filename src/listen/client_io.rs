@@ -19,13 +19,16 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::StatusCode;
+use linkio::Direction;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::activity::Activity;
 use super::between::Between;
 use super::breakable::Breakable;
 use super::frames::Frames;
+use crate::bare::Bare;
 use crate::respond::refusal;
 use crate::timer::Timer;
 
@@ -287,6 +290,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
             return Poll::Ready(Ok(()));
         }
         this.poll_linger(cx).map(Ok)
+    }
+}
+
+/// Where it was handed over, and what we had to say before is said.
+impl<T: Bare> Bare for ClientIo<T> {
+    fn socket(&self, direction: Direction) -> Option<&TcpStream> {
+        let is_done = self.activity.is_handed_over() && self.own_answer.is_empty() && self.between.is_empty();
+        if is_done { self.io.socket(direction) } else { None }
+    }
+
+    fn passed(&self, direction: Direction, bytes: u64) {
+        self.io.passed(direction, bytes);
     }
 }
 

@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use linkio::SharedLink;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,6 +31,7 @@ use crate::admit::access::Caller;
 use crate::admit::client::{Client, Inside};
 use crate::admit::occupancy::{Seat, Stay};
 use crate::admit::target;
+use crate::bare::{Bare, End};
 use crate::body::Sealed;
 use crate::body::request::Progress;
 use crate::capture::tap::Ported;
@@ -41,6 +43,7 @@ use crate::drain::{Drain, Work};
 use crate::exchange::Exchange;
 use crate::handle::{Handler, Intercepted};
 use crate::intercept::Opened;
+use crate::intercept::rewound::Rewound;
 use crate::observe::flood::Flood;
 use crate::respond::interim::Interim;
 use crate::respond::{Contact, Refusal, Worded};
@@ -210,7 +213,7 @@ impl Server {
     /// Serves what was agreed on in the handshake.
     async fn serve_secured<T>(self: &Arc<Self>, stream: TlsStream<T>, peer: Peer, work: Work)
     where
-        T: AsyncRead + AsyncWrite + Breakable + Ported + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Bare + Breakable + Ported + Unpin + Send + 'static,
     {
         let way = peer.inside.as_ref().map_or(Way::Tls, |inside| Way::Inside(inside.authority.to_string()));
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
@@ -222,7 +225,7 @@ impl Server {
 
     async fn serve_http1<T>(self: &Arc<Self>, stream: T, way: Way, peer: Peer, work: Work)
     where
-        T: AsyncRead + AsyncWrite + Breakable + Ported + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Bare + Breakable + Ported + Unpin + Send + 'static,
     {
         let kind = &self.census.http1;
         let (activity, _open) = (Arc::new(Activity::default().counted(&kind.active)), kind.open.raise());
@@ -230,7 +233,8 @@ impl Server {
         let wire = Wire::new(&self.captures, peer.from.address, way);
         let io = serving.client_io(Tap::new(stream, wire.clone()), &activity);
         // Boxed: hyper keeps room for an answer as long as the connection lives, and most of them rest most of the time.
-        let service = service_fn(|request| Box::pin(self.call(request, &peer, &activity, &wire)));
+        let service =
+            service_fn(|request| Box::pin(self.call(request, &peer, &activity, &wire, handed::<T>)));
         let mut connection = std::pin::pin!(serving.http1.serve_connection(io, service).with_upgrades());
         // Who has taken over serves the next connection: this one is closed with its next response, or after a rest, since
         // a request might be on its way.
@@ -254,7 +258,7 @@ impl Server {
 
     async fn serve_http2<T>(self: &Arc<Self>, stream: T, way: Way, peer: Peer, work: Work)
     where
-        T: AsyncRead + AsyncWrite + Breakable + Ported + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Bare + Breakable + Ported + Unpin + Send + 'static,
     {
         let kind = &self.census.http2;
         let (activity, _open) = (Arc::new(Activity::shared().counted(&kind.active)), kind.open.raise());
@@ -264,7 +268,9 @@ impl Server {
         let stream = Tap::new(stream, wire.clone());
         let (io, attendance) = (serving.client_io(stream, &activity), Attendance::default());
         let service = service_fn(|request| {
-            let (response, attendance) = (self.call(request, &peer, &activity, &wire), attendance.clone());
+            let response =
+                self.call(request, &peer, &activity, &wire, |upgraded| Box::new(TokioIo::new(upgraded)));
+            let attendance = attendance.clone();
             async move { response.await.map(|response| response.map(|body| attendance.over(body, idle))) }
         });
         let connection = serving.http2.serve_connection(io, service);
@@ -285,6 +291,7 @@ impl Server {
         peer: &Peer,
         activity: &Arc<Activity>,
         wire: &Wire,
+        handed: fn(Upgraded) -> Box<dyn End>,
     ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
         // Begun before the first await, so that the socket knows of the request before it is polled again.
         let progress = Progress::of(&request);
@@ -307,7 +314,8 @@ impl Server {
         let stay = if tunnels { peer.stay.keeping(in_flight.clone()) } else { peer.stay.clone() };
         let stay = Some(stay);
         let content = progress.clone();
-        let client = Client { address, local, identity, in_asterisk_form, content, interim, inside, stay };
+        let client =
+            Client { address, local, identity, in_asterisk_form, content, interim, inside, stay, handed };
         let server = self.clone();
         let (peer, activity) = (peer.clone(), activity.clone());
         async move {
@@ -352,6 +360,17 @@ impl Server {
                 Opened::Nobody => {}
             }
         })
+    }
+}
+
+/// The connection over `T` that hyper hands over: what it was made of, behind what hyper has read ahead of it.
+fn handed<T>(upgraded: Upgraded) -> Box<dyn End>
+where
+    T: AsyncRead + AsyncWrite + Bare + Breakable + Ported + Unpin + Send + 'static,
+{
+    match upgraded.downcast::<TokioIo<ClientIo<Tap<T>>>>() {
+        Ok(parts) => Box::new(Rewound::new(parts.read_buf, parts.io.into_inner())),
+        Err(upgraded) => Box::new(TokioIo::new(upgraded)),
     }
 }
 

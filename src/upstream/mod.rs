@@ -4,6 +4,7 @@
 //! alter the message.
 
 pub(crate) mod buffer;
+mod carry;
 mod certificate;
 pub(crate) mod connect;
 mod connection;
@@ -21,6 +22,7 @@ pub(crate) mod names;
 pub(crate) mod origin;
 pub(crate) mod outage;
 pub(crate) mod parent;
+mod pipe;
 pub(crate) mod pool;
 pub(crate) mod roots;
 mod route;

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use linkio::Direction;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::carry;
+use crate::bare::Bare;
 use crate::exchange::{Cut, Exchange};
-
-/// Bytes a direction copies at a time.
-const BUFFER: usize = 16 * 1024;
 
 /// While the proxy is leaving, how long a tunnel may rest before it is taken for done.
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
@@ -30,14 +31,13 @@ pub(crate) async fn relay<C, O>(
     leaving: impl Future<Output = ()>,
 ) -> io::Result<()>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    O: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Bare + Unpin,
+    O: AsyncRead + AsyncWrite + Bare + Unpin,
 {
     let activity = Arc::new(Activity { begun: Instant::now(), last: AtomicU64::new(0) });
     let mut client = Watched { io: client, exchange, activity: activity.clone() };
-    let copies = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut origin, BUFFER, BUFFER);
     tokio::select! {
-        ended = copies => ended.map(|_| ()),
+        ended = carry::both_ways(&mut client, &mut origin) => ended,
         () = activity.rested(idle) => Err(io::ErrorKind::TimedOut.into()),
         () = exchange.stopped() => {
             exchange.note(|details| details.cut_short = Some(Cut::Operator));
@@ -104,5 +104,52 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<'_, C> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+impl<C: Bare> Bare for Watched<'_, C> {
+    fn socket(&self, direction: Direction) -> Option<&TcpStream> {
+        self.io.socket(direction)
+    }
+
+    fn passed(&self, direction: Direction, bytes: u64) {
+        self.io.passed(direction, bytes);
+        match direction {
+            Direction::Down => self.exchange.sent(bytes),
+            Direction::Up => self.exchange.received(bytes),
+        }
+        self.activity.touch();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::time::SystemTime;
+
+    use http::{Method, Uri, Version};
+
+    use super::*;
+    use crate::exchange::Observers;
+
+    /// An end that is not asked for anything but its counts.
+    struct Counted;
+
+    impl Bare for Counted {}
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_by_counts_and_keeps_the_tunnel() {
+        let (client, at) = (IpAddr::V4(Ipv4Addr::LOCALHOST), SystemTime::UNIX_EPOCH);
+        let (target, observers) = (Uri::from_static("a.example:443"), Arc::new(Observers::new(Vec::new())));
+        let exchange = Exchange::begin(Method::CONNECT, target, Version::HTTP_11, client, at, &observers);
+        let activity = Arc::new(Activity { begun: Instant::now(), last: AtomicU64::new(0) });
+        let watched = Watched { io: Counted, exchange: &exchange, activity: activity.clone() };
+        for (direction, seconds) in [(Direction::Down, 8), (Direction::Up, 9)] {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            watched.passed(direction, seconds);
+        }
+        assert_eq!((exchange.record().client_bytes(), exchange.record().received()), (8, 9));
+        activity.rested(Duration::from_secs(10)).await;
+        assert_eq!(activity.begun.elapsed(), Duration::from_secs(8 + 9 + 10));
     }
 }

@@ -18,7 +18,7 @@ use crate::proxy::{Running, start};
 use crate::secure::{through, trusting};
 
 /// A capture that is going on.
-struct Capturing {
+pub(crate) struct Capturing {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     folder: TempDir,
@@ -33,7 +33,7 @@ fn command(proxy: &Running, flags: &[&str]) -> Command {
 
 impl Capturing {
     /// Begins a capture of `proxy`, which runs in other threads of this process.
-    fn begin(proxy: &Running, flags: &[&str]) -> Self {
+    pub(crate) fn begin(proxy: &Running, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = command(proxy, flags);
         command.arg("-o").arg(folder.path().join("capture"));
@@ -45,7 +45,7 @@ impl Capturing {
     }
 
     /// Waits for a line that begins so.
-    fn until(&mut self, beginning: &str) -> String {
+    pub(crate) fn until(&mut self, beginning: &str) -> String {
         tokio::task::block_in_place(|| {
             let line = self.lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with(beginning)));
             line.expect("the line").expect("text")
@@ -53,7 +53,7 @@ impl Capturing {
     }
 
     /// Ends it as Ctrl-C does; what it said at the end.
-    fn end(&mut self) -> String {
+    pub(crate) fn end(&mut self) -> String {
         let process = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(process, rustix::process::Signal::INT).expect("a signal");
         tokio::task::block_in_place(|| {
@@ -67,7 +67,7 @@ impl Capturing {
         self.folder.path().join("capture").join(name)
     }
 
-    fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).expect(name)
     }
 

@@ -50,6 +50,7 @@ mod setup;
 mod sharing;
 mod simulate;
 mod spellings;
+mod splice;
 mod stalled;
 mod tunnels;
 mod under_way;

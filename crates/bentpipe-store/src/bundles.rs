@@ -147,6 +147,10 @@ impl Bundles {
         let at = {
             let mut tail = lock(&bundle.tail);
             let at = u32::try_from(tail.size()).ok()?;
+            if tail.pending.is_empty() {
+                // As much as usually gathers, so that none of it is moved; what stays untouched takes no memory.
+                tail.pending.reserve(BATCH as usize);
+            }
             tail.pending.extend_from_slice(body);
             at
         };

@@ -84,6 +84,25 @@ impl<T> LinkedIo<T> {
         &self.inner
     }
 
+    /// The far stream, where reading from it (down) or writing to it (up) is the same as doing it here: the link neither
+    /// limits nor delays that direction at the moment, and nothing is left from when it did. What goes there is to be
+    /// counted with [`count_direct`](Self::count_direct); and asked for again soon, since the link may change.
+    pub fn direct(&self, direction: Direction) -> Option<&T> {
+        let passes = match direction {
+            Direction::Down => self.passes_down(),
+            Direction::Up => self.passes_up(),
+        };
+        passes.then_some(&self.inner)
+    }
+
+    /// So many `bytes` were read from the far stream, or written to it, directly.
+    pub fn count_direct(&self, direction: Direction, bytes: u64) {
+        match direction {
+            Direction::Down => self.counters.count_down(bytes),
+            Direction::Up => self.counters.count_up(bytes),
+        }
+    }
+
     fn passes_down(&self) -> bool {
         self.link.passes(Direction::Down) && self.down.is_empty() && self.end.is_none()
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use linkio::{BitRate, ClientKey, LinkSpec, SharedLink};
+use linkio::{BitRate, ClientKey, Direction, LinkSpec, LinkedIo, SharedLink};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex, split};
@@ -55,6 +55,29 @@ async fn nothing_is_lost_when_the_link_changes_under_open_streams() {
     }
     assert_eq!(link.usage().total(), 6_000_000);
     assert_eq!((link.snapshot().down.backlog, link.snapshot().up.backlog), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_may_be_used_directly_while_its_direction_is_open_and_empty() {
+    let link = link("unlimited");
+    let (mut stream, mut origin) = pair(&link, 1);
+    let is_direct = |stream: &LinkedIo<_>| {
+        [Direction::Down, Direction::Up].map(|direction| stream.direct(direction).is_some())
+    };
+    assert_eq!(is_direct(&stream), [true, true]);
+    stream.count_direct(Direction::Down, 3);
+    stream.count_direct(Direction::Up, 5);
+    assert_eq!((stream.meter().down(), stream.meter().up()), (3, 5));
+    assert_eq!((link.usage().down, link.usage().up), (3, 5));
+    link.set("unlimited/8k".parse::<LinkSpec>().unwrap());
+    assert_eq!(is_direct(&stream), [true, false]);
+    stream.write_all(&[1; 100]).await.unwrap();
+    link.set(LinkSpec::default());
+    assert_eq!(is_direct(&stream), [true, false], "something is left");
+    stream.flush().await.unwrap();
+    origin.read_exact(&mut [0; 100]).await.unwrap();
+    assert_eq!(is_direct(&stream), [true, true]);
+    assert_eq!((stream.meter().up(), link.usage().up), (105, 105));
 }
 
 #[tokio::test(start_paused = true)]
