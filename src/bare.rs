@@ -24,6 +24,9 @@ pub(crate) trait End: AsyncRead + AsyncWrite + Bare + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Bare + Unpin + Send> End for T {}
 
+/// How a connection that hyper hands over becomes an end.
+pub(crate) type Handed = fn(Upgraded) -> Box<dyn End>;
+
 impl Bare for TcpStream {
     fn socket(&self, _: Direction) -> Option<&TcpStream> {
         Some(self)

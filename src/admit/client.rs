@@ -5,11 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::uri::Authority;
-use hyper::upgrade::Upgraded;
 
 use super::access::Caller;
 use super::occupancy::Stay;
-use crate::bare::End;
+use crate::bare::Handed;
 use crate::body::request::Progress;
 use crate::respond::interim::Interim;
 
@@ -34,7 +33,7 @@ pub(crate) struct Client {
     /// What its connection takes, for a tunnel to hold on to.
     pub(crate) stay: Option<Stay>,
     /// What its connection becomes when it is handed over.
-    pub(crate) handed: fn(Upgraded) -> Box<dyn End>,
+    pub(crate) handed: Handed,
 }
 
 /// A tunnel that is looked into: what its requests do not say themselves.

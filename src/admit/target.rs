@@ -52,6 +52,12 @@ pub(crate) fn complete<B>(request: &mut Request<B>, authority: &Authority) -> bo
     is_for_the_server
 }
 
+/// Whether `request` can be the OPTIONS for an origin as a whole that the socket saw. What the socket sees are bytes,
+/// and requests may come several in a row.
+pub(crate) fn is_bare_options<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS && request.uri().path() == "/" && request.uri().query().is_none()
+}
+
 /// Reads the target of a request out of a tunnel to `authority`: it may only be there. "The 421 (Misdirected Request)
 /// status code indicates that the request was directed at a server that is unable or unwilling to produce an
 /// authoritative response for the target URI" (RFC 9110 §15.5.20).

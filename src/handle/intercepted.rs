@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use http::uri::Authority;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 
 use super::Handler;
 use crate::admit::Admitted;
 use crate::admit::access::Caller;
 use crate::admit::client::{Identity, Inside};
 use crate::admit::occupancy::Stay;
-use crate::bare::End;
+use crate::bare::{End, Handed};
 use crate::exchange::Cut;
 use crate::exchange::{CacheStatus, Exchange};
 use crate::intercept::{Interception, Opened};
@@ -30,7 +30,7 @@ pub(crate) struct Intercepted {
     identity: Option<Identity>,
     stay: Option<Stay>,
     on_upgrade: OnUpgrade,
-    handed: fn(Upgraded) -> Box<dyn End>,
+    handed: Handed,
     /// Ours and the client's, should it be passed on.
     via: String,
     exchange: Exchange,

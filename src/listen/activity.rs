@@ -1,13 +1,10 @@
 //! What the socket of a connection and the exchanges on it know of each other. hyper stands between the two and tells
 //! neither; each sets flags here that the other reads.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -47,6 +44,8 @@ pub(crate) struct Activity {
     overrun: Notify,
     /// Whether what hyper writes belongs to an exchange: set when one begins, until all of it has been flushed.
     answering: AtomicBool,
+    /// Whether the connection is being closed.
+    closing: AtomicBool,
     /// Whether the request just read was an OPTIONS for a target without a path.
     bare_options: AtomicBool,
     /// What the client is told of the request being answered before its final response.
@@ -218,6 +217,21 @@ impl Activity {
         }
     }
 
+    /// The connection is being closed.
+    pub(super) fn closes(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// How many exchanges there were, if there is nothing to wait for but the next request: the content of the last one
+    /// has come to its end, too.
+    pub(super) fn waits(&self) -> Option<usize> {
+        if self.is_answering() || self.is_handed_over() || self.closing.load(Ordering::Acquire) {
+            return None;
+        }
+        let upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
+        upload.as_ref().is_none_or(Progress::is_whole).then(|| self.begun.load(Ordering::Acquire))
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Acquire) > 0
     }
@@ -239,6 +253,17 @@ impl Drop for InFlight {
     }
 }
 
+impl InFlight {
+    /// Whether its next step is the client's from now on, which it was not before, or the other way round.
+    pub(super) fn offers(&self, offers: bool) {
+        let offering = &self.0.offering;
+        let _ = match offers {
+            true => offering.fetch_add(1, Ordering::AcqRel),
+            false => offering.fetch_sub(1, Ordering::AcqRel),
+        };
+    }
+}
+
 impl Unanswered {
     /// It has an answer.
     pub(super) fn answered(mut self) {
@@ -254,65 +279,15 @@ impl Drop for Unanswered {
     }
 }
 
-/// Content that keeps its exchange going until it is dropped.
-pub(crate) struct Timed<B> {
-    body: B,
-    in_flight: Arc<InFlight>,
-    /// Whether its next step is the client's: what was asked for last has come, and no more is asked for until there is
-    /// room.
-    offers: bool,
-}
-
-impl<B> Timed<B> {
-    pub(crate) fn new(body: B, in_flight: Arc<InFlight>) -> Self {
-        let mut timed = Self { body, in_flight, offers: false };
-        timed.offer(true);
-        timed
-    }
-
-    fn offer(&mut self, offers: bool) {
-        let offering = &self.in_flight.0.offering;
-        match (self.offers, offers) {
-            (false, true) => drop(offering.fetch_add(1, Ordering::AcqRel)),
-            (true, false) => drop(offering.fetch_sub(1, Ordering::AcqRel)),
-            _ => {}
-        }
-        self.offers = offers;
-    }
-}
-
-impl<B> Drop for Timed<B> {
-    fn drop(&mut self) {
-        self.offer(false);
-    }
-}
-
-impl<B: Body + Unpin> Body for Timed<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        this.offer(polled.is_ready());
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::{Body, Frame};
+
     use super::*;
+    use crate::listen::timed::Timed;
 
     /// Content of which a piece is there, and then no more.
     struct Piece(bool);

@@ -5,13 +5,22 @@ use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::bare::Bare;
 use crate::capture::Tap;
 use crate::capture::tap::Ported;
 use crate::intercept::rewound::Rewound;
+
+/// A client's connection, or what is inside of its TLS.
+pub(crate) trait Socket:
+    AsyncRead + AsyncWrite + Bare + Breakable + Ported + Unpin + Send + 'static
+{
+}
+
+impl<T: AsyncRead + AsyncWrite + Bare + Breakable + Ported + Unpin + Send + 'static> Socket for T {}
 
 /// A connection that may be broken before all that came on it has been read.
 pub(crate) trait Breakable {

@@ -46,6 +46,8 @@ const LINGER: Duration = Duration::from_secs(1);
 /// A client's socket as hyper sees it.
 pub(crate) struct ClientIo<T> {
     io: T,
+    /// What was read of it before.
+    ahead: Bytes,
     activity: Arc<Activity>,
     idle: Duration,
     half_close_grace: Duration,
@@ -72,6 +74,7 @@ impl<T> ClientIo<T> {
         let frames = activity.is_shared().then(|| Frames::new(Instant::now()));
         Self {
             io,
+            ahead: Bytes::new(),
             activity,
             idle,
             half_close_grace: HALF_CLOSE_GRACE + ROUND_TRIPS * rtt,
@@ -85,6 +88,16 @@ impl<T> ClientIo<T> {
             between: Between::default(),
             frames,
         }
+    }
+
+    /// The same, where `ahead` was read of it before.
+    pub(super) fn after(self, ahead: Bytes) -> Self {
+        Self { ahead, ..self }
+    }
+
+    /// The socket itself.
+    pub(super) fn into_inner(self) -> T {
+        self.io
     }
 
     /// Passes the result of a write on, or fails it once it has waited too long.
@@ -122,6 +135,7 @@ impl<T> ClientIo<T> {
         };
         let Ok(status) = StatusCode::from_bytes(status) else { return false };
         self.own_answer = refusal::unparsable(status);
+        self.activity.closes();
         true
     }
 }
@@ -175,13 +189,17 @@ impl<T: AsyncRead + Breakable + Unpin> AsyncRead for ClientIo<T> {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             let before = buf.filled().len();
-            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            if this.ahead.is_empty() {
+                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            } else {
+                let length = this.ahead.len().min(buf.remaining());
+                buf.put_slice(&this.ahead.split_to(length));
+            }
             if buf.filled().len() > before || buf.remaining() == 0 {
                 if this.activity.is_answering()
                     && let Some(error) = this.io.broken()
                 {
-                    // The system hands out all it holds before it tells of a reset: megabytes of an upload that nobody
-                    // wants any more.
+                    // The system hands out all it holds before it tells of a reset: megabytes that nobody wants.
                     return Poll::Ready(Err(error));
                 }
                 let read = buf.filled().get(before..).unwrap_or_default();
@@ -283,6 +301,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.activity.closes();
         ready!(this.poll_own_answer(cx))?;
         ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
         if this.activity.is_handed_over() {

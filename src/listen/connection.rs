@@ -2,6 +2,7 @@
 //! decides when the connection ends, not what is answered.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,31 +11,31 @@ use std::time::Duration;
 use http::header::CONNECTION;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use linkio::SharedLink;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::activity::{Activity, Timed};
+use super::activity::Activity;
 use super::attended::Attendance;
-use super::breakable::Breakable;
+use super::breakable::Socket;
 use super::census::Census;
 use super::client_io::ClientIo;
+use super::handed::handed;
 use super::http2::{self, Ended};
+use super::resting::{Resting, Vigil};
+use super::timed::Timed;
 use crate::admit::access::Caller;
 use crate::admit::client::{Client, Inside};
 use crate::admit::occupancy::{Seat, Stay};
 use crate::admit::target;
-use crate::bare::{Bare, End};
+use crate::bare::Handed;
 use crate::body::Sealed;
 use crate::body::request::Progress;
-use crate::capture::tap::Ported;
 use crate::capture::wire::Way;
 use crate::capture::{Captures, Tap, Wire};
 use crate::config::Config;
@@ -43,7 +44,6 @@ use crate::drain::{Drain, Work};
 use crate::exchange::Exchange;
 use crate::handle::{Handler, Intercepted};
 use crate::intercept::Opened;
-use crate::intercept::rewound::Rewound;
 use crate::observe::flood::Flood;
 use crate::respond::interim::Interim;
 use crate::respond::{Contact, Refusal, Worded};
@@ -69,8 +69,8 @@ struct Serving {
     /// How long a client may take nothing of what is sent to it, and how long nothing may go on where many requests share
     /// a connection.
     idle: Duration,
-    /// How long a client may take for a handshake.
-    handshake: Duration,
+    /// How long a client may take for a request's head or for a handshake.
+    head: Duration,
 }
 
 /// Field lines that hyper takes where it is told nothing; for any other number it allocates room with every request.
@@ -95,20 +95,20 @@ impl Serving {
         let head = usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX);
         let mut http1 = http1::Builder::new();
         http1
-            .timer(TokioTimer::new())
-            .header_read_timeout(config.timeouts.request_head)
+            // How long a head may take is seen to by `resting`, whose clock also runs while hyper is not there.
+            .header_read_timeout(None)
             .max_buf_size(head.saturating_mul(2).max(MIN_BUFFER));
         if config.limits.request_fields != HYPERS_MOST {
             http1.max_headers(config.limits.request_fields);
         }
         let http2 = http2::builder(head.saturating_mul(2), config.timeouts.client);
-        let (idle, handshake) = (config.timeouts.client, config.timeouts.request_head);
-        Self { handler, http1, http2, idle, handshake }
+        let (idle, head) = (config.timeouts.client, config.timeouts.request_head);
+        Self { handler, http1, http2, idle, head }
     }
 
-    fn client_io<T>(&self, stream: T, activity: &Arc<Activity>) -> TokioIo<ClientIo<T>> {
+    fn client_io<T>(&self, stream: T, activity: &Arc<Activity>) -> ClientIo<T> {
         let rtt = self.handler.upstream.connector().link().rtt();
-        TokioIo::new(ClientIo::new(stream, activity.clone(), self.idle, rtt))
+        ClientIo::new(stream, activity.clone(), self.idle, rtt)
     }
 }
 
@@ -194,7 +194,7 @@ impl Server {
         acceptor: &TlsAcceptor,
         work: Work,
     ) {
-        match timeout(self.serving.now().handshake, acceptor.accept(stream)).await {
+        match timeout(self.serving.now().head, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 self.census.handshakes.made(stream.get_ref().1.handshake_kind());
                 self.serve_secured(stream, Peer { from, stay, inside: None }, work).await;
@@ -211,10 +211,7 @@ impl Server {
     }
 
     /// Serves what was agreed on in the handshake.
-    async fn serve_secured<T>(self: &Arc<Self>, stream: TlsStream<T>, peer: Peer, work: Work)
-    where
-        T: AsyncRead + AsyncWrite + Bare + Breakable + Ported + Unpin + Send + 'static,
-    {
+    async fn serve_secured<T: Socket>(self: &Arc<Self>, stream: TlsStream<T>, peer: Peer, work: Work) {
         let way = peer.inside.as_ref().map_or(Way::Tls, |inside| Way::Inside(inside.authority.to_string()));
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             self.serve_http2(stream, way, peer, work).await;
@@ -223,19 +220,49 @@ impl Server {
         }
     }
 
-    async fn serve_http1<T>(self: &Arc<Self>, stream: T, way: Way, peer: Peer, work: Work)
-    where
-        T: AsyncRead + AsyncWrite + Bare + Breakable + Ported + Unpin + Send + 'static,
-    {
-        let kind = &self.census.http1;
-        let (activity, _open) = (Arc::new(Activity::default().counted(&kind.active)), kind.open.raise());
-        let serving = self.serving.now();
+    /// Not an `async fn`: that has room for everything it is given twice.
+    fn serve_http1<T: Socket>(
+        self: &Arc<Self>,
+        stream: T,
+        way: Way,
+        peer: Peer,
+        work: Work,
+    ) -> impl Future<Output = ()> + Send {
+        let (open, serving) = (self.census.http1.open.raise(), self.serving.now());
         let wire = Wire::new(&self.captures, peer.from.address, way);
-        let io = serving.client_io(Tap::new(stream, wire.clone()), &activity);
-        // Boxed: hyper keeps room for an answer as long as the connection lives, and most of them rest most of the time.
-        let service =
-            service_fn(|request| Box::pin(self.call(request, &peer, &activity, &wire, handed::<T>)));
-        let mut connection = std::pin::pin!(serving.http1.serve_connection(io, service).with_upgrades());
+        let mut resting = Resting::new(Tap::new(stream, wire.clone()));
+        async move {
+            let _open = &open;
+            let error: Box<dyn Error + Send + Sync> = loop {
+                if let Err(error) = resting.wakes(serving.head, work.retiring()).await {
+                    break error.into();
+                }
+                // Boxed: most connections rest most of the time, and keep no room then for what they are not.
+                match Box::pin(self.serve_awake(resting, &serving, &peer, &wire, &work)).await {
+                    Ok(Some(rested)) => resting = rested,
+                    Ok(None) => return,
+                    Err(error) => break error.into(),
+                }
+            };
+            tracing::debug!(error, client = %peer.from.address, "a client's connection ended");
+        }
+    }
+
+    /// Serves a connection until it ends, or until it rests.
+    async fn serve_awake<T: Socket>(
+        self: &Arc<Self>,
+        Resting { stream, ahead, since }: Resting<Tap<T>>,
+        serving: &Serving,
+        peer: &Peer,
+        wire: &Wire,
+        work: &Work,
+    ) -> hyper::Result<Option<Resting<Tap<T>>>> {
+        let activity = Arc::new(Activity::default().counted(&self.census.http1.active));
+        let io = TokioIo::new(serving.client_io(stream, &activity).after(ahead));
+        // Boxed: hyper keeps room for an answer as long as the connection lives, and most of them wait most of the time.
+        let service = service_fn(|request| Box::pin(self.call(request, peer, &activity, wire, handed::<T>)));
+        let mut connection = serving.http1.serve_connection(io, service).with_upgrades();
+        let mut vigil = Vigil::new(since, serving.head);
         // Who has taken over serves the next connection: this one is closed with its next response, or after a rest, since
         // a request might be on its way.
         let parting = async {
@@ -245,28 +272,30 @@ impl Server {
             }
         };
         let served = tokio::select! {
-            served = connection.as_mut() => served,
+            biased;
+            served = vigil.over(&mut connection, &activity) => served,
             () = parting => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                Pin::new(&mut connection).graceful_shutdown();
+                vigil.finish();
+                vigil.over(&mut connection, &activity).await
             }
         };
-        if let Err(error) = served {
-            tracing::debug!(%error, client = %peer.from.address, "a client's connection ended");
+        if let Some(served) = served {
+            return served.map(|()| None);
         }
+        Ok(connection.into_parts().map(|Parts { io, read_buf, .. }| {
+            Resting::since(vigil.since(), io.into_inner().into_inner(), &read_buf)
+        }))
     }
 
-    async fn serve_http2<T>(self: &Arc<Self>, stream: T, way: Way, peer: Peer, work: Work)
-    where
-        T: AsyncRead + AsyncWrite + Bare + Breakable + Ported + Unpin + Send + 'static,
-    {
+    async fn serve_http2<T: Socket>(self: &Arc<Self>, stream: T, way: Way, peer: Peer, work: Work) {
         let kind = &self.census.http2;
         let (activity, _open) = (Arc::new(Activity::shared().counted(&kind.active)), kind.open.raise());
         let serving = self.serving.now();
         let idle = serving.idle;
         let wire = Wire::new(&self.captures, peer.from.address, way);
         let stream = Tap::new(stream, wire.clone());
-        let (io, attendance) = (serving.client_io(stream, &activity), Attendance::default());
+        let (io, attendance) = (TokioIo::new(serving.client_io(stream, &activity)), Attendance::default());
         let service = service_fn(|request| {
             let response =
                 self.call(request, &peer, &activity, &wire, |upgraded| Box::new(TokioIo::new(upgraded)));
@@ -291,7 +320,7 @@ impl Server {
         peer: &Peer,
         activity: &Arc<Activity>,
         wire: &Wire,
-        handed: fn(Upgraded) -> Box<dyn End>,
+        handed: Handed,
     ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
         // Begun before the first await, so that the socket knows of the request before it is polled again.
         let progress = Progress::of(&request);
@@ -299,7 +328,7 @@ impl Server {
         let interim = Interim::to(request.version(), &self.pseudonym);
         let in_flight = Arc::new(activity.begin(progress.clone(), interim.clone()));
         let unanswered = activity.unanswered();
-        let bare = activity.take_bare_options() && is_for_the_origin(&request);
+        let bare = activity.take_bare_options() && target::is_bare_options(&request);
         let in_asterisk_form = match &peer.inside {
             Some(inside) => target::complete(&mut request, &inside.authority),
             None => bare,
@@ -361,23 +390,6 @@ impl Server {
             }
         })
     }
-}
-
-/// The connection over `T` that hyper hands over: what it was made of, behind what hyper has read ahead of it.
-fn handed<T>(upgraded: Upgraded) -> Box<dyn End>
-where
-    T: AsyncRead + AsyncWrite + Bare + Breakable + Ported + Unpin + Send + 'static,
-{
-    match upgraded.downcast::<TokioIo<ClientIo<Tap<T>>>>() {
-        Ok(parts) => Box::new(Rewound::new(parts.read_buf, parts.io.into_inner())),
-        Err(upgraded) => Box::new(TokioIo::new(upgraded)),
-    }
-}
-
-/// Whether `request` can be the OPTIONS for an origin as a whole that the socket saw. What the socket sees are bytes,
-/// and requests may come several in a row.
-fn is_for_the_origin(request: &Request<Incoming>) -> bool {
-    request.method() == Method::OPTIONS && request.uri().path() == "/" && request.uri().query().is_none()
 }
 
 /// The parser takes no smaller buffer.

@@ -10,8 +10,11 @@ pub(crate) mod census;
 pub(crate) mod client_io;
 pub(crate) mod connection;
 mod frames;
+mod handed;
 mod http2;
 pub(crate) mod places;
+mod resting;
+mod timed;
 mod turned_away;
 
 use std::io;
@@ -129,6 +132,20 @@ pub(crate) async fn rest(error: &io::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The size of what `serve` returns.
+    fn size_of_future<A, B, C, D, E, F>(_serve: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Most connections rest most of the time.
+    #[test]
+    fn the_future_of_a_connection_has_no_room_for_what_serves_it() {
+        let size = size_of_future(|server: &'static Arc<Server>, stream, from, stay, work| {
+            server.serve(stream, from, stay, work)
+        });
+        assert!(size < 1500, "{size}");
+    }
 
     #[tokio::test]
     async fn a_connection_has_the_buffer_of_the_link_as_it_is_now() {

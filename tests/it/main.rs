@@ -42,6 +42,7 @@ mod poisoning;
 mod proxy;
 mod refreshing;
 mod reload;
+mod resting;
 mod rules;
 mod scenarios;
 mod secrets;

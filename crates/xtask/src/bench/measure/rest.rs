@@ -8,8 +8,8 @@ use testkit::client::{Client, Request};
 use super::{Course, Reading};
 use crate::bench::stand::Until;
 
-/// How long a program gets to come to rest.
-const REST: Duration = Duration::from_secs(2);
+/// How long a program gets to come to rest, and to give memory back that it needs no more.
+const REST: Duration = Duration::from_secs(5);
 
 impl Course<'_> {
     /// Memory after the start, and after so many objects were stored.
