@@ -16,7 +16,7 @@ use super::activity::Activity;
 use crate::timer::Timer;
 
 /// How long what serves a connection is kept ready for the next request. Those of one page come faster.
-const READY: Duration = Duration::from_millis(250);
+const READY: Duration = Duration::from_millis(100);
 
 /// Bytes that are read at most before the connection is served again: most heads are shorter.
 const AHEAD: usize = 4096;

@@ -55,10 +55,13 @@ async fn forward(
     }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     *request.uri_mut() = Uri::try_from(path)?;
-    let idle = locked(&pool).get_mut(&authority).and_then(Vec::pop);
-    let mut sender = match idle {
-        Some(sender) => sender,
-        None => dial(&authority).await?,
+    let idle = || locked(&pool).get_mut(&authority).and_then(Vec::pop);
+    let mut sender = loop {
+        let Some(mut sender) = idle() else { break dial(&authority).await? };
+        // One that has just come back may have its last step to take, or have ended.
+        if sender.ready().await.is_ok() {
+            break sender;
+        }
     };
     let response = sender.send_request(request).await?;
     Ok(response.map(|body| Returning { body, kept: Some((sender, authority, pool)) }.boxed()))

@@ -124,7 +124,11 @@ impl Peer {
                 command.arg(place.address.port().to_string());
             }
             Kind::Squid => {
-                let file = write(place, "squid.conf", &tuning::squid(place))?;
+                let file = write(
+                    place,
+                    "squid.conf",
+                    &tuning::squid(place, matches!(measure, Measure::Crowd { .. })),
+                )?;
                 let cache = place.folder.join("cache");
                 if !cache.exists() {
                     open_folder(&cache)?;

@@ -193,8 +193,8 @@ pub(super) static ALL: &[Scenario] = &[
         &[
             figure("idle", "memory just started", "MB", Good::AtMost(12.0)),
             Figure {
-                remark: " + memory tier",
-                ..figure("filled", "memory with 10,000 objects of 10 kB", "MB", Good::AtMost(25.0))
+                remark: ", 32 of them hot bodies",
+                ..figure("filled", "memory with 10,000 objects of 10 kB", "MB", Good::AtMost(57.0))
             },
         ],
     ),

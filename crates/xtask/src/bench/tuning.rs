@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::peer::Place;
 
-/// squid: memory for what is small, aufs for the rest; one process in the foreground (`-N`).
-pub(super) fn squid(place: &Place<'_>) -> String {
+/// squid: memory for what is small, aufs for the rest; one process in the foreground (`-N`). Where it `collapses` requests, it
+/// also gives one answer that may not be stored to several clients.
+pub(super) fn squid(place: &Place<'_>, collapses: bool) -> String {
+    let collapsed = if collapses { "on" } else { "off" };
     let Place { folder, address, .. } = place;
     let folder = folder.display();
     format!(
@@ -19,7 +21,7 @@ pub(super) fn squid(place: &Place<'_>) -> String {
          netdb_filename none\npinger_enable off\nicp_port 0\nsnmp_port 0\n\
          cache_mem 1024 MB\nmaximum_object_size_in_memory 1 MB\nmaximum_object_size 200 MB\n\
          cache_dir aufs {folder}/cache 20000 64 256\n\
-         collapsed_forwarding on\nmemory_pools on\n\
+         collapsed_forwarding {collapsed}\nmemory_pools on\n\
          client_persistent_connections on\nserver_persistent_connections on\n\
          client_idle_pconn_timeout 10 minutes\nserver_idle_pconn_timeout 10 minutes\n\
          max_filedescriptors 16384\nshutdown_lifetime 0 seconds\n"
