@@ -275,7 +275,9 @@ impl HttpBody for RequestBody {
             return Poll::Ready(Some(Err(BodyError::Stalled(this.idle))));
         };
         this.stall.stop();
-        let ended = frame.is_none() || incoming.is_end_stream();
+        // Nothing comes behind a trailer section, and some do not ask for the end behind it (RFC 9110 §6.5).
+        let is_last = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+        let ended = frame.is_none() || is_last || incoming.is_end_stream();
         let counted = match frame {
             Some(Ok(frame)) => Some(this.count(&frame).and_then(|()| this.passable(frame))),
             Some(Err(error)) => {

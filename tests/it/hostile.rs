@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use testkit::client::Client;
+use testkit::client::{Client, Request};
 use testkit::message::Ending;
 use testkit::origin::{Origin, Received};
 use testkit::reply::Reply;
@@ -293,6 +293,9 @@ async fn trailers_of_a_request_smuggle_nothing_rfc9110_6_5_1() {
     let mut client = stand.proxy.connect().await;
     client.send(format!("{head}\r\n5\r\nhello\r\n0\r\n{trailers}\r\n").as_bytes()).await.expect("sent");
     assert_eq!(client.receive("POST").await.expect("a response").status, 200);
+    // All of it was read: the connection takes the next request (RFC 9112 §9.3).
+    client.send(&Request::new("GET", &url).to_bytes()).await.expect("sent");
+    assert_eq!(client.receive("GET").await.expect("a response").status, 200);
     let seen = stand.origin.requests().remove(0);
     assert_eq!(seen.body, b"hello");
     let arrived: Vec<_> = seen.trailers.iter().map(|(name, _)| name.to_owned()).collect();
