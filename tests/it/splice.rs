@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use testkit::client::Client;
+use testkit::noise;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -11,18 +12,6 @@ use tokio::time::timeout;
 use crate::capture::Capturing;
 use crate::control::ask;
 use crate::proxy::{Running, start};
-
-/// Noise that does not repeat.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(next).flatten().take(length).collect()
-}
 
 /// Pipes that this process has, among them those of its proxy.
 fn pipes() -> usize {
@@ -69,13 +58,13 @@ async fn bulk_is_spliced_and_counted_and_half_close_is_passed_on_rfc9110_9_3_6()
     let before = pipes();
     let (mut client, mut origin) = tunnel(&proxy).await;
     let head = under_way(&proxy).await["client_bytes"].as_u64().expect("bytes") as usize;
-    up(&mut client, &mut origin, &noise(1, 100_000)).await;
+    up(&mut client, &mut origin, &noise::bytes(1, 100_000)).await;
     assert_eq!(pipes(), before, "what is little takes no descriptors");
-    up(&mut client, &mut origin, &noise(2, LARGE)).await;
+    up(&mut client, &mut origin, &noise::bytes(2, LARGE)).await;
     assert!(pipes() > before, "it was copied");
     client.finish().await.expect("half-closed");
     assert_eq!(origin.read(&mut [0; 8]).await.expect("the client's end"), 0);
-    down(&mut client, &mut origin, &noise(3, LARGE + 1)).await;
+    down(&mut client, &mut origin, &noise::bytes(3, LARGE + 1)).await;
     let told = under_way(&proxy).await;
     let expected = [
         ("received_bytes", LARGE + 100_000),
@@ -104,9 +93,9 @@ async fn a_link_that_is_set_in_the_middle_shapes_at_once() {
     let proxy = start(&[]).await;
     let before = pipes();
     let (mut client, mut origin) = tunnel(&proxy).await;
-    down(&mut client, &mut origin, &noise(1, LARGE)).await;
+    down(&mut client, &mut origin, &noise::bytes(1, LARGE)).await;
     assert!(pipes() > before, "it was copied");
-    let sent = noise(2, REST);
+    let sent = noise::bytes(2, REST);
     let (sending, mut received) = (sent.clone(), Vec::new());
     let origin = tokio::spawn(async move {
         origin.write_all(&sending).await.expect("sent");
@@ -134,8 +123,8 @@ async fn a_link_that_is_set_in_the_middle_shapes_at_once() {
     let shaped = ask(&proxy, "GET", "/v1/link", "").await["classes"]["interactive"]["down"].clone();
     assert!(shaped.as_u64().is_some_and(|bytes| bytes > 0), "{shaped}");
     ask(&proxy, "PUT", "/v1/link", r#"{"spec": "unlimited"}"#).await;
-    down(&mut client, &mut origin, &noise(3, LARGE)).await;
-    up(&mut client, &mut origin, &noise(4, LARGE)).await;
+    down(&mut client, &mut origin, &noise::bytes(3, LARGE)).await;
+    up(&mut client, &mut origin, &noise::bytes(4, LARGE)).await;
     let link = ask(&proxy, "GET", "/v1/link", "").await;
     assert_eq!((&link["up"], &link["down"]), (&LARGE.into(), &(2 * LARGE + REST).into()));
 }
@@ -145,11 +134,11 @@ async fn a_capture_that_begins_in_the_middle_sees_what_follows() {
     let proxy = start(&[]).await;
     let before = pipes();
     let (mut client, mut origin) = tunnel(&proxy).await;
-    up(&mut client, &mut origin, &noise(1, LARGE)).await;
-    down(&mut client, &mut origin, &noise(2, LARGE)).await;
+    up(&mut client, &mut origin, &noise::bytes(1, LARGE)).await;
+    down(&mut client, &mut origin, &noise::bytes(2, LARGE)).await;
     assert!(pipes() > before, "it was copied");
     let mut capturing = Capturing::begin(&proxy, &["--all"]);
-    let (asked, answered) = (noise(3, 300_000), noise(4, 400_000));
+    let (asked, answered) = (noise::bytes(3, 300_000), noise::bytes(4, 400_000));
     up(&mut client, &mut origin, &asked).await;
     down(&mut client, &mut origin, &answered).await;
     drop((client, origin));
@@ -168,7 +157,7 @@ async fn a_tunnel_that_rests_is_closed_and_one_that_carries_is_not() {
     let mut seed = 1;
     // All of it goes by, and for longer than it may rest.
     while begun.elapsed() < Duration::from_millis(2500) {
-        down(&mut client, &mut origin, &noise(seed, LARGE)).await;
+        down(&mut client, &mut origin, &noise::bytes(seed, LARGE)).await;
         seed += 1;
     }
     assert!(pipes() > before, "it was copied");
@@ -181,7 +170,7 @@ async fn a_tunnel_is_broken_off_while_its_client_takes_nothing() {
     let proxy = start(&[]).await;
     let before = pipes();
     let (client, mut origin) = tunnel(&proxy).await;
-    let sending = tokio::spawn(async move { origin.write_all(&noise(1, 30_000_000)).await });
+    let sending = tokio::spawn(async move { origin.write_all(&noise::bytes(1, 30_000_000)).await });
     let spliced = async {
         while pipes() == before {
             tokio::task::yield_now().await;

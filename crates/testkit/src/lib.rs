@@ -12,6 +12,7 @@ pub mod contents;
 mod http2;
 pub mod load;
 pub mod message;
+pub mod noise;
 pub mod origin;
 pub mod reply;
 pub mod scenario;

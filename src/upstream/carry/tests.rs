@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use testkit::noise;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -106,24 +107,12 @@ impl Tunnel {
     }
 }
 
-/// Noise that does not repeat.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(next).flatten().take(length).collect()
-}
-
 const LARGE: usize = 6_000_000;
 
 #[tokio::test]
 async fn bulk_goes_by_both_ways_at_once_to_the_byte() {
     let mut tunnel = tunnel(|_| true, |_| true).await;
-    tunnel.exchange(&noise(1, LARGE), &noise(2, LARGE + 1)).await;
+    tunnel.exchange(&noise::bytes(1, LARGE), &noise::bytes(2, LARGE + 1)).await;
     let [client, origin] = tunnel.passed();
     assert_eq!(client, origin, "what came in went out");
     let expected = [LARGE as u64 - BULK - BUFFER as u64, LARGE as u64 - BULK];
@@ -133,7 +122,7 @@ async fn bulk_goes_by_both_ways_at_once_to_the_byte() {
 #[tokio::test]
 async fn what_is_little_takes_no_pipe() {
     let mut tunnel = tunnel(|_| true, |_| true).await;
-    tunnel.exchange(&noise(1, 200_000), &noise(2, 5)).await;
+    tunnel.exchange(&noise::bytes(1, 200_000), &noise::bytes(2, 5)).await;
     assert_eq!(tunnel.passed(), [[0; 2]; 2]);
 }
 
@@ -142,7 +131,7 @@ async fn an_end_that_is_not_bare_is_copied() {
     for (client, origin) in [(true, false), (false, true)] {
         let is = |bare: bool| -> fn(usize) -> bool { if bare { |_| true } else { |_| false } };
         let mut tunnel = tunnel(is(client), is(origin)).await;
-        tunnel.exchange(&noise(1, LARGE), &noise(2, LARGE)).await;
+        tunnel.exchange(&noise::bytes(1, LARGE), &noise::bytes(2, LARGE)).await;
         assert_eq!(tunnel.passed(), [[0; 2]; 2]);
     }
 }
@@ -152,7 +141,7 @@ async fn where_no_pipe_is_to_be_had_bytes_are_copied() {
     let share = Share::new();
     let all: Vec<_> = std::iter::from_fn(|| share.pipe()).collect();
     let mut tunnel = tunnel(|_| true, |_| true).await;
-    tunnel.exchange(&noise(1, LARGE), &noise(2, LARGE)).await;
+    tunnel.exchange(&noise::bytes(1, LARGE), &noise::bytes(2, LARGE)).await;
     assert_eq!(tunnel.passed(), [[0; 2]; 2]);
     drop(all);
 }
@@ -161,7 +150,7 @@ async fn where_no_pipe_is_to_be_had_bytes_are_copied() {
 async fn what_is_in_the_pipe_is_copied_where_it_may_not_go_by() {
     // Both ends are asked in turn: what was let in is never let out.
     let mut tunnel = tunnel(|asked| asked % 3 != 1, |asked| asked % 5 != 2).await;
-    tunnel.exchange(&noise(3, LARGE), &noise(4, LARGE)).await;
+    tunnel.exchange(&noise::bytes(3, LARGE), &noise::bytes(4, LARGE)).await;
     let [client, origin] = tunnel.passed();
     assert!(origin[0] > client[0] && client[1] > origin[1], "what came in: {client:?}, {origin:?}");
 }
@@ -169,7 +158,7 @@ async fn what_is_in_the_pipe_is_copied_where_it_may_not_go_by() {
 #[tokio::test]
 async fn one_way_goes_on_after_the_other_has_ended() {
     let mut tunnel = tunnel(|_| true, |_| true).await;
-    let (down, up) = (noise(5, LARGE), noise(6, LARGE));
+    let (down, up) = (noise::bytes(5, LARGE), noise::bytes(6, LARGE));
     let sending = async {
         tunnel.origin.write_all(&down).await.expect("sent");
         tunnel.origin.shutdown().await.expect("half-closed");
@@ -184,7 +173,7 @@ async fn one_way_goes_on_after_the_other_has_ended() {
 #[tokio::test]
 async fn a_reset_is_no_end() {
     let mut tunnel = tunnel(|_| true, |_| true).await;
-    let (bulk, mut received) = (noise(7, LARGE), vec![0; LARGE]);
+    let (bulk, mut received) = (noise::bytes(7, LARGE), vec![0; LARGE]);
     let (sent, read) = tokio::join!(tunnel.origin.write_all(&bulk), tunnel.client.read_exact(&mut received));
     sent.expect("sent");
     read.expect("received");

@@ -48,18 +48,10 @@ impl Source {
 /// The body of `path`, whole.
 pub(super) fn body(path: &str) -> Vec<u8> {
     let length = path.split('/').nth(1).and_then(|word| word.parse().ok()).unwrap_or_default();
-    let mut state = path.bytes().fold(0x9e37_79b9_7f4a_7c15_u64, |hash, byte| {
+    let seed = path.bytes().fold(0x9e37_79b9_7f4a_7c15_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(17)
     });
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
+    testkit::noise::bytes(seed, length)
 }
 
 fn reply(request: &Received) -> Reply {

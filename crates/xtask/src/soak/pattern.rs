@@ -8,16 +8,8 @@ use std::sync::LazyLock;
 /// The longest body, in bytes.
 pub(super) const LONGEST: usize = 5_000_000;
 
-static BLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let words = (0..LONGEST / 4).flat_map(|_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.collect()
-});
+static BLOCK: LazyLock<Vec<u8>> =
+    LazyLock::new(|| testkit::noise::bytes(0x9e37_79b9_7f4a_7c15, LONGEST / 4 * 8));
 
 /// The body of `path`, whole.
 pub(super) fn body(path: &str) -> &'static [u8] {

@@ -60,16 +60,7 @@ pub(super) fn body(path: &Path) -> Vec<u8> {
         Path::Download(number) => (DOWNLOAD, *number ^ 0x3333_3333),
         Path::Object(number) => (100, *number),
     };
-    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
+    testkit::noise::bytes(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, length)
 }
 
 /// Starts the origin.
