@@ -42,6 +42,6 @@ impl Counting {
 
     /// Counts it once more.
     pub fn count(&self) {
-        self.counts.read(self.exchange.record());
+        self.exchange.with(|details| self.counts.read(self.exchange.record(), details));
     }
 }

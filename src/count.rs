@@ -38,8 +38,18 @@ pub(crate) struct Raised(Level);
 impl Level {
     /// One more, as long as the answer is held.
     pub(crate) fn raise(&self) -> Raised {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.rise();
         Raised(self.clone())
+    }
+
+    /// One more, until it is said that there is one less.
+    pub(crate) fn rise(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub(crate) fn fall(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Now.
@@ -76,7 +86,7 @@ impl Handshakes {
 
 impl Drop for Raised {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.fall();
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`clock`]: the only reader of the wall clock
 //! - `listen`, `admit`, `handle`, `upstream`, `body`, `respond`: the way of one request
 //! - `host`: whom a target means, in whichever spelling
+//! - `step`: what is there at once, or comes of work that waits
 //! - `exchange`, `observe`: its record, and who reads it; `standing`: where it stands on the link among others
 //! - `count`, `metrics`: what parts count, and what the proxy says of itself in figures
 //! - `opening`, `pem`: what a configuration opens, and what is wrong with it
@@ -57,6 +58,7 @@ pub mod serve;
 mod simulate;
 mod site;
 mod standing;
+mod step;
 mod systemd;
 mod text;
 mod timer;

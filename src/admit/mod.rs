@@ -116,29 +116,63 @@ impl Admission {
         self.connections.take(from.address).ok_or(Refusal::TooManyConnections)
     }
 
-    /// Judges `request`, which `client` has sent.
+    /// Takes in `request`, which `client` has sent: it is not too large, and not too much is asked by the client.
     ///
     /// # Errors
     /// The refusal that the client is to get.
-    pub(crate) async fn admit(
+    pub(crate) fn receive(
+        &self,
+        request: &Request<Incoming>,
+        client: &Client,
+        exchange: &Exchange,
+    ) -> Result<(), Refusal> {
+        self.check_size(request)?;
+        exchange.hold(self.exchanges.take(client.address).ok_or(Refusal::TooManyAtOnce)?);
+        self.take_allowance(client)
+    }
+
+    /// Whether it is settled who `client` is: for its connection, or because everyone may be anyone.
+    pub(crate) fn knows(&self, client: &Client) -> bool {
+        client.identity.is_some() || self.accounts.wanted(client.address).is_none()
+    }
+
+    /// Finds out who `client` is by the `headers` of its request.
+    ///
+    /// # Errors
+    /// The refusal that it is to get.
+    pub(crate) async fn identify(
+        &self,
+        headers: &HeaderMap,
+        client: Client,
+        exchange: &Exchange,
+    ) -> Result<Client, Refusal> {
+        let identified = self.accounts.identify(client.address, headers).await;
+        let identity = identified.inspect_err(|refusal| note_guess(refusal, headers, exchange))?;
+        Ok(Client { identity: Some(identity), ..client })
+    }
+
+    /// Judges `request`, which `client`, who is known, has sent.
+    ///
+    /// # Errors
+    /// The refusal that the client is to get.
+    pub(crate) fn admit(
         &self,
         mut request: Request<Incoming>,
         mut client: Client,
         exchange: &Exchange,
         now: SystemTime,
     ) -> Result<Admitted, Refusal> {
-        self.check_size(&request)?;
-        exchange.hold(self.exchanges.take(client.address).ok_or(Refusal::TooManyAtOnce)?);
-        self.take_allowance(&client)?;
-        self.identify(request.headers(), &mut client, exchange).await?;
+        let account = client.identity.get_or_insert_default().account.clone();
+        if account.is_some() {
+            exchange.note(|details| details.user.clone_from(&account));
+        }
         target::check_fields(request.version(), request.headers())?;
         target::check_content(request.method(), request.headers())?;
         let (target, host) = match &client.inside {
             Some(inside) => target::inside(&request, &inside.authority)?,
             None => target::of(request.method(), request.uri())?,
         };
-        let user = client.identity.as_ref().and_then(|identity| identity.account.as_deref());
-        let asking = Asking { from: client.caller(), user, now };
+        let asking = Asking { from: client.caller(), user: account.as_deref(), now };
         self.access.check_target(request.method(), &target, &host, asking)?;
         let looped = rfc9111::via_names(request.headers(), &self.pseudonym);
         if looped {
@@ -179,25 +213,6 @@ impl Admission {
         let Some(allowance) = &self.allowance else { return Ok(()) };
         let taken = allowance.take(neighbourhood::of(client.address));
         taken.map_err(|wait| Refusal::TooManyRequests { wait })
-    }
-
-    /// Finds out who the client is, unless that is settled for its connection.
-    async fn identify(
-        &self,
-        headers: &HeaderMap,
-        client: &mut Client,
-        exchange: &Exchange,
-    ) -> Result<(), Refusal> {
-        let identity = match client.identity.take() {
-            Some(identity) => identity,
-            None => {
-                let identified = self.accounts.identify(client.address, headers).await;
-                identified.inspect_err(|refusal| note_guess(refusal, headers, exchange))?
-            }
-        };
-        exchange.note(|details| details.user = identity.account.clone());
-        client.identity = Some(identity);
-        Ok(())
     }
 
     /// Judges a request with `method` for `target` that is only thought of: who may ask for what, and nothing of how often.

@@ -29,13 +29,21 @@ pub(crate) struct Mended {
     /// The last byte that was missing: what is missing again was not to be had.
     missing: Option<u64>,
     /// A place among what is arriving, until `content` has its own.
-    place: Option<StoredBody>,
+    place: Option<Box<StoredBody>>,
 }
 
 impl Mended {
     /// `content`, whose missing parts come by way of `mend`.
     pub(crate) fn new(content: StoredBody, mend: Option<Arc<dyn Mend>>) -> Self {
         Self { content, mend, fetching: None, missing: None, place: None }
+    }
+
+    /// Ready once its first bytes are read and verified, see [`StoredBody::poll_verified`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn poll_verified(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.content.poll_verified(cx)
     }
 
     /// Whether all of it is in memory.
@@ -55,7 +63,7 @@ impl HttpBody for Mended {
         let this = self.get_mut();
         loop {
             if let Some(fetching) = &mut this.fetching {
-                this.place = ready!(fetching.as_mut().poll(cx));
+                this.place = ready!(fetching.as_mut().poll(cx)).map(Box::new);
                 this.fetching = None;
             }
             let frame = Pin::new(&mut this.content).poll_frame(cx);

@@ -74,6 +74,20 @@ impl BodyError {
     }
 }
 
+impl Body {
+    /// Ready once the first bytes of what is stored are read and verified, which nothing else waits for.
+    ///
+    /// # Errors
+    /// What was found to be wrong with them, as [`bentpipe_store::StoredBody::poll_verified`] says it.
+    pub(crate) fn poll_verified(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), bentpipe_store::Error>> {
+        match self {
+            Self::Stored(body) => body.poll_verified(cx),
+            Self::Parts(parts) => parts.poll_verified(cx),
+            Self::Empty | Self::Full(_) | Self::Origin(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;

@@ -51,6 +51,19 @@ impl Parts {
         body
     }
 
+    /// Ready once the first bytes of each part are read and verified, see [`bentpipe_store::StoredBody::poll_verified`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn poll_verified(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), bentpipe_store::Error>> {
+        for piece in &mut self.ahead {
+            if let Piece::Content(content) = piece {
+                ready!(content.poll_verified(cx))?;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn delimit(&mut self, text: String) {
         self.left += text.len() as u64;
         self.ahead.push_back(Piece::Delimiter(text.into()));

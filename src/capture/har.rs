@@ -13,8 +13,8 @@ use super::heard::{Answer, Heard, Kept};
 use crate::exchange::{Details, Record, Times};
 
 /// The entry of an exchange that is over.
-pub(super) fn entry(heard: &Heard, record: &Record) -> Value {
-    let (details, answer, total) = (record.details(), heard.answer(), record.duration());
+pub(super) fn entry(heard: &Heard, record: &Record, details: &Details) -> Value {
+    let (answer, total) = (heard.answer(), record.duration());
     let timings = timings(&details.times, answer.as_ref().map(|answer| answer.after), total);
     let time: f64 =
         timings.iter().filter(|(name, took)| *name != "ssl" && *took >= 0.0).map(|(_, took)| took).sum();
@@ -33,7 +33,7 @@ pub(super) fn entry(heard: &Heard, record: &Record) -> Value {
         "_because": details.because.as_ref().map(ToString::to_string),
         "_linkDown": record.link_down(),
         "_linkUp": record.link_up(),
-        "_error": error(&details),
+        "_error": error(details),
     });
     if let (Some(peer), Some(entry)) = (details.peer, entry.as_object_mut()) {
         entry.insert("serverIPAddress".to_owned(), json!(peer.address.ip()));

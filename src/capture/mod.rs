@@ -24,7 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::exchange::{Reader, Record};
+use crate::exchange::{Details, Reader, Record};
 pub(crate) use filter::Filter;
 use frame::{Frame, Kind};
 use heard::Heard;
@@ -168,12 +168,12 @@ impl Captures {
 }
 
 impl Reader for Captures {
-    fn read(&self, record: &Record) {
+    fn read(&self, record: &Record, details: &Details) {
         if self.number() == 0 {
             return;
         }
         if let Some(session) = self.session() {
-            session.over(record);
+            session.over(record, details);
         }
     }
 }
@@ -205,9 +205,9 @@ impl Session {
     }
 
     /// The exchange of `record` is over.
-    fn over(&self, record: &Record) {
+    fn over(&self, record: &Record, details: &Details) {
         let Some(heard) = self.exchanges().remove(&record.number) else { return };
-        let entry = self.frame(Kind::Entry, 0, har::entry(&heard, record).to_string().into_bytes());
+        let entry = self.frame(Kind::Entry, 0, har::entry(&heard, record, details).to_string().into_bytes());
         if self.queue.put(entry).is_err() {
             self.lost.exchanges.fetch_add(1, Ordering::Relaxed);
         }

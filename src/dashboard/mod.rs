@@ -100,7 +100,7 @@ impl Traffic {
     /// What is known of each of them now.
     pub(crate) fn shown(&self) -> Vec<serde_json::Value> {
         let each = |exchange: &Exchange| {
-            let mut shown = event(exchange.record(), &self.live.urls());
+            let mut shown = exchange.with(|details| event(exchange.record(), details, &self.live.urls()));
             shown["class"] = exchange.class().map(Class::name).into();
             shown
         };

@@ -7,7 +7,7 @@ use linkio::{BitRate, LaneState};
 use serde::Serialize;
 
 use super::Dashboard;
-use crate::exchange::Record;
+use crate::exchange::Exchange;
 use crate::host::is_own_name;
 use crate::observe::recent::{Failure, Site, seconds};
 use crate::observe::series::Row;
@@ -167,11 +167,7 @@ impl Overview {
             saved_money: price.as_ref().map(|price| price.of(answers.stored_bytes())),
             cache: Cache { objects: stats.objects, bytes: stats.disk_bytes, limit: stats.limit },
             exchanges: traffic.observers.begun(),
-            running: running
-                .iter()
-                .map(|exchange| Running::of(exchange.record(), dashboard))
-                .take(MOST)
-                .collect(),
+            running: running.iter().map(|exchange| Running::of(exchange, dashboard)).take(MOST).collect(),
             clients: if is_operator { clients(dashboard) } else { Vec::new() },
             sites: if is_operator { sites(dashboard) } else { Vec::new() },
             failures: failures(dashboard, viewer),
@@ -242,12 +238,13 @@ fn queue(lane: &LaneState) -> u64 {
 }
 
 impl Running {
-    fn of(record: &Record, dashboard: &Dashboard) -> Self {
+    fn of(exchange: &Exchange, dashboard: &Dashboard) -> Self {
+        let record = exchange.record();
         let (announced, bytes, duration) =
-            (record.with(|details| details.announced), record.client_bytes(), record.duration());
+            (exchange.with(|details| details.announced), record.client_bytes(), record.duration());
         Self {
             number: record.number,
-            client: record.who(),
+            client: exchange.with(|details| details.who(record.client)),
             method: record.method.to_string(),
             url: dashboard.traffic.live.urls().written(&record.target),
             bytes,

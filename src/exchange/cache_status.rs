@@ -4,6 +4,9 @@ use std::fmt;
 
 use http::StatusCode;
 
+/// The member that says of most responses all there is to say.
+pub(crate) const HIT: &str = "bentpipe; hit";
+
 /// What the cache did with a request, in the terms of RFC 9211.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum CacheStatus {
@@ -60,7 +63,7 @@ impl fmt::Display for CacheStatus {
     /// The member of a Cache-Status field that speaks for this cache.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let forwarded = match self {
-            Self::Hit => return f.write_str("bentpipe; hit"),
+            Self::Hit => return f.write_str(HIT),
             Self::Unasked | Self::Tunnel | Self::Intercepted => return f.write_str("bentpipe; fwd=bypass"),
             Self::Forwarded(forwarded) => forwarded,
         };

@@ -12,7 +12,7 @@ mod stop;
 use std::any::Any;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ use rfc9111::Because;
 use tokio::time::Instant;
 use tracing::Span;
 
-pub(crate) use cache_status::{CacheStatus, Forwarded};
+pub(crate) use cache_status::{CacheStatus, Forwarded, HIT};
 pub(crate) use observers::{Observers, Reader};
 pub(crate) use outcome::{Answer, OUTCOMES, Outcome};
 use placed::Placed;
@@ -36,6 +36,7 @@ pub(crate) struct Exchange(Arc<Open>);
 
 struct Open {
     record: Record,
+    details: Mutex<Details>,
     observers: Arc<Observers>,
     /// Where the observers keep it.
     place: usize,
@@ -66,7 +67,6 @@ impl Exchange {
             target,
             version,
             begun: Instant::now(),
-            details: Mutex::default(),
             client_bytes: AtomicU64::new(0),
             received: AtomicU64::new(0),
             link_down: AtomicU64::new(0),
@@ -78,8 +78,8 @@ impl Exchange {
         Self(Arc::new_cyclic(|open: &Weak<Open>| {
             let place = observers.keep(number, open.clone());
             let (stop, placed, held) = (Stop::default(), Placed::default(), OnceLock::new());
-            let (observers, span) = (observers.clone(), OnceLock::new());
-            Open { record, observers, place, stop, placed, span, held }
+            let (details, observers, span) = (Mutex::default(), observers.clone(), OnceLock::new());
+            Open { record, details, observers, place, stop, placed, span, held }
         }))
     }
 
@@ -98,9 +98,14 @@ impl Exchange {
         let _ = self.0.held.set(Box::new(held));
     }
 
-    /// What is known so far.
+    /// What is known from the beginning, and counted.
     pub(crate) fn record(&self) -> &Record {
         &self.0.record
+    }
+
+    /// What `take` wants of what became known so far.
+    pub(crate) fn with<T>(&self, take: impl FnOnce(&Details) -> T) -> T {
+        take(&self.lock())
     }
 
     /// Whether the response has a head only.
@@ -110,12 +115,12 @@ impl Exchange {
 
     /// Changes what is known so far.
     pub(crate) fn note(&self, change: impl FnOnce(&mut Details)) {
-        change(&mut self.0.record.lock());
+        change(&mut self.lock());
     }
 
     /// What the cache did, for the response's own fields.
     pub(crate) fn cache_status(&self) -> CacheStatus {
-        self.0.record.lock().cache.clone()
+        self.lock().cache.clone()
     }
 
     /// This is why the cache decided as it did, and which operator's rule had a say in it, if one had. The last one told
@@ -216,17 +221,22 @@ impl Exchange {
     pub(crate) fn is_stopped(&self) -> bool {
         self.0.stop.is_asked()
     }
+
+    fn lock(&self) -> MutexGuard<'_, Details> {
+        self.0.details.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
+        let details = std::mem::take(self.details.get_mut().unwrap_or_else(PoisonError::into_inner));
         if let Some(span) = self.span.get() {
             let (record, _entered) = (&self.record, span.enter());
             let (to_client, down, up) = (record.client_bytes(), record.link_down(), record.link_up());
-            let cut_short = record.with(|details| details.cut_short);
+            let cut_short = details.cut_short;
             tracing::debug!(to_client, down, up, took = ?record.duration(), ?cut_short, "it is over");
         }
-        self.observers.over(self.record.number, self.place, &self.record);
+        self.observers.over(self.place, &self.record, &details);
     }
 }
 
@@ -236,7 +246,7 @@ mod tests {
 
     struct Count(Arc<AtomicU64>);
     impl Reader for Count {
-        fn read(&self, record: &Record) {
+        fn read(&self, record: &Record, _: &Details) {
             self.0.fetch_add(record.client_bytes(), Ordering::Relaxed);
         }
     }

@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{Exchange, Open, Record};
+use super::{Details, Exchange, Open, Record};
 use crate::current::Current;
 
 /// Someone who is told of every exchange when it is over. Must not wait.
 pub(crate) trait Reader: Send + Sync {
     /// Takes note of one finished exchange.
-    fn read(&self, record: &Record);
+    fn read(&self, record: &Record, details: &Details);
 
     /// Whether the record is to carry what clients tell of themselves.
     fn wants_told(&self) -> bool {
@@ -101,12 +101,12 @@ impl Observers {
         place
     }
 
-    /// The exchange number `number`, kept at `place`, is over, and this is its record.
-    pub(super) fn over(&self, number: u64, place: usize, record: &Record) {
+    /// The exchange kept at `place` is over, and this is its record.
+    pub(super) fn over(&self, place: usize, record: &Record, details: &Details) {
         for reader in self.readers.now().iter() {
-            reader.read(record);
+            reader.read(record, details);
         }
-        let mut slots = self.lock(shard(number));
+        let mut slots = self.lock(shard(record.number));
         let kept = slots.places.get_mut(place).and_then(Option::take);
         slots.free.push(place);
         drop((slots, kept));

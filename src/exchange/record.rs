@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::header::{REFERER, USER_AGENT};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::CacheStatus;
 use crate::respond::Ttl;
 
-/// What is known of one exchange.
+/// What is known of one exchange from its beginning, and what is counted of it.
 pub(crate) struct Record {
     /// Counted from 1 since the start of the process.
     pub(crate) number: u64,
@@ -26,7 +26,6 @@ pub(crate) struct Record {
     /// Of the client's message.
     pub(crate) version: Version,
     pub(super) begun: Instant,
-    pub(super) details: Mutex<Details>,
     pub(super) client_bytes: AtomicU64,
     pub(super) received: AtomicU64,
     pub(super) link_down: AtomicU64,
@@ -42,7 +41,7 @@ pub(crate) struct Record {
 pub(super) type Count = Box<dyn Fn() -> u64 + Send + Sync>;
 pub(super) type Crossing = Box<dyn Fn() -> (u64, u64) + Send + Sync>;
 
-/// The part of a record that becomes known on the way.
+/// What of an exchange becomes known on the way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Details {
     /// The final status sent to the client; none while there is none.
@@ -154,23 +153,9 @@ impl Cut {
 }
 
 impl Record {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Details> {
-        self.details.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What became known on the way.
-    pub(crate) fn details(&self) -> Details {
-        self.lock().clone()
-    }
-
-    /// What `take` wants of what became known on the way.
-    pub(crate) fn with<T>(&self, take: impl FnOnce(&Details) -> T) -> T {
-        take(&self.lock())
-    }
-
-    /// Who asked, as people are shown it: the account, or the address where there is none.
-    pub(crate) fn who(&self) -> String {
-        self.with(|details| details.who(self.client))
+    /// When the request had been read.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// From the request's head to now: at a reader, the whole exchange.

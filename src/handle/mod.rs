@@ -23,7 +23,6 @@ use http::uri::Scheme;
 use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use rfc9111::{Decision, Policy, Situation};
-use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::admit::access::Caller;
@@ -39,6 +38,7 @@ use crate::intercept::Interception;
 use crate::observe::debugging::{Debugging, Shown};
 use crate::respond::{self, Contact, Refusal};
 use crate::site::{self, Site};
+use crate::step::Step;
 use crate::upstream::Upstream;
 pub(crate) use intercepted::Intercepted;
 pub(crate) use refresh::Refreshing;
@@ -74,31 +74,15 @@ pub(crate) struct Handler {
 
 impl Handler {
     /// Answers `request` of `client`.
-    pub(crate) async fn handle(
-        self: &Arc<Self>,
-        request: Request<Incoming>,
-        client: Client,
-    ) -> Response<Sealed> {
-        let (method, target, version) = (request.method().clone(), request.uri().clone(), request.version());
-        let now = self.clock.now();
-        let exchange = Exchange::begin(method, target, version, client.address, now, &self.observers);
-        if self.observers.want_told() {
-            exchange.note(|details| details.told = Some(Box::new(Told::of(request.headers()))));
-        }
-        let (record, began) = (exchange.record(), Instant::now());
-        if let Some(span) = self.debugging.span(record.number, record.client, &record.target, began) {
-            exchange.watch(span);
-        }
-        let span = exchange.span();
-        self.carry_out(request, client, exchange).instrument(span).await
-    }
-
-    async fn carry_out(
+    pub(crate) fn handle(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
         client: Client,
-        exchange: Exchange,
-    ) -> Response<Sealed> {
+    ) -> Step<Response<Sealed>> {
+        let exchange = self.begin(&request, &client);
+        let heard = Heard::begin(&mut request, &exchange);
+        let span = exchange.span();
+        let entered = span.enter();
         tracing::debug!(
             method = %request.method(),
             url = self.debugging.urls().written(request.uri()),
@@ -106,48 +90,112 @@ impl Handler {
             fields = ?Shown(request.headers(), &self.debugging.urls()),
             "a request",
         );
-        let heard = Heard::begin(&mut request, &exchange);
-        let answer = tokio::select! {
-            biased;
-            answer = self.answer(request, client, &exchange) => answer,
-            () = exchange.stopped() => Err(Refusal::Stopped),
-        };
+        match self.answer(request, client, &exchange) {
+            Step::Done(answer) => Step::Done(self.conclude(answer, exchange, heard)),
+            waits => {
+                drop(entered);
+                let this = self.clone();
+                let work = async move {
+                    let answer = tokio::select! {
+                        biased;
+                        answer = waits => answer,
+                        () = exchange.stopped() => Err(Refusal::Stopped),
+                    };
+                    this.conclude(answer, exchange, heard)
+                };
+                Step::waits(work.instrument(span))
+            }
+        }
+    }
+
+    /// The record of what becomes of `request`.
+    fn begin(&self, request: &Request<Incoming>, client: &Client) -> Exchange {
+        let (method, target, version) = (request.method().clone(), request.uri().clone(), request.version());
+        let now = self.clock.now();
+        let exchange = Exchange::begin(method, target, version, client.address, now, &self.observers);
+        if self.observers.want_told() {
+            exchange.note(|details| details.told = Some(Box::new(Told::of(request.headers()))));
+        }
+        let record = exchange.record();
+        if let Some(span) = self.debugging.span(record.number, record.client, &record.target, record.begun())
+        {
+            exchange.watch(span);
+        }
+        exchange
+    }
+
+    /// The response that goes out, of whatever the request came to.
+    fn conclude(&self, answer: Answer, exchange: Exchange, heard: Option<Arc<Heard>>) -> Response<Sealed> {
         let mut response = answer.unwrap_or_else(|refusal| self.refuse(refusal, &exchange));
-        exchange.record().with(|details| respond::finish(&mut response, details));
+        exchange.with(|details| respond::finish(&mut response, details));
         tracing::debug!(status = %response.status(), fields = ?Shown(response.headers(), &self.debugging.urls()), "it is answered");
         body::seal(exchange, response, heard)
     }
 
-    async fn answer(
+    fn answer(
         self: &Arc<Self>,
         request: Request<Incoming>,
         client: Client,
         exchange: &Exchange,
-    ) -> Answer {
+    ) -> Step<Answer> {
         if let Some(page) = self.page(&request, &client) {
-            return Ok(page);
+            return Step::Done(Ok(page));
         }
-        let admitted = self.admission.admit(request, client, exchange, self.clock.now()).await?;
+        if let Err(refusal) = self.admission.receive(&request, &client, exchange) {
+            return Step::Done(Err(refusal));
+        }
+        if self.admission.knows(&client) {
+            return self.walk(request, client, exchange);
+        }
+        self.wait(exchange, |this, exchange| async move {
+            let client = this.admission.identify(request.headers(), client, &exchange).await?;
+            this.walk(request, client, &exchange).await
+        })
+    }
+
+    /// The line of a request whose client is known.
+    fn walk(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        client: Client,
+        exchange: &Exchange,
+    ) -> Step<Answer> {
+        let admitted = match self.admission.admit(request, client, exchange, self.clock.now()) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Step::Done(Err(refusal)),
+        };
         if admitted.is_tunnel() {
-            return Box::pin(self.tunnel(admitted, exchange)).await;
+            return self
+                .wait(exchange, |this, exchange| async move { this.tunnel(admitted, &exchange).await });
         }
         let found = self.lookup(&admitted);
         let decision = self.decide(&admitted, &found);
         exchange.decided(decision.because());
-        // What leaves the store behind is boxed: room for all of it would be moved about with every hit.
         match decision {
             Decision::Reuse { stored, because } => {
                 self.refresh_if_asked(&because, &admitted, exchange);
-                self.reuse(admitted, &found, (stored, &because), exchange).await
+                self.reuse(admitted, found, stored, &because, exchange)
             }
-            Decision::Validate { stored, because } => {
-                Box::pin(self.validate(admitted, &found, stored, because.forward_reason(), exchange)).await
-            }
-            Decision::Forward(because) => {
-                Box::pin(self.fetch(admitted, &found, because.forward_reason(), exchange)).await
-            }
-            Decision::GatewayTimeout(_) => Err(Refusal::OnlyIfCached),
+            Decision::Validate { stored, because } => self.wait(exchange, move |this, exchange| async move {
+                this.validate(admitted, &found, stored, because.forward_reason(), &exchange).await
+            }),
+            Decision::Forward(because) => self.wait(exchange, move |this, exchange| async move {
+                this.fetch(admitted, &found, because.forward_reason(), &exchange).await
+            }),
+            Decision::GatewayTimeout(_) => Step::Done(Err(Refusal::OnlyIfCached)),
         }
+    }
+
+    /// What has to wait for others to be done.
+    fn wait<W>(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        work: impl FnOnce(Arc<Self>, Exchange) -> W,
+    ) -> Step<Answer>
+    where
+        W: Future<Output = Answer> + Send + 'static,
+    {
+        Step::waits(work(self.clone(), exchange.clone()))
     }
 
     /// Our own answer to a request that is for ourselves: by our name, by the address at which we were reached, or in the

@@ -115,7 +115,7 @@ impl Handler {
         let client = admitted.client.address;
         let own =
             Exchange::begin(method, target, admitted.version, client, self.clock.now(), &self.observers);
-        let user = exchange.record().details().user;
+        let user = exchange.with(|details| details.user.clone());
         own.note(|details| details.user = user);
         tokio::spawn(self.clone().refresh(admitted.for_the_cache(), lead, own, turn, self.drain.work()));
     }

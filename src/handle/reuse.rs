@@ -1,11 +1,12 @@
 //! Serving a stored response (RFC 9111 §4): the client's own conditions (RFC 9110 §13), a range of it (§14), its age.
 //! Whether it may be reused was decided before; nothing here asks the origin.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll, Waker, ready};
 
-use bentpipe_store::{Found, Stored};
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_NONE_MATCH};
+use bentpipe_store::{Error, Found, Stored};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use rfc9111::{Because, ByteRange, ContentRange, Freshness, Precondition, Ranging};
@@ -19,40 +20,75 @@ use crate::body::parts::{self, Part, Parts};
 use crate::body::{Body, Mended};
 use crate::exchange::{CacheStatus, Exchange};
 use crate::respond;
+use crate::step::Step;
 
 /// What is verified before the head is sent; more than that may turn out to be damaged later. Bytes.
 const AT_ONCE: u64 = 256 * 1024;
 
 impl Handler {
-    /// Serves the stored response that was decided on, `found[stored]`, for the reason `because`.
-    pub(super) async fn reuse(
-        &self,
+    /// Serves the stored response that was decided on, the one at `place` of what was `found`, for the reason `because`.
+    pub(super) fn reuse(
+        self: &Arc<Self>,
         admitted: Admitted,
-        found: &Found,
-        (stored, because): (usize, &Because),
+        found: Found,
+        place: usize,
+        because: &Because,
         exchange: &Exchange,
-    ) -> Answer {
-        let served = match found.get(stored) {
-            Some(stored) => self.serve(&admitted, stored, because.freshness(), exchange).await,
+    ) -> Step<Answer> {
+        let serving = match found.get(place) {
             None => Err(Declined::Unreadable),
+            Some(stored) => match lack(&admitted, stored) {
+                Some(lack) => Err(Declined::Lacks(lack)),
+                None => self.serving(&admitted, stored, because.freshness(), exchange),
+            },
         };
-        match (served, found.get(stored)) {
-            (Ok(response), _) => {
-                let in_memory = match response.body() {
-                    Body::Stored(content) => content.is_in_memory(),
-                    // The head of what is stored is in memory always.
-                    body => matches!(body, Body::Empty),
-                };
-                exchange.note(|details| (details.cache, details.in_memory) = (CacheStatus::Hit, in_memory));
-                Ok(response)
+        let declined = match serving {
+            Err(declined) => declined,
+            Ok(mut serving) => match serving.at_once() {
+                Poll::Ready(Ok(response)) => return Step::Done(Ok(note_hit(response, exchange))),
+                Poll::Ready(Err(error)) => unreadable(&admitted, found.get(place), &error),
+                Poll::Pending => return self.reuse_later(admitted, found, place, serving, exchange),
+            },
+        };
+        self.go_on(admitted, found, place, declined, exchange)
+    }
+
+    /// The same, where a disk is waited for.
+    fn reuse_later(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        found: Found,
+        place: usize,
+        serving: Serving,
+        exchange: &Exchange,
+    ) -> Step<Answer> {
+        self.wait(exchange, move |this, exchange| async move {
+            let error = match serving.await {
+                Ok(response) => return Ok(note_hit(response, &exchange)),
+                Err(error) => error,
+            };
+            let declined = unreadable(&admitted, found.get(place), &error);
+            this.go_on(admitted, found, place, declined, &exchange).await
+        })
+    }
+
+    /// The origin answers, since what is stored at `place` does not, or not all of it.
+    fn go_on(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        found: Found,
+        place: usize,
+        declined: Declined,
+        exchange: &Exchange,
+    ) -> Step<Answer> {
+        self.wait(exchange, move |this, exchange| async move {
+            match (declined, found.get(place)) {
+                (Declined::Lacks(lack), Some(stored)) => {
+                    this.complete(admitted, &found, stored, lack, &exchange).await
+                }
+                _ => this.fetch(admitted, &found, declined.forward_reason(), &exchange).await,
             }
-            (Err(Declined::Lacks(lack)), Some(stored)) => {
-                Box::pin(self.complete(admitted, found, stored, lack, exchange)).await
-            }
-            (Err(declined), _) => {
-                Box::pin(self.fetch(admitted, found, declined.forward_reason(), exchange)).await
-            }
-        }
+        })
     }
 
     /// The response to `admitted` made from `stored`, whose freshness may be known.
@@ -80,12 +116,28 @@ impl Handler {
         freshness: Option<&Freshness>,
         exchange: &Exchange,
     ) -> Result<Response<Body>, Declined> {
+        let serving = self.serving(admitted, stored, freshness, exchange)?;
+        serving.await.map_err(|error| unreadable(admitted, Some(stored), &error))
+    }
+
+    /// The same, to be read.
+    fn serving(
+        &self,
+        admitted: &Admitted,
+        stored: &Arc<Stored>,
+        freshness: Option<&Freshness>,
+        exchange: &Exchange,
+    ) -> Result<Serving, Declined> {
         let (presented, head) = (admitted.presented(), stored.head());
-        let respond = |status, headers, body| {
+        let respond = |status, mut headers: HeaderMap, body| {
             let freshness = freshness.copied();
             let freshness = freshness.unwrap_or_else(|| rfc9111::freshness(head, &self.situation(admitted)));
             exchange.note(|details| details.ttl = Some(respond::Ttl::of(&freshness)));
-            self.respond(status, headers, freshness.age, body)
+            respond::set_age(&mut headers, freshness.age);
+            let mut response = Response::new(body);
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            Serving(Some(response))
         };
         stored.note_use();
         match rfc9111::evaluate(&presented, head) {
@@ -98,10 +150,14 @@ impl Handler {
             // "If-Match and If-Unmodified-Since are not applicable to a cache" (RFC 9111 §4.3.2): the origin decides.
             Precondition::Failed => return Err(Declined::Condition),
         }
-        let serving = Serving { handler: self, admitted, stored, exchange };
+        let content = |range: Option<&ByteRange>| self.content(admitted, stored, range, exchange);
+        let whole = || match admitted.method {
+            Method::HEAD => Body::Empty,
+            _ => Body::Stored(content(None)),
+        };
         let mut headers = head.headers.clone();
         let Some(length) = stored.length() else {
-            return Ok(respond(head.status, headers, serving.whole().await?));
+            return Ok(respond(head.status, headers, whole()));
         };
         // Of what cannot be fetched in parts, what has not arrived yet is sooner fetched than waited for.
         let is_far = |range: &ByteRange| {
@@ -110,9 +166,9 @@ impl Handler {
         let (status, body) = match rfc9111::ranging(&presented, head, length) {
             Ranging::Whole => {
                 if head.status != StatusCode::NO_CONTENT {
-                    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                    headers.insert(CONTENT_LENGTH, respond::number(length));
                 }
-                (head.status, serving.whole().await?)
+                (head.status, whole())
             }
             Ranging::Part(range) if is_far(&range) => return Err(Declined::NotArrived),
             Ranging::Part(range) => {
@@ -121,12 +177,18 @@ impl Handler {
                     ContentRange { range: Some(range), complete_length: Some(length) }.to_value(),
                 );
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length()));
-                (StatusCode::PARTIAL_CONTENT, Body::Stored(serving.content(Some(&range)).await?))
+                (StatusCode::PARTIAL_CONTENT, Body::Stored(content(Some(&range))))
             }
             Ranging::Parts(ranges) if ranges.iter().any(is_far) => return Err(Declined::NotArrived),
             Ranging::Parts(ranges) => {
                 let boundary = parts::boundary();
-                let body = serving.several(&ranges, length, &boundary, headers.get(CONTENT_TYPE)).await?;
+                let part = |range: &ByteRange| Part {
+                    content: content(Some(range)),
+                    length: range.length(),
+                    content_range: ContentRange { range: Some(*range), complete_length: Some(length) },
+                };
+                let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+                let body = Parts::new(ranges.iter().map(part).collect(), &boundary, media_type);
                 let media_type = format!("multipart/byteranges; boundary={boundary}");
                 headers.insert(
                     CONTENT_TYPE,
@@ -137,6 +199,7 @@ impl Handler {
             }
             Ranging::NotSatisfiable => {
                 headers = HeaderMap::new();
+                headers.insert(DATE, rfc9111::format_date(self.clock.now()));
                 headers.insert(
                     CONTENT_RANGE,
                     ContentRange { range: None, complete_length: Some(length) }.to_value(),
@@ -147,12 +210,22 @@ impl Handler {
         Ok(respond(status, headers, body))
     }
 
-    fn respond(&self, status: StatusCode, headers: HeaderMap, age: Duration, body: Body) -> Response<Body> {
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        respond::set_age(response.headers_mut(), age);
-        respond::dated(response, self.clock.now())
+    /// The content of `stored`, or a range of it. What turns out to be missing further on is fetched then.
+    fn content(
+        &self,
+        admitted: &Admitted,
+        stored: &Arc<Stored>,
+        range: Option<&ByteRange>,
+        exchange: &Exchange,
+    ) -> Mended {
+        let body = stored.body(range.map(|range| range.first..=range.last));
+        let may_lack =
+            stored.is_mendable() && (body.size_hint().upper() > Some(AT_ONCE) || stored.is_partial());
+        let mend = admitted.key.clone().filter(|_| may_lack).and_then(|key| {
+            let (rest, stored) = (self.rest(admitted, exchange).ok()?, Arc::clone(stored));
+            Some(Arc::new(Mending { rest, key, stored }) as Arc<dyn Mend>)
+        });
+        Mended::new(body, mend)
     }
 }
 
@@ -180,58 +253,44 @@ impl Declined {
     }
 }
 
-/// A stored response that is being served.
-struct Serving<'a> {
-    handler: &'a Handler,
-    admitted: &'a Admitted,
-    stored: &'a Arc<Stored>,
-    exchange: &'a Exchange,
+/// What is left to ask for where `stored` cannot be read.
+fn unreadable(admitted: &Admitted, stored: Option<&Arc<Stored>>, error: &Error) -> Declined {
+    tracing::warn!(%error, "a stored response could not be read");
+    let mendable = stored.filter(|stored| stored.is_mendable());
+    let lack = mendable.and_then(|stored| lack(admitted, stored));
+    lack.map_or(Declined::Unreadable, Declined::Lacks)
 }
 
-impl Serving<'_> {
-    /// The whole content, or none where the request is for the head only.
-    async fn whole(&self) -> Result<Body, Declined> {
-        if self.admitted.method == Method::HEAD {
-            Ok(Body::Empty)
-        } else {
-            self.content(None).await.map(Body::Stored)
-        }
-    }
+/// `response` is made from what is stored, and from that alone.
+fn note_hit(response: Response<Body>, exchange: &Exchange) -> Response<Body> {
+    let in_memory = match response.body() {
+        Body::Stored(content) => content.is_in_memory(),
+        // The head of what is stored is in memory always.
+        body => matches!(body, Body::Empty),
+    };
+    exchange.note(|details| (details.cache, details.in_memory) = (CacheStatus::Hit, in_memory));
+    response
+}
 
-    /// Several ranges as the parts of one content.
-    async fn several(
-        &self,
-        ranges: &[ByteRange],
-        length: u64,
-        boundary: &str,
-        content_type: Option<&HeaderValue>,
-    ) -> Result<Parts, Declined> {
-        let mut read = Vec::with_capacity(ranges.len());
-        for range in ranges {
-            read.push(Part {
-                content: self.content(Some(range)).await?,
-                length: range.length(),
-                content_range: ContentRange { range: Some(*range), complete_length: Some(length) },
-            });
-        }
-        Ok(Parts::new(read, boundary, content_type.and_then(|value| value.to_str().ok())))
-    }
+/// A response made from what is stored, once the first bytes of its content are known to be good.
+#[must_use]
+struct Serving(Option<Response<Body>>);
 
-    /// The content, once its first bytes are known to be good. What turns out to be missing further on is fetched then.
-    async fn content(&self, range: Option<&ByteRange>) -> Result<Mended, Declined> {
-        let Self { handler, admitted, stored, exchange } = self;
-        let body = stored.body(range.map(|range| range.first..=range.last));
-        let body = body.verified().await.map_err(|error| {
-            tracing::warn!(%error, "a stored response could not be read");
-            let lack = lack(admitted, stored).filter(|_| stored.is_mendable());
-            lack.map_or(Declined::Unreadable, Declined::Lacks)
-        })?;
-        let may_lack =
-            stored.is_mendable() && (body.size_hint().upper() > Some(AT_ONCE) || stored.is_partial());
-        let mend = admitted.key.clone().filter(|_| may_lack).and_then(|key| {
-            let (rest, stored) = (handler.rest(admitted, exchange).ok()?, Arc::clone(stored));
-            Some(Arc::new(Mending { rest, key, stored }) as Arc<dyn Mend>)
-        });
-        Ok(Mended::new(body, mend))
+impl Serving {
+    /// The response, if that takes no waiting for a disk.
+    fn at_once(&mut self) -> Poll<Result<Response<Body>, Error>> {
+        Pin::new(self).poll(&mut Context::from_waker(Waker::noop()))
+    }
+}
+
+impl Future for Serving {
+    type Output = Result<Response<Body>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(response) = &mut this.0 else { return Poll::Pending };
+        ready!(response.body_mut().poll_verified(cx))?;
+        // As of any future: nobody asks one that is over.
+        this.0.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
     }
 }

@@ -2,14 +2,14 @@
 //! neither; each sets flags here that the other reads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::body::request::Progress;
-use crate::count::{Level, Raised};
+use crate::count::Level;
 use crate::respond::interim::Interim;
 
 /// Requests of one connection that are given up before they are answered, in `SPAN`: what is more is no person who stops
@@ -27,9 +27,8 @@ pub(crate) struct Activity {
     /// Whether requests share the connection (HTTP/2).
     is_shared: bool,
     in_flight: AtomicUsize,
-    /// How many connections of its kind are active, where that is counted, and this one as long as it is.
+    /// How many connections of its kind are active, where that is counted.
     among: Option<Level>,
-    active: Mutex<Option<Raised>>,
     /// Of them those whose next step is the client's: content of theirs waits to be taken.
     offering: AtomicUsize,
     /// Exchanges so far.
@@ -48,13 +47,19 @@ pub(crate) struct Activity {
     closing: AtomicBool,
     /// Whether the request just read was an OPTIONS for a target without a path.
     bare_options: AtomicBool,
-    /// What the client is told of the request being answered before its final response.
-    interim: Mutex<Interim>,
-    /// How far the content of the request being answered has come.
-    upload: Mutex<Option<Progress>>,
+    present: Mutex<Present>,
     /// Whether the connection was handed over to a tunnel or another protocol: from then on its bytes are nobody's
     /// business.
     handed_over: AtomicBool,
+}
+
+/// The request being answered.
+#[derive(Debug, Default)]
+struct Present {
+    /// What the client is told of it before its final response.
+    interim: Interim,
+    /// How far its content has come.
+    upload: Option<Progress>,
 }
 
 /// An exchange that is going on; over when dropped.
@@ -82,33 +87,31 @@ impl Activity {
     /// Begins an exchange whose request's content comes as `upload` tells, and whose interim responses come by way of
     /// `interim`.
     pub(crate) fn begin(self: &Arc<Self>, upload: Progress, interim: Interim) -> InFlight {
-        *self.interim.lock().unwrap_or_else(PoisonError::into_inner) = interim;
-        *self.upload.lock().unwrap_or_else(PoisonError::into_inner) = Some(upload);
-        if self.in_flight.fetch_add(1, Ordering::AcqRel) == 0 {
-            self.count_active();
+        // What it was before goes when the lock is given back.
+        let before = std::mem::replace(&mut *self.present(), Present { interim, upload: Some(upload) });
+        drop(before);
+        if self.in_flight.fetch_add(1, Ordering::AcqRel) == 0
+            && let Some(among) = &self.among
+        {
+            among.rise();
         }
         self.begun.fetch_add(1, Ordering::AcqRel);
         self.answering.store(true, Ordering::Release);
         InFlight(self.clone())
     }
 
-    /// Counts the connection as what it is now.
-    fn count_active(&self) {
-        if let Some(among) = &self.among {
-            let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-            // Looked at under the lock: of two changes at once the last one to come here counts.
-            *active = self.is_busy().then(|| among.raise());
-        }
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The final response to the present request is known: no interim response may follow it.
     pub(crate) fn answered(&self) {
-        self.interim().end();
+        self.present().interim.end();
     }
 
     /// The interim responses of the present request.
     pub(super) fn interim(&self) -> Interim {
-        self.interim.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.present().interim.clone()
     }
 
     /// Whether the request that was just read is an OPTIONS whose target has no path, not even a slash, which hyper's
@@ -119,8 +122,7 @@ impl Activity {
 
     /// Bytes that crossed the link towards the origin on the connection that carries the present exchange.
     pub(super) fn crossed(&self) -> u64 {
-        let upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
-        upload.as_ref().map_or(0, Progress::crossed)
+        self.present().upload.as_ref().map_or(0, Progress::crossed)
     }
 
     /// A request whose answer is being looked for.
@@ -197,9 +199,9 @@ impl Activity {
     /// Whether the present request's content cannot come to its end with no more than `unread` bytes. Never known where
     /// requests share the connection, or where the content does not say how long it is.
     pub(super) fn lacks_content(&self, unread: u64) -> bool {
-        let upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = self.present();
         let unfinished =
-            upload.as_ref().filter(|upload| self.is_busy() && !self.is_shared && !upload.is_whole());
+            present.upload.as_ref().filter(|upload| self.is_busy() && !self.is_shared && !upload.is_whole());
         let announced = unfinished.and_then(Progress::announced);
         announced
             .is_some_and(|announced| announced > unread.saturating_add(self.read.load(Ordering::Relaxed)))
@@ -228,8 +230,11 @@ impl Activity {
         if self.is_answering() || self.is_handed_over() || self.closing.load(Ordering::Acquire) {
             return None;
         }
-        let upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
-        upload.as_ref().is_none_or(Progress::is_whole).then(|| self.begun.load(Ordering::Acquire))
+        self.present()
+            .upload
+            .as_ref()
+            .is_none_or(Progress::is_whole)
+            .then(|| self.begun.load(Ordering::Acquire))
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -247,8 +252,10 @@ fn is_bare_options(bytes: &[u8]) -> bool {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.count_active();
+        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(among) = &self.0.among
+        {
+            among.fall();
         }
     }
 }

@@ -1,16 +1,13 @@
 //! One client connection: hyper's server over the client's socket or its TLS, each request handed to the line. It
 //! decides when the connection ends, not what is answered.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONNECTION;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use http::{Method, Uri, Version};
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,14 +25,9 @@ use super::client_io::ClientIo;
 use super::handed::handed;
 use super::http2::{self, Ended};
 use super::resting::{Resting, Vigil};
-use super::timed::Timed;
 use crate::admit::access::Caller;
-use crate::admit::client::{Client, Inside};
+use crate::admit::client::Inside;
 use crate::admit::occupancy::{Seat, Stay};
-use crate::admit::target;
-use crate::bare::Handed;
-use crate::body::Sealed;
-use crate::body::request::Progress;
 use crate::capture::wire::Way;
 use crate::capture::{Captures, Tap, Wire};
 use crate::config::Config;
@@ -45,15 +37,14 @@ use crate::exchange::Exchange;
 use crate::handle::{Handler, Intercepted};
 use crate::intercept::Opened;
 use crate::observe::flood::Flood;
-use crate::respond::interim::Interim;
 use crate::respond::{Contact, Refusal, Worded};
 
 /// Serves client connections.
 pub(crate) struct Server {
     serving: Current<Serving>,
     /// Our name in Via.
-    pseudonym: Arc<str>,
-    drain: Drain,
+    pub(super) pseudonym: Arc<str>,
+    pub(super) drain: Drain,
     census: Arc<Census>,
     /// Connections that are refused are told of so often.
     refused: Flood,
@@ -82,11 +73,11 @@ const ALL_REFUSED: usize = 300;
 
 /// Whose connection it is.
 #[derive(Clone)]
-struct Peer {
-    from: Caller,
-    stay: Stay,
+pub(super) struct Peer {
+    pub(super) from: Caller,
+    pub(super) stay: Stay,
     /// The tunnel it came out of.
-    inside: Option<Arc<Inside>>,
+    pub(super) inside: Option<Arc<Inside>>,
 }
 
 impl Serving {
@@ -148,7 +139,7 @@ impl Server {
     /// # Errors
     /// What it is told in place of all answers.
     pub(crate) fn admit(&self, from: Caller) -> Result<Seat, Refusal> {
-        let seat = self.serving.now().handler.admission.admit_connection(from);
+        let seat = self.handler().admission.admit_connection(from);
         let counted = if seat.is_ok() { &self.census.accepted } else { &self.census.refused };
         counted.one();
         seat
@@ -156,12 +147,12 @@ impl Server {
 
     /// The link that what clients send goes up.
     pub(crate) fn link(&self) -> SharedLink {
-        self.serving.now().handler.upstream.connector().link().clone()
+        self.handler().upstream.connector().link().clone()
     }
 
     /// Whom readers of our pages may ask.
     pub(crate) fn contact(&self) -> Contact {
-        self.serving.now().handler.contact.clone()
+        self.handler().contact.clone()
     }
 
     /// The record of a connection from there that is refused before anything is asked on it; none while so many are that
@@ -171,7 +162,7 @@ impl Server {
         if unsaid > 0 {
             tracing::info!(unsaid, "connections were refused of which nothing else is said");
         }
-        let handler = self.serving.now().handler.clone();
+        let handler = self.handler();
         let Handler { clock, observers, .. } = &*handler;
         let (method, target, version) = (Method::GET, Uri::default(), Version::HTTP_11);
         let exchange = Exchange::begin(method, target, version, from.address, clock.now(), observers);
@@ -259,8 +250,7 @@ impl Server {
     ) -> hyper::Result<Option<Resting<Tap<T>>>> {
         let activity = Arc::new(Activity::default().counted(&self.census.http1.active));
         let io = TokioIo::new(serving.client_io(stream, &activity).after(ahead));
-        // Boxed: hyper keeps room for an answer as long as the connection lives, and most of them wait most of the time.
-        let service = service_fn(|request| Box::pin(self.call(request, peer, &activity, wire, handed::<T>)));
+        let service = service_fn(|request| self.call(request, peer, &activity, wire, handed::<T>));
         let mut connection = serving.http1.serve_connection(io, service).with_upgrades();
         let mut vigil = Vigil::new(since, serving.head);
         // Who has taken over serves the next connection: this one is closed with its next response, or after a rest, since
@@ -314,66 +304,14 @@ impl Server {
         }
     }
 
-    fn call(
-        self: &Arc<Self>,
-        mut request: Request<Incoming>,
-        peer: &Peer,
-        activity: &Arc<Activity>,
-        wire: &Wire,
-        handed: Handed,
-    ) -> impl Future<Output = Result<Response<Timed<Sealed>>, Infallible>> + Send + use<> {
-        // Begun before the first await, so that the socket knows of the request before it is polled again.
-        let progress = Progress::of(&request);
-        let is_shared = request.version() == Version::HTTP_2;
-        let interim = Interim::to(request.version(), &self.pseudonym);
-        let in_flight = Arc::new(activity.begin(progress.clone(), interim.clone()));
-        let unanswered = activity.unanswered();
-        let bare = activity.take_bare_options() && target::is_bare_options(&request);
-        let in_asterisk_form = match &peer.inside {
-            Some(inside) => target::complete(&mut request, &inside.authority),
-            None => bare,
-        };
-        wire.asked(&mut request);
-        let Caller { address, local } = peer.from;
-        let inside = peer.inside.clone();
-        let identity = inside.as_ref().and_then(|inside| inside.identity.clone());
-        let is_connect = request.method() == Method::CONNECT;
-        // A tunnel on a connection that others share goes on when its request has been answered.
-        let tunnels = is_connect && is_shared;
-        let stay = if tunnels { peer.stay.keeping(in_flight.clone()) } else { peer.stay.clone() };
-        let stay = Some(stay);
-        let content = progress.clone();
-        let client =
-            Client { address, local, identity, in_asterisk_form, content, interim, inside, stay, handed };
-        let server = self.clone();
-        let (peer, activity) = (peer.clone(), activity.clone());
-        async move {
-            let handler = server.serving.now().handler.clone();
-            let mut response = handler.handle(request, client).await;
-            unanswered.answered();
-            if let Some(tunnel) = response.extensions_mut().remove::<Intercepted>() {
-                tokio::spawn(server.clone().look_into(tunnel, peer));
-            }
-            if is_shared {
-                return Ok(response.map(|body| Timed::new(body, in_flight)));
-            }
-            // Before the socket is polled again, which will be with this response.
-            activity.answered();
-            let status = response.status();
-            if status == StatusCode::SWITCHING_PROTOCOLS || (is_connect && status.is_success()) {
-                activity.hand_over();
-            } else if !progress.is_whole() || server.drain.is_retiring() {
-                // What is still unread of the request would be in the way of the next one (RFC 9112 §9.3); or another
-                // process serves the next one.
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response.map(|body| Timed::new(body, in_flight)))
-        }
+    /// Who answers a request of this moment.
+    pub(super) fn handler(&self) -> Arc<Handler> {
+        self.serving.now().handler.clone()
     }
 
     /// Serves what comes out of a tunnel to a host that is intercepted, or passes it on after all. Boxed, since what
     /// serves it may meet a tunnel again.
-    fn look_into(
+    pub(super) fn look_into(
         self: Arc<Self>,
         tunnel: Intercepted,
         peer: Peer,
@@ -385,7 +323,7 @@ impl Server {
                     let peer = Peer { from, stay, inside: Some(tunnel.begin()) };
                     self.serve_secured(*stream, peer, self.work()).await;
                 }
-                Opened::Others(client) => self.serving.now().handler.splice(tunnel, client).await,
+                Opened::Others(client) => self.handler().splice(tunnel, client).await,
                 Opened::Nobody => {}
             }
         })

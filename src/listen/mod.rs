@@ -6,6 +6,7 @@ mod attended;
 mod between;
 pub(crate) mod bind;
 mod breakable;
+mod call;
 pub(crate) mod census;
 pub(crate) mod client_io;
 pub(crate) mod connection;

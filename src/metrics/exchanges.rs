@@ -145,7 +145,8 @@ impl Exchanges {
         &self.link
     }
 
-    fn count(&self, record: &Record, details: &Details) {
+    /// Returns the place of its source.
+    fn count(&self, record: &Record, details: &Details) -> usize {
         let outcome = Outcome::of(details);
         let (at, source) = (outcome.place(), source(outcome));
         self.requests[at][method(&record.method)][status(details.status)].one();
@@ -170,15 +171,13 @@ impl Exchanges {
         self.bytes[source].0.add(sent);
         self.sizes[source].note(sent);
         self.durations[source].note(micros(record.duration()));
+        source
     }
 }
 
 impl Reader for std::sync::Arc<Exchanges> {
-    fn read(&self, record: &Record) {
-        let source = record.with(|details| {
-            self.count(record, details);
-            source(Outcome::of(details))
-        });
+    fn read(&self, record: &Record, details: &Details) {
+        let source = self.count(record, details);
         self.bytes[source].1.add(record.received());
         let on_link = record.link_time();
         if !on_link.is_zero() {

@@ -10,12 +10,18 @@ use jiff::tz::TimeZone;
 
 use super::squid::{Escaped, shortened};
 use super::url::Urls;
-use crate::exchange::Record;
+use crate::exchange::{Details, Record};
 
 /// Appends the line for `record`, with its line feed and, if `combined`, what its client told of itself. Time is when the
 /// request came, in `zone`; bytes are those of the response's content, or of a tunnel.
-pub(crate) fn line(line: &mut String, record: &Record, urls: &Urls, zone: &TimeZone, combined: bool) {
-    let details = record.details();
+pub(crate) fn line(
+    line: &mut String,
+    record: &Record,
+    details: &Details,
+    urls: &Urls,
+    zone: &TimeZone,
+    combined: bool,
+) {
     let _ = write!(line, "{} - ", record.client);
     match details.user.as_deref() {
         Some(user) if !user.is_empty() => _ = write!(line, "{}", Escaped(user)),
@@ -98,7 +104,9 @@ mod tests {
         let zone = TimeZone::fixed(jiff::tz::offset(-7));
         let exchange = ended_at(UNIX_EPOCH + Duration::from_secs(971_211_336), method, target, details);
         exchange.sent(sent);
-        line(&mut written, exchange.record(), &Urls::new(QueryLog::Keep), &zone, true);
+        exchange.with(|details| {
+            line(&mut written, exchange.record(), details, &Urls::new(QueryLog::Keep), &zone, true);
+        });
         assert_eq!(written, format!("127.0.0.1 - {expected}\n"));
     }
 

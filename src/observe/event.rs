@@ -10,41 +10,39 @@ use super::url::Urls;
 use crate::exchange::{Cut, Details, Outcome, Record};
 
 /// What is known of `record` now. Bytes of the link are payload bytes of this exchange, in each direction.
-pub(crate) fn event(record: &Record, urls: &Urls) -> Value {
-    record.with(|details| {
-        let asked = !details.nothing_asked;
-        json!({
-            "number": record.number,
-            "time": seconds(record.at),
-            "duration_ms": millis(record.duration()),
-            "client": record.client,
-            "user": details.user.as_deref(),
-            "method": asked.then(|| record.method.as_str()),
-            "url": asked.then(|| urls.written(&record.target)),
-            "version": format!("{:?}", record.version),
-            "status": details.status.map(|status| status.as_u16()),
-            "cache_status": cache_status(details),
-            "result": Outcome::of(details).name(),
-            "because": details.because.as_ref().map(ToString::to_string),
-            "storing": details.storing.as_ref().map(ToString::to_string),
-            "error": details.error,
-            "reason": details.reason.as_deref(),
-            "media_type": media_type(details),
-            "announced_bytes": details.announced,
-            "client_bytes": record.client_bytes(),
-            "received_bytes": record.received(),
-            "link_down": record.link_down(),
-            "link_up": record.link_up(),
-            "link_ms": millis(record.link_time()),
-            "parent": details.peer.is_some_and(|peer| peer.is_parent),
-            "peer": details.peer.map(|peer| peer.address.to_string()),
-            "connection_ms": details.times.connection.map(millis),
-            "lookup_ms": details.times.lookup.map(millis),
-            "connect_ms": details.times.connect.map(millis),
-            "handshake_ms": details.times.handshake.map(millis),
-            "first_byte_ms": details.times.first_byte.map(millis),
-            "cut_short": cut_short(details).map(Cut::text),
-        })
+pub(crate) fn event(record: &Record, details: &Details, urls: &Urls) -> Value {
+    let asked = !details.nothing_asked;
+    json!({
+        "number": record.number,
+        "time": seconds(record.at),
+        "duration_ms": millis(record.duration()),
+        "client": record.client,
+        "user": details.user.as_deref(),
+        "method": asked.then(|| record.method.as_str()),
+        "url": asked.then(|| urls.written(&record.target)),
+        "version": format!("{:?}", record.version),
+        "status": details.status.map(|status| status.as_u16()),
+        "cache_status": cache_status(details),
+        "result": Outcome::of(details).name(),
+        "because": details.because.as_ref().map(ToString::to_string),
+        "storing": details.storing.as_ref().map(ToString::to_string),
+        "error": details.error,
+        "reason": details.reason.as_deref(),
+        "media_type": media_type(details),
+        "announced_bytes": details.announced,
+        "client_bytes": record.client_bytes(),
+        "received_bytes": record.received(),
+        "link_down": record.link_down(),
+        "link_up": record.link_up(),
+        "link_ms": millis(record.link_time()),
+        "parent": details.peer.is_some_and(|peer| peer.is_parent),
+        "peer": details.peer.map(|peer| peer.address.to_string()),
+        "connection_ms": details.times.connection.map(millis),
+        "lookup_ms": details.times.lookup.map(millis),
+        "connect_ms": details.times.connect.map(millis),
+        "handshake_ms": details.times.handshake.map(millis),
+        "first_byte_ms": details.times.first_byte.map(millis),
+        "cut_short": cut_short(details).map(Cut::text),
     })
 }
 

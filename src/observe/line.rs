@@ -8,7 +8,7 @@ use super::event::event;
 use super::url::Urls;
 use super::{apache, squid};
 use crate::config::{AccessFormat, Share};
-use crate::exchange::Record;
+use crate::exchange::{Details, Record};
 use crate::text::plain_json;
 
 /// Writes lines in one format.
@@ -31,14 +31,14 @@ impl Lines {
 
     /// The line for `record`, with its line feed. Where only some are written, `share` of its kind are, which the formats
     /// say that can.
-    pub(crate) fn write(&self, record: &Record, share: Option<Share>) -> String {
+    pub(crate) fn write(&self, record: &Record, details: &Details, share: Option<Share>) -> String {
         let mut line = String::with_capacity(256);
         match self.format {
-            AccessFormat::Squid => squid::native(&mut line, record, &self.urls),
-            AccessFormat::Common => apache::line(&mut line, record, &self.urls, &self.zone, false),
-            AccessFormat::Combined => apache::line(&mut line, record, &self.urls, &self.zone, true),
+            AccessFormat::Squid => squid::native(&mut line, record, details, &self.urls),
+            AccessFormat::Common => apache::line(&mut line, record, details, &self.urls, &self.zone, false),
+            AccessFormat::Combined => apache::line(&mut line, record, details, &self.urls, &self.zone, true),
             AccessFormat::Json => {
-                let mut event = event(record, &self.urls);
+                let mut event = event(record, details, &self.urls);
                 if let Some(share) = share {
                     event["sample_rate"] = share.fraction().into();
                 }
@@ -58,7 +58,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::config::QueryLog;
-    use crate::exchange::{Details, Exchange, Observers};
+    use crate::exchange::{Exchange, Observers};
 
     /// An exchange of which so much is known.
     pub(in crate::observe) fn ended(method: &str, target: &'static str, details: Details) -> Exchange {
@@ -83,7 +83,11 @@ pub(super) mod tests {
     fn json_says_how_many_are_written() {
         let lines = Lines::new(AccessFormat::Json, Urls::new(QueryLog::Keep));
         let exchange = ended("GET", "http://a/", Details::default());
-        let value = |share| serde_json::from_str::<serde_json::Value>(&lines.write(exchange.record(), share));
+        let value = |share| {
+            serde_json::from_str::<serde_json::Value>(
+                &exchange.with(|details| lines.write(exchange.record(), details, share)),
+            )
+        };
         assert_eq!(value(Some(Share::ALL)).expect("JSON")["sample_rate"], 1.0);
         assert!(value(None).expect("JSON").get("sample_rate").is_none());
     }
@@ -92,7 +96,7 @@ pub(super) mod tests {
     fn json_shows_what_is_hidden_in_a_url() {
         let lines = Lines::new(AccessFormat::Json, Urls::new(QueryLog::Keep));
         let exchange = ended("GET", "http://a/\u{9b}2J\u{202e}", Details::default());
-        let line = lines.write(exchange.record(), None);
+        let line = exchange.with(|details| lines.write(exchange.record(), details, None));
         assert!(
             line.contains("http://a/\\u009b2J\\u202e") && !line.contains(['\u{9b}', '\u{202e}']),
             "{line}"

@@ -10,7 +10,7 @@ use super::event::event;
 use super::url::Urls;
 use crate::count::Count;
 use crate::current::Current;
-use crate::exchange::{Reader, Record};
+use crate::exchange::{Details, Reader, Record};
 use crate::host::Host;
 
 /// Where events can be watched. Clones are the same.
@@ -106,23 +106,23 @@ impl Watching {
 }
 
 impl Event {
-    fn of(record: &Record, json: &Value) -> Self {
-        let (user, status) = record.with(|details| (details.user.clone(), details.status));
+    fn of(record: &Record, details: &Details, json: &Value) -> Self {
         Self {
             number: record.number,
             client: record.client,
-            user,
+            user: details.user.clone(),
             host: record.target.host().and_then(|host| Host::read(host).ok()),
-            status: status.map(|status| status.as_u16()),
+            status: details.status.map(|status| status.as_u16()),
             json: crate::text::plain_json(&json.to_string()),
         }
     }
 }
 
 impl Reader for Live {
-    fn read(&self, record: &Record) {
+    fn read(&self, record: &Record, details: &Details) {
         if self.watchers() > 0 {
-            let _ = self.events.send(Arc::new(Event::of(record, &event(record, &self.urls.now()))));
+            let json = event(record, details, &self.urls.now());
+            let _ = self.events.send(Arc::new(Event::of(record, details, &json)));
         }
     }
 }

@@ -14,7 +14,7 @@ use super::sample::Sampler;
 use super::url::Urls;
 use crate::clock::Clock;
 use crate::config::{AccessLog as Destination, LogConfig};
-use crate::exchange::{Reader, Record};
+use crate::exchange::{Details, Reader, Record};
 
 /// Lines that may wait for the disk.
 const QUEUE: usize = 8192;
@@ -85,12 +85,12 @@ impl AccessLog {
 }
 
 impl Reader for AccessLog {
-    fn read(&self, record: &Record) {
-        let share = self.sampler.is_on().then(|| record.with(|details| self.sampler.share(details)));
+    fn read(&self, record: &Record, details: &Details) {
+        let share = self.sampler.is_on().then(|| self.sampler.share(details));
         if share.is_some_and(|share| !self.sampler.takes(record.number, share)) {
             return;
         }
-        let text = self.form.write(record, share);
+        let text = self.form.write(record, details, share);
         let taken = self.lines.as_ref().is_some_and(|lines| lines.try_send(text).is_ok());
         if !taken {
             self.lost.count(1, "it cannot keep up");
@@ -104,8 +104,8 @@ impl Reader for AccessLog {
 
 /// A log that goes on under another configuration.
 impl Reader for Arc<AccessLog> {
-    fn read(&self, record: &Record) {
-        AccessLog::read(self, record);
+    fn read(&self, record: &Record, details: &Details) {
+        AccessLog::read(self, record, details);
     }
 
     fn wants_told(&self) -> bool {

@@ -109,11 +109,9 @@ impl Recent {
 }
 
 impl Reader for Recent {
-    fn read(&self, record: &Record) {
-        let (failure, is_counted, answer) = record.with(|details| {
-            let failure = self.failure(record, details);
-            (failure, details.cache != CacheStatus::Unasked, Answer::of(details))
-        });
+    fn read(&self, record: &Record, details: &Details) {
+        let failure = self.failure(record, details);
+        let (is_counted, answer) = (details.cache != CacheStatus::Unasked, Answer::of(details));
         let mut seen = self.lock();
         if let (true, Some(host)) = (is_counted, record.target.host()) {
             seen.note(host, |site| {

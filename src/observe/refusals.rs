@@ -29,11 +29,11 @@ impl Refusals {
 }
 
 impl Reader for std::sync::Arc<Refusals> {
-    fn read(&self, record: &Record) {
-        if let Some(name) = record.with(|details| details.guessed.clone()) {
-            return self.tell_of_guess(record, &name);
+    fn read(&self, record: &Record, details: &Details) {
+        if let Some(name) = &details.guessed {
+            return self.tell_of_guess(record, name);
         }
-        let Some((status, reason)) = record.with(refused) else { return };
+        let Some((status, reason)) = refused(details) else { return };
         let likeness = self.key.hash_one((status, &*reason));
         let Some(unsaid) = self.flood.may_say(record.client, Some(likeness), Instant::now()) else { return };
         let status = status.as_u16();

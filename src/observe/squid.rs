@@ -12,8 +12,7 @@ use crate::text::is_hidden;
 
 /// Appends the line for `record`, with its line feed. Time is that of the line, in seconds since 1970 with three
 /// decimals; elapsed is milliseconds; bytes are those of the response, head included, or of a tunnel.
-pub(crate) fn native(line: &mut String, record: &Record, urls: &Urls) {
-    let details = record.details();
+pub(crate) fn native(line: &mut String, record: &Record, details: &Details, urls: &Urls) {
     let duration = record.duration();
     let at = record.at.duration_since(UNIX_EPOCH).unwrap_or_default() + duration;
     let status = details.status.map_or(0, |status| status.as_u16());
@@ -24,8 +23,8 @@ pub(crate) fn native(line: &mut String, record: &Record, urls: &Urls) {
         at.subsec_millis(),
         duration.as_millis(),
         record.client,
-        result(&details, status),
-        if is_aborted(&details) { "_ABORTED" } else { "" },
+        result(details, status),
+        if is_aborted(details) { "_ABORTED" } else { "" },
         record.client_bytes(),
     );
     if details.nothing_asked {
@@ -44,7 +43,7 @@ pub(crate) fn native(line: &mut String, record: &Record, urls: &Urls) {
         None => line.push_str(" HIER_NONE/-"),
     }
     // Squid's own reading of the field: up to a semicolon or white space.
-    let media_type = media_type(&details).and_then(|text| text.split([';', ' ', '\t']).next());
+    let media_type = media_type(details).and_then(|text| text.split([';', ' ', '\t']).next());
     let _ = writeln!(line, " {}", NoSpace(media_type.filter(|text| !text.is_empty()).unwrap_or("-")));
 }
 
@@ -171,7 +170,8 @@ mod tests {
     #[track_caller]
     fn line_of(target: &'static str, details: Details, expected: &str) {
         let mut line = String::new();
-        native(&mut line, ended("GET", target, details).record(), &Urls::new(QueryLog::Keep));
+        let exchange = ended("GET", target, details);
+        exchange.with(|details| native(&mut line, exchange.record(), details, &Urls::new(QueryLog::Keep)));
         let fields: Vec<_> = line.split_whitespace().skip(2).collect();
         assert_eq!(fields.join(" "), expected);
         assert!(line.ends_with('\n') && line.matches('\n').count() == 1 && fields.len() == 8, "{line}");
@@ -213,7 +213,8 @@ mod tests {
     fn the_time_is_that_of_squid() {
         let (mut line, details) = (String::new(), Details::default());
         let at = UNIX_EPOCH + std::time::Duration::from_millis(1_767_225_600_007);
-        native(&mut line, ended_at(at, "GET", "http://a/", details).record(), &Urls::new(QueryLog::Keep));
+        let exchange = ended_at(at, "GET", "http://a/", details);
+        exchange.with(|details| native(&mut line, exchange.record(), details, &Urls::new(QueryLog::Keep)));
         assert!(line.starts_with("1767225600.0"), "{line}");
         // Milliseconds to the right of six places, behind a space.
         assert_eq!(line.get(14..20), Some("      "), "{line}");

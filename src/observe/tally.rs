@@ -72,8 +72,8 @@ impl Tally {
 }
 
 impl Reader for Tally {
-    fn read(&self, record: &Record) {
-        record.with(|details| self.count(details, record.client_bytes()));
+    fn read(&self, record: &Record, details: &Details) {
+        self.count(details, record.client_bytes());
     }
 }
 

@@ -22,7 +22,7 @@ use rfc9111::Freshness;
 pub(crate) use tls_fault::TlsFault;
 
 use crate::body::Body;
-use crate::exchange::{CacheStatus, Details};
+use crate::exchange::{CacheStatus, Details, HIT};
 
 static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -90,11 +90,16 @@ pub(crate) fn finish(response: &mut Response<Body>, details: &Details) {
         return;
     }
     let mut member = String::with_capacity(USUAL_MEMBER);
-    let _ = write!(member, "{}", details.cache.by_rule(details.rule.as_deref()));
-    if let Some(Ttl(seconds)) = details.ttl {
-        let _ = write!(member, "; ttl={seconds}");
+    match (&details.cache, &details.rule) {
+        (CacheStatus::Hit, None) => member.push_str(HIT),
+        (cache, rule) => _ = write!(member, "{}", cache.by_rule(rule.as_deref())),
     }
-    if let Ok(value) = HeaderValue::try_from(member) {
+    if let Some(Ttl(seconds)) = details.ttl {
+        member.push_str("; ttl=");
+        member.push_str(itoa::Buffer::new().format(seconds));
+    }
+    // Of a slice, since what a string has room for beyond its end would be carried along.
+    if let Ok(value) = HeaderValue::from_str(&member) {
         response.headers_mut().append(&CACHE_STATUS, value);
     }
 }
@@ -110,7 +115,13 @@ pub(crate) fn dated(mut response: Response<Body>, now: SystemTime) -> Response<B
 
 /// Sets Age to whole seconds (RFC 9111 §5.1), in place of any that came.
 pub(crate) fn set_age(headers: &mut HeaderMap, age: std::time::Duration) {
-    headers.insert(AGE, HeaderValue::from(age.as_secs()));
+    headers.insert(AGE, number(age.as_secs()));
+}
+
+/// `number` as the value of a field: a decimal number (RFC 9110 §8.6, RFC 9111 §1.2.2).
+pub(crate) fn number(number: u64) -> HeaderValue {
+    let digits = HeaderValue::from_str(itoa::Buffer::new().format(number));
+    digits.unwrap_or_else(|_| HeaderValue::from(number))
 }
 
 #[cfg(test)]

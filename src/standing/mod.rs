@@ -122,7 +122,7 @@ impl Asker {
         let record = exchange.record();
         Self {
             client: record.client,
-            account: record.details().user,
+            account: exchange.with(|details| details.user.clone()),
             method: record.method.clone(),
             host: host_of(&record.target),
             chosen: exchange.chosen(),

@@ -23,7 +23,7 @@ use crate::record::Kept;
 /// The body of a stored response, or a part of it.
 pub struct StoredBody {
     source: From,
-    /// What [`StoredBody::verified`] read ahead.
+    /// What [`StoredBody::poll_verified`] read ahead.
     ahead: Option<Bytes>,
 }
 
@@ -74,26 +74,35 @@ impl StoredBody {
         matches!(self.source, From::Memory(_) | From::Nothing)
     }
 
-    /// Reads and verifies the first part of a body that comes from the disk, before anything of it is sent. A body
-    /// that comes from memory or is still arriving is returned as it is, unless it is known to break off.
+    /// Reads and verifies the first part of a body that comes from the disk, before anything of it is sent, and is ready
+    /// then. A body that comes from memory or is still arriving is ready at once, unless it is known to break off.
     ///
     /// # Errors
     /// [`Error::Damaged`] when the file is missing or not what was stored, and [`Error::Missing`] when the first byte is
     /// not held: looking again shows what is left. [`Error::CutShort`] when the body arrived only in part and that is
     /// too little. Else what the disk said.
-    pub async fn verified(mut self) -> Result<Self, Error> {
+    pub fn poll_verified(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.ahead.is_none() {
-            match &mut self.source {
+            self.ahead = match &mut self.source {
                 From::Content(reader) if reader.position < reader.until => {
-                    self.ahead = Some(poll_fn(|cx| reader.poll_chunk(cx)).await?);
+                    Some(ready!(reader.poll_chunk(cx))?)
                 }
-                From::Parts(patchwork) => self.ahead = patchwork.read_ahead().await?,
-                _ => {}
-            }
+                From::Parts(patchwork) => ready!(patchwork.poll_ahead(cx))?,
+                _ => None,
+            };
         }
         if matches!(&self.source, From::Spool(follower) if follower.is_broken_off()) {
-            return Err(Error::CutShort);
+            return Poll::Ready(Err(Error::CutShort));
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The same, awaited.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn verified(mut self) -> Result<Self, Error> {
+        poll_fn(|cx| self.poll_verified(cx)).await?;
         Ok(self)
     }
 }
@@ -206,15 +215,15 @@ impl Patchwork {
     ///
     /// # Errors
     /// [`Error::Missing`] when the next byte is nowhere.
-    async fn read_ahead(&mut self) -> Result<Option<Bytes>, Error> {
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         if !self.is_finished() && matches!(self.current, From::Nothing) {
             self.current = self.next_run()?;
         }
         if !matches!(self.current, From::Content(_)) {
-            return Ok(None);
+            return Poll::Ready(Ok(None));
         }
-        let first = poll_fn(|cx| self.poll_frame(cx)).await.transpose()?;
-        Ok(first.and_then(|frame| frame.into_data().ok()))
+        let first = ready!(self.poll_frame(cx)).transpose()?;
+        Poll::Ready(Ok(first.and_then(|frame| frame.into_data().ok())))
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
