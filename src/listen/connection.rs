@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use super::client_io::ClientIo;
 use super::handed::handed;
 use super::http2::{self, Ended};
 use super::resting::{Resting, Vigil};
+use super::seldom::Seldom;
 use crate::admit::access::Caller;
 use crate::admit::client::Inside;
 use crate::admit::occupancy::{Seat, Stay};
@@ -255,16 +256,16 @@ impl Server {
         let mut vigil = Vigil::new(since, serving.head);
         // Who has taken over serves the next connection: this one is closed with its next response, or after a rest, since
         // a request might be on its way.
-        let parting = async {
+        let mut parting = pin!(async {
             tokio::select! {
                 () = work.leaving() => {}
                 () = async { work.retiring().await; activity.quiet(REST).await } => {}
             }
-        };
+        });
         let served = tokio::select! {
             biased;
             served = vigil.over(&mut connection, &activity) => served,
-            () = parting => {
+            () = Seldom::new(parting.as_mut()) => {
                 Pin::new(&mut connection).graceful_shutdown();
                 vigil.finish();
                 vigil.over(&mut connection, &activity).await

@@ -15,6 +15,7 @@ mod handed;
 mod http2;
 pub(crate) mod places;
 mod resting;
+mod seldom;
 mod timed;
 mod turned_away;
 
