@@ -128,7 +128,7 @@ pub(crate) fn explain(
     found: &Found,
     situation: &Situation,
 ) -> Explanation {
-    let presented = Presented { method: &Method::GET, target, headers };
+    let presented = Presented::new(&Method::GET, target, headers);
     let Explained { steps, decision } = rfc9111::explain(&presented, &found.heads(), situation);
     let (chosen, decision, because) = match decision {
         Decision::Reuse { stored, because } => (Some(stored), REUSE, because),

@@ -38,7 +38,7 @@ impl Admitted {
 
     /// The request as the cache sees it.
     pub(crate) fn presented(&self) -> Presented<'_> {
-        Presented { method: &self.method, target: &self.target, headers: &self.headers }
+        Presented::new(&self.method, &self.target, &self.headers)
     }
 
     /// The same request asked for the cache's sake: a plain GET for the whole, without what its client alone wants.

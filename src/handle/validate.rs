@@ -64,7 +64,7 @@ impl Handler {
     ) -> HeaderMap {
         let mut headers = admitted.forwarded_headers(self.admission.pseudonym());
         exchange.note_rule(admitted.rules.soften_reload(&mut headers, &found.heads()).as_ref());
-        let presented = Presented { method: &admitted.method, target: &admitted.target, headers: &headers };
+        let presented = Presented::new(&admitted.method, &admitted.target, &headers);
         // RFC 9111 §4.3.2: a cache "MUST NOT" put the tag of a partial response there for what is not wholly within it.
         let held = found.iter().filter(|stored| lack(admitted, stored).is_none());
         let heads: Vec<_> = held.map(|stored| stored.head()).collect();

@@ -152,11 +152,6 @@ fn head() -> Result<StoredResponse, Box<dyn Error>> {
     for (name, value) in FIELDS {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    Ok(StoredResponse {
-        status: StatusCode::OK,
-        headers,
-        nominated: Nominated::from_parts([(http::header::ACCEPT_ENCODING, Some(b"gzip".to_vec()))]),
-        request_time: UNIX_EPOCH,
-        response_time: UNIX_EPOCH,
-    })
+    let nominated = Nominated::from_parts([(http::header::ACCEPT_ENCODING, Some(b"gzip".to_vec()))]);
+    Ok(StoredResponse::from_parts(StatusCode::OK, headers, nominated, [UNIX_EPOCH; 2]))
 }

@@ -92,7 +92,7 @@ impl Packed {
             value.set_sensitive(length & 1 == 1);
             headers.append(name, value);
         }
-        Some(StoredResponse { status, headers, nominated, request_time, response_time })
+        Some(StoredResponse::from_parts(status, headers, nominated, [request_time, response_time]))
     }
 
     /// Whether what is missing of the body can be fetched by itself: the head has a strong validator (RFC 9111 §3.4).
@@ -218,13 +218,12 @@ mod tests {
     use super::*;
 
     fn head(headers: HeaderMap) -> StoredResponse {
-        StoredResponse {
-            status: StatusCode::OK,
+        StoredResponse::from_parts(
+            StatusCode::OK,
             headers,
-            nominated: Nominated::from_parts([]),
-            request_time: SystemTime::UNIX_EPOCH,
-            response_time: SystemTime::UNIX_EPOCH,
-        }
+            Nominated::from_parts([]),
+            [SystemTime::UNIX_EPOCH; 2],
+        )
     }
 
     fn packed(fields: &[(&'static str, &'static str)]) -> Packed {
@@ -250,13 +249,12 @@ mod tests {
                 headers.append(name(field), HeaderValue::from_str(value).unwrap());
             }
             let nominated = nominated.into_iter().map(|(field, value)| (name(&field), value));
-            StoredResponse {
-                status: StatusCode::from_u16(status).unwrap(),
+            StoredResponse::from_parts(
+                StatusCode::from_u16(status).unwrap(),
                 headers,
-                nominated: Nominated::from_parts(nominated),
-                request_time: from_nanoseconds(u64::from(times[0]) << 31),
-                response_time: from_nanoseconds(u64::from(times[1]) << 31),
-            }
+                Nominated::from_parts(nominated),
+                times.map(|time| from_nanoseconds(u64::from(time) << 31)),
+            )
         }
     }
 

@@ -17,13 +17,8 @@
 //! let folder = tempfile::tempdir()?;
 //! let store = Store::open(folder.path(), Limits { max_size: 1 << 30, max_object_size: 1 << 20 })?;
 //! let key = CacheKey::parse("http://example.com/").ok_or("not a target URI")?;
-//! let head = StoredResponse {
-//!     status: StatusCode::OK,
-//!     headers: HeaderMap::new(),
-//!     nominated: Nominated::from_parts([]),
-//!     request_time: UNIX_EPOCH,
-//!     response_time: UNIX_EPOCH,
-//! };
+//! let nominated = Nominated::from_parts([]);
+//! let head = StoredResponse::from_parts(StatusCode::OK, HeaderMap::new(), nominated, [UNIX_EPOCH; 2]);
 //! let (mut arrival, stored) = store.insert(key.clone(), head, Some(5))?;
 //! let first_client = stored.body(None); // follows the body from here on
 //! arrival.write(Bytes::from_static(b"hello")).await?;

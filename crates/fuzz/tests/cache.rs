@@ -86,7 +86,7 @@ fn any_fields_get_an_answer() {
 
 fn exercise(method: &Method, status: StatusCode, request: &HeaderMap, response: &HeaderMap, age: Duration) {
     let target = Uri::from_static("http://a.example/b?c");
-    let presented = Presented { method, target: &target, headers: request };
+    let presented = Presented::new(method, &target, request);
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
     let at = |now| Situation { now, policy: Policy::default() };
     let storing = rfc9111::may_store(&presented, status, response, &at(then));

@@ -94,7 +94,7 @@ fn any_range_is_within_the_content() {
         |(length, pieces)| {
             let Some(value) = value(pieces, &RANGES) else { return };
             let headers: HeaderMap = [(RANGE, value.clone())].into_iter().collect();
-            let presented = Presented { method: &method, target: &target, headers: &headers };
+            let presented = Presented::new(&method, &target, &headers);
             let then = SystemTime::UNIX_EPOCH;
             let stored = StoredResponse::new(&presented, StatusCode::OK, &HeaderMap::new(), then, then);
             for length in [*length, length % 100, 0] {

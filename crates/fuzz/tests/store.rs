@@ -116,7 +116,7 @@ fn key(length: usize) -> CacheKey {
 fn head(length: usize) -> StoredResponse {
     let target: Uri = format!("http://a.example/{length}").parse().expect("a target");
     let headers = HeaderMap::new();
-    let presented = Presented { method: &Method::GET, target: &target, headers: &headers };
+    let presented = Presented::new(&Method::GET, &target, &headers);
     let then = SystemTime::UNIX_EPOCH;
     StoredResponse::new(&presented, StatusCode::OK, &headers, then, then)
 }

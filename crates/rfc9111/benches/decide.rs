@@ -29,7 +29,7 @@ fn decide_on(bencher: Bencher<'_, '_>, response: &[(&'static str, &'static str)]
         ("accept-encoding", "gzip, deflate"),
         ("referer", "http://example.com/"),
     ]);
-    let presented = Presented { method: &Method::GET, target: &target, headers: &request };
+    let presented = Presented::new(&Method::GET, &target, &request);
     let received = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
     let stored = StoredResponse::new(&presented, StatusCode::OK, &headers(response), received, received);
     let situation = Situation { now: received + Duration::from_secs(60), policy: Policy::default() };

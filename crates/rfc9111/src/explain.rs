@@ -18,8 +18,7 @@ use crate::reuse::{Decision, decide, is_immutable};
 use crate::stale::{Failure, accepted, client_refuses, forbids_reuse, may_serve_stale, while_revalidating};
 use crate::stored::StoredResponse;
 use crate::storing::request_forbids;
-use crate::targeted::governing;
-use crate::unkeyed::{has_content, overriding};
+use crate::targeted::governing_stored;
 use crate::validation::conditional_request;
 
 /// One question on the way to a decision, and its answer.
@@ -50,8 +49,8 @@ pub struct Explained {
 /// use http::{HeaderMap, Method, Uri};
 /// use rfc9111::{Policy, Presented, Situation};
 ///
-/// let target = Uri::from_static("http://example.com/");
-/// let presented = Presented { method: &Method::GET, target: &target, headers: &HeaderMap::new() };
+/// let (target, fields) = (Uri::from_static("http://example.com/"), HeaderMap::new());
+/// let presented = Presented::new(&Method::GET, &target, &fields);
 /// let situation = Situation { now: std::time::UNIX_EPOCH, policy: Policy::default() };
 /// let explained = rfc9111::explain(&presented, &[], &situation);
 /// assert!(explained.steps.iter().any(|step| step.answer == "no: Nothing is stored under this URI."));
@@ -96,7 +95,7 @@ impl Way {
         let key =
             key.map_or_else(|| "none: nothing is stored for it".to_owned(), |key| key.as_str().to_owned());
         self.step("What is the cache key?", key, "RFC 9111 §2");
-        let directives = named(&CacheControl::of_request(presented.headers));
+        let directives = named(&presented.directives());
         let directives = if directives.is_empty() { "none".to_owned() } else { directives };
         self.step("Which directives does it have?", directives, "RFC 9111 §5.2.1");
     }
@@ -114,7 +113,7 @@ impl Way {
             format!("{date}, with status {}", stored.status.as_u16()),
             "RFC 9111 §4",
         );
-        let directives = governing(&stored.headers, &situation.policy);
+        let directives = governing_stored(stored, &situation.policy);
         let names = named(&directives);
         let names = if names.is_empty() { "none".to_owned() } else { names };
         let by = if directives.targeted { "RFC 9213 §2.2" } else { "RFC 9111 §5.2.2" };
@@ -142,11 +141,11 @@ impl Way {
         if !self.passes("Does a stored response answer the method?", refused.as_ref(), "RFC 9111 §4") {
             return;
         }
-        let refused = has_content(presented.headers).then_some(Because::RequestContent);
+        let refused = presented.has_content().then_some(Because::RequestContent);
         if !self.passes("Is the request without content?", refused.as_ref(), "RFC 9110 §9.3.1") {
             return;
         }
-        if let Some(name) = overriding(presented.headers) {
+        if let Some(name) = presented.overriding() {
             let refused = Because::Overriding(name.clone());
             self.passes("Does it ask for its target alone?", Some(&refused), "RFC 9111 §2");
             return;
@@ -165,8 +164,8 @@ impl Way {
 
     /// The questions about the chosen response.
     fn chosen(&mut self, presented: &Presented<'_>, stored: &StoredResponse, situation: &Situation) {
-        let request = CacheControl::of_request(presented.headers);
-        let response = governing(&stored.headers, &situation.policy);
+        let request = presented.directives();
+        let response = governing_stored(stored, &situation.policy);
         let freshness = freshness_by(stored, &response, situation);
         let refused = forbids_reuse(&response, stored.status);
         if !self.passes("Does it allow reuse without validation?", refused.as_ref(), "RFC 9111 §5.2.2.4") {

@@ -5,11 +5,16 @@
 
 use std::collections::HashSet;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{GetAll, HeaderMap, HeaderName, HeaderValue};
 
 /// The members of a list field over all its field lines, in order, without the empty ones.
 pub(crate) fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-    headers.get_all(name).iter().flat_map(|value| split(value.as_bytes(), Escapes::Backslash))
+    members_of(&headers.get_all(name))
+}
+
+/// The same of the lines of a field.
+pub(crate) fn members_of<'a>(lines: &GetAll<'a, HeaderValue>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    lines.iter().flat_map(|value| split(value.as_bytes(), Escapes::Backslash))
 }
 
 /// The members of a list of entity tags, in which a backslash is an ordinary character (RFC 9110 §8.8.3).

@@ -16,7 +16,6 @@ use crate::media_type::same_type;
 use crate::nominated::{ANYTHING, Nominated};
 use crate::request::Presented;
 use crate::stored::{StoredResponse, date_it, storable};
-use crate::unkeyed::overriding;
 
 /// A stored response with its header fields updated from a 304 (§3.2).
 ///
@@ -46,7 +45,7 @@ pub fn freshen(
     } else {
         Nominated::from_parts([(ANYTHING.clone(), None)])
     };
-    StoredResponse { status: stored.status, headers: updated, nominated, request_time, response_time }
+    StoredResponse::from_parts(stored.status, updated, nominated, [request_time, response_time])
 }
 
 /// A stored response updated from the 200 to a HEAD request (§4.3.5), or `None` where that shows it to be outdated.
@@ -80,8 +79,8 @@ pub fn may_freshen(presented: &Presented<'_>, stored: &StoredResponse, headers: 
     let (old, new) = (CacheControl::of(&stored.headers), CacheControl::of(headers));
     let is_shared =
         [old, new].iter().any(|said| said.public || said.must_revalidate || said.s_maxage.is_some());
-    overriding(presented.headers).is_none()
-        && !CacheControl::of(presented.headers).no_store
+    presented.overriding().is_none()
+        && !presented.directives().no_store
         && !new.no_store
         && !new.private
         && (is_shared || !presented.headers.contains_key(AUTHORIZATION))

@@ -9,9 +9,10 @@ use http::StatusCode;
 use http::header::{EXPIRES, HeaderMap};
 
 use crate::directives::CacheControl;
+use crate::reckoned::{Reckoned, Times};
 use crate::request::{Policy, Situation};
 use crate::stored::{StoredResponse, age_value};
-use crate::targeted::governing;
+use crate::targeted::governing_stored;
 
 /// How long a stored response is fresh, by what, and how old it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,8 @@ impl Freshness {
 /// use rfc9111::{Policy, Presented, Situation, StoredResponse};
 ///
 /// let (target, received) = (Uri::from_static("http://example.com/"), UNIX_EPOCH + Duration::from_secs(1_000_000_000));
-/// let request = Presented { method: &Method::GET, target: &target, headers: &HeaderMap::new() };
+/// let fields = HeaderMap::new();
+/// let request = Presented::new(&Method::GET, &target, &fields);
 /// let headers = HeaderMap::from_iter([(http::header::CACHE_CONTROL, "max-age=60".parse().unwrap())]);
 /// let stored = StoredResponse::new(&request, StatusCode::OK, &headers, received, received);
 ///
@@ -75,7 +77,7 @@ impl Freshness {
 /// assert_eq!(rfc9111::freshness(&stored, &situation).remaining(), Duration::from_secs(15));
 /// ```
 pub fn freshness(stored: &StoredResponse, situation: &Situation) -> Freshness {
-    freshness_by(stored, &governing(&stored.headers, &situation.policy), situation)
+    freshness_by(stored, &governing_stored(stored, &situation.policy), situation)
 }
 
 /// The same, with the directives already read.
@@ -84,32 +86,31 @@ pub(crate) fn freshness_by(
     directives: &CacheControl,
     situation: &Situation,
 ) -> Freshness {
-    let date = stored.date();
-    let stated = lifetime(stored, date, directives, &situation.policy);
+    let stated = lifetime(stored, directives, &situation.policy);
     let (lifetime, source) = situation.policy.rules.bound(stored, stated);
-    Freshness { lifetime, source, age: age_since(stored, date, situation.now) }
+    Freshness { lifetime, source, age: current_age(stored, situation.now) }
 }
 
 /// The current age of a stored response (§4.2.3), with fractions of a second where the clock has them.
 pub fn current_age(stored: &StoredResponse, now: SystemTime) -> Duration {
-    age_since(stored, stored.date(), now)
+    let corrected_initial_age = Reckoned::times(stored).initial_age;
+    let resident_time = since(now, stored.response_time);
+    corrected_initial_age.saturating_add(resident_time)
 }
 
-fn age_since(stored: &StoredResponse, date: SystemTime, now: SystemTime) -> Duration {
+/// The corrected initial age of a response made at `date` (§4.2.3).
+pub(crate) fn initial_age(stored: &StoredResponse, date: SystemTime) -> Duration {
     let age_value = Duration::from_secs(u64::from(age_value(&stored.headers)));
     let apparent_age = since(stored.response_time, date);
     let response_delay = since(stored.response_time, stored.request_time);
     let corrected_age_value = age_value.saturating_add(response_delay);
-    let corrected_initial_age = apparent_age.max(corrected_age_value); // §4.2.3
-    let resident_time = since(now, stored.response_time);
-    corrected_initial_age.saturating_add(resident_time)
+    apparent_age.max(corrected_age_value)
 }
 
 /// §4.2.1: "A cache can calculate the freshness lifetime […] by evaluating the following rules and using the first
 /// match".
 fn lifetime(
     stored: &StoredResponse,
-    date: SystemTime,
     directives: &CacheControl,
     policy: &Policy,
 ) -> (Duration, LifetimeSource) {
@@ -123,36 +124,42 @@ fn lifetime(
     }
     // "If the Expires response header field […] is present, use its value minus the value of the Date response header
     // field (using the time the message was received if it is not present, as per Section 6.6.1 of [HTTP]), or"
-    if !directives.targeted && stored.headers.contains_key(EXPIRES) {
-        // §5.3: "A cache recipient MUST interpret invalid date formats, especially the value "0", as representing a
-        // time in the past (i.e., "already expired")."
-        let lifetime = stored.read_date(&EXPIRES).map_or(Duration::ZERO, |expires| since(expires, date));
+    let times = Reckoned::times(stored);
+    if let Some(lifetime) = times.expires.filter(|_| !directives.targeted) {
         return (lifetime, LifetimeSource::Expires);
     }
     // "Otherwise, no explicit expiration time is present in the response. A heuristic freshness lifetime might be
     // applicable".
-    match heuristic_lifetime(stored, date, directives, policy) {
+    match heuristic_lifetime(stored.status, times, directives, policy) {
         Some(lifetime) => (lifetime, LifetimeSource::Heuristic),
         None => (Duration::ZERO, LifetimeSource::Nowhere),
     }
 }
 
+/// The lifetime that Expires gives a response made at `date`, where there is such a field.
+pub(crate) fn lifetime_by_expires(stored: &StoredResponse, date: SystemTime) -> Option<Duration> {
+    // §5.3: "A cache recipient MUST interpret invalid date formats, especially the value "0", as representing a time in
+    // the past (i.e., "already expired")."
+    let expires = || stored.read_date(&EXPIRES).map_or(Duration::ZERO, |expires| since(expires, date));
+    stored.headers.contains_key(EXPIRES).then(expires)
+}
+
 fn heuristic_lifetime(
-    stored: &StoredResponse,
-    date: SystemTime,
+    status: StatusCode,
+    times: &Times,
     directives: &CacheControl,
     policy: &Policy,
 ) -> Option<Duration> {
     // §4.2.2: heuristics "can only be used on responses without explicit freshness whose status codes are defined as
     // heuristically cacheable […], and on responses without explicit freshness that have been marked as explicitly
     // cacheable (e.g., with a public response directive)".
-    if !is_heuristically_cacheable(stored.status) && !directives.public {
+    if !is_heuristically_cacheable(status) && !directives.public {
         return None;
     }
     // "If the response has a Last-Modified header field […], caches are encouraged to use a heuristic expiration value
     // that is no more than some fraction of the interval since that time. A typical setting of this fraction might be
     // 10%."
-    let unmodified = since(date, stored.last_modified()?);
+    let unmodified = since(times.date, times.last_modified?);
     let share = unmodified.as_secs().saturating_mul(u64::from(policy.heuristic_percent)) / 100;
     Some(Duration::from_secs(share).min(policy.heuristic_cap))
 }

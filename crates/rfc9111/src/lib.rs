@@ -13,8 +13,8 @@
 //! use http::{HeaderMap, Method, StatusCode, Uri, header};
 //! use rfc9111::{Decision, Policy, Presented, Situation, StoredResponse, Storing};
 //!
-//! let target = Uri::from_static("http://example.com/");
-//! let presented = Presented { method: &Method::GET, target: &target, headers: &HeaderMap::new() };
+//! let (target, fields) = (Uri::from_static("http://example.com/"), HeaderMap::new());
+//! let presented = Presented::new(&Method::GET, &target, &fields);
 //! let received = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
 //! let mut situation = Situation { now: received, policy: Policy::default() };
 //!
@@ -45,6 +45,7 @@ mod nominated;
 mod partial;
 mod precondition;
 mod range;
+mod reckoned;
 mod request;
 mod reuse;
 mod rules;

@@ -4,9 +4,7 @@
 //! white space around list members dropped; language ranges and codings also in one case, without inner white space,
 //! and in one order, since their weights carry the preference. Members of other fields are never reordered.
 
-use std::cmp::Ordering;
-
-use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, GetAll, HeaderMap, HeaderName, HeaderValue, VARY};
 
 use crate::fields;
 
@@ -33,7 +31,8 @@ impl Nominated {
             names.push(name);
         }
         Self::from_parts(names.into_iter().map(|name| {
-            let value = request.contains_key(&name).then(|| normalised(request, &name).collect());
+            let lines = request.get_all(&name);
+            let value = is_present(&lines).then(|| normalised(&name, &lines));
             (name, value)
         }))
     }
@@ -63,14 +62,15 @@ impl Nominated {
         // contains a Vary header field, the cache MUST NOT use that stored response without revalidation unless all
         // the presented request header fields nominated by that Vary field value match those fields in the original
         // request".
-        let differs = |(name, value): &&(HeaderName, Option<Vec<u8>>)| match value {
-            // "A stored response with a Vary header field value containing a member "*" always fails to match."
-            _ if *name == ANYTHING => true,
-            // "If (after any normalization that might take place) a header field is absent from a request, it can only
-            // match another request if it is also absent there."
-            None => request.contains_key(name),
-            Some(value) => {
-                !request.contains_key(name) || !normalised(request, name).eq(value.iter().copied())
+        let differs = |(name, value): &&(HeaderName, Option<Vec<u8>>)| {
+            let lines = request.get_all(name);
+            match value {
+                // "A stored response with a Vary header field value containing a member "*" always fails to match."
+                _ if *name == ANYTHING => true,
+                // "If (after any normalization that might take place) a header field is absent from a request, it can
+                // only match another request if it is also absent there."
+                None => is_present(&lines),
+                Some(value) => !is_present(&lines) || !is_normalised(name, &lines, value),
             }
         };
         self.fields.iter().find(differs).map(|(name, _)| name)
@@ -98,18 +98,43 @@ const MOST: usize = 64;
 /// As many members are put into one order as any client sends; longer lists keep theirs.
 const ORDERED: usize = 24;
 
-/// The combined value of a field, byte by byte.
-fn normalised(request: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = u8> {
+fn is_present(lines: &GetAll<'_, HeaderValue>) -> bool {
+    lines.iter().next().is_some()
+}
+
+/// The combined value of a field.
+fn normalised(name: &HeaderName, lines: &GetAll<'_, HeaderValue>) -> Vec<u8> {
+    let mut value = Vec::new();
+    each_normalised(name, lines, |byte| {
+        value.push(byte);
+        true
+    });
+    value
+}
+
+/// Whether that is `value`.
+fn is_normalised(name: &HeaderName, lines: &GetAll<'_, HeaderValue>, value: &[u8]) -> bool {
+    let mut rest = value.iter();
+    each_normalised(name, lines, |byte| rest.next() == Some(&byte)) && rest.next().is_none()
+}
+
+/// Gives it byte by byte, as long as `next` wants another; whether it wanted all.
+fn each_normalised(
+    name: &HeaderName,
+    lines: &GetAll<'_, HeaderValue>,
+    mut next: impl FnMut(u8) -> bool,
+) -> bool {
     let folds = *name == ACCEPT_LANGUAGE || *name == ACCEPT_ENCODING;
-    let ordered = folds.then(|| ordered(request, name)).flatten();
-    let as_sent = ordered.is_none().then(|| fields::members(request, name));
-    let members = ordered.into_iter().flatten().flatten().chain(as_sent.into_iter().flatten());
-    let bytes = members
-        .enumerate()
-        .flat_map(|(at, member)| (at > 0).then_some(b',').into_iter().chain(member.iter().copied()));
-    bytes
-        .filter(move |byte| !folds || !is_space(*byte))
-        .map(move |byte| if folds { byte.to_ascii_lowercase() } else { byte })
+    let fold = |byte: &u8| if folds { byte.to_ascii_lowercase() } else { *byte };
+    let mut member = |(at, member): (usize, &[u8])| {
+        let mut bytes = member.iter().filter(|byte| !folds || !is_space(**byte));
+        (at == 0 || next(b',')) && bytes.all(|byte| next(fold(byte)))
+    };
+    let mut slots = [[].as_slice(); ORDERED];
+    match folds.then(|| ordered(lines, &mut slots)).flatten() {
+        Some(ordered) => ordered.iter().copied().enumerate().all(&mut member),
+        None => fields::members_of(lines).enumerate().all(&mut member),
+    }
 }
 
 /// The members of a list of weighted choices in one order; `None` where there are too many.
@@ -119,18 +144,18 @@ fn normalised(request: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = u8
 /// gives each member its weight. §12.5.4 notes of languages "that some recipients treat the order in which language
 /// tags are listed as an indication of descending priority, particularly for tags that are assigned equal quality values
 /// […]. However, this behavior cannot be relied upon." What cannot be relied upon is not what the field means.
-fn ordered<'a>(request: &'a HeaderMap, name: &HeaderName) -> Option<[Option<&'a [u8]>; ORDERED]> {
-    let mut slots = [None; ORDERED];
-    for (place, member) in fields::members(request, name).enumerate() {
-        *slots.get_mut(place)? = Some(member);
+fn ordered<'a, 's>(
+    lines: &GetAll<'a, HeaderValue>,
+    slots: &'s mut [&'a [u8]; ORDERED],
+) -> Option<&'s [&'a [u8]]> {
+    let mut count = 0;
+    for member in fields::members_of(lines) {
+        *slots.get_mut(count)? = member;
+        count += 1;
     }
-    slots.sort_unstable_by(|one, other| match (one, other) {
-        (Some(one), Some(other)) => folded(one).cmp(folded(other)),
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
-        (None, None) => Ordering::Equal,
-    });
-    Some(slots)
+    let members = slots.get_mut(..count)?;
+    members.sort_unstable_by(|one, other| folded(one).cmp(folded(other)));
+    Some(members)
 }
 
 fn folded(member: &[u8]) -> impl Iterator<Item = u8> {

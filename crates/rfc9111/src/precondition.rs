@@ -13,7 +13,7 @@ use http::{Method, StatusCode};
 use crate::date::parse_date;
 use crate::etag::EntityTag;
 use crate::fields;
-use crate::request::Presented;
+use crate::request::{Kind, Presented};
 use crate::stored::StoredResponse;
 
 /// What a request's preconditions lead to.
@@ -33,6 +33,9 @@ pub fn evaluate(presented: &Presented<'_>, stored: &StoredResponse) -> Precondit
     // RFC 9111 §4.3.2: "If a cache receives a request that can be satisfied by reusing a stored 200 (OK) or 206
     // (Partial Content) response, […] the cache SHOULD evaluate any applicable conditional header field preconditions
     // received in that request with respect to the corresponding validators contained within the stored response."
+    if !presented.has(Kind::Condition) {
+        return Precondition::Proceed;
+    }
     let retrieves = *presented.method == Method::GET || *presented.method == Method::HEAD;
     if !retrieves || !matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
         return Precondition::Proceed;

@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::date::parse_date;
 use crate::etag::EntityTag;
 use crate::fields::{self, Escapes};
-use crate::request::Presented;
+use crate::request::{Kind, Presented};
 use crate::stored::StoredResponse;
 
 /// More ranges than this in one request are ignored. §14.2: "A server that supports range requests MAY ignore or reject
@@ -73,7 +73,7 @@ pub fn ranging(presented: &Presented<'_>, stored: &StoredResponse, complete_leng
     // §14.2: "A server MUST ignore a Range header field received with a request method that is unrecognized or for
     // which range handling is not defined. For this specification, GET is the only method for which range handling is
     // defined."
-    if *presented.method != Method::GET || stored.status != StatusCode::OK {
+    if !presented.has(Kind::Range) || *presented.method != Method::GET || stored.status != StatusCode::OK {
         return Ranging::Whole;
     }
     let Some(range) = fields::only(presented.headers, &RANGE) else { return Ranging::Whole };

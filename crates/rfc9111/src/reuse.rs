@@ -14,8 +14,7 @@ use crate::request::{Presented, Situation};
 use crate::rules::{Keep, judged};
 use crate::stale::{accepted, client_refuses, forbids_reuse, while_revalidating};
 use crate::stored::StoredResponse;
-use crate::targeted::governing;
-use crate::unkeyed::{has_content, overriding};
+use crate::targeted::governing_stored;
 
 /// What to do with a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,8 +57,8 @@ impl Decision {
 /// use http::{HeaderMap, Method, Uri};
 /// use rfc9111::{Because, Decision, Policy, Presented, Situation};
 ///
-/// let target = Uri::from_static("http://example.com/");
-/// let presented = Presented { method: &Method::GET, target: &target, headers: &HeaderMap::new() };
+/// let (target, fields) = (Uri::from_static("http://example.com/"), HeaderMap::new());
+/// let presented = Presented::new(&Method::GET, &target, &fields);
 /// let situation = Situation { now: std::time::UNIX_EPOCH, policy: Policy::default() };
 /// let decision = rfc9111::decide(&presented, &[], &situation);
 /// assert_eq!(decision, Decision::Forward(Because::NothingStored));
@@ -71,13 +70,13 @@ pub fn decide(presented: &Presented<'_>, stored: &[&StoredResponse], situation: 
     if *presented.method != Method::GET && *presented.method != Method::HEAD {
         return Decision::Forward(Because::Method(presented.method.clone()));
     }
-    if has_content(presented.headers) {
+    if presented.has_content() {
         return Decision::Forward(Because::RequestContent);
     }
-    if let Some(name) = overriding(presented.headers) {
+    if let Some(name) = presented.overriding() {
         return Decision::Forward(Because::Overriding(name.clone()));
     }
-    let request = CacheControl::of_request(presented.headers);
+    let request = presented.directives();
     let decision = match choose(presented, stored) {
         Ok((index, chosen)) => weigh(presented, index, chosen, &request, situation),
         Err(because) => Decision::Forward(because),
@@ -118,7 +117,7 @@ fn may_reuse(
     if rules.about_stored(stored).is_some_and(|rule| rule.keep == Keep::Never) {
         return Err(Because::NeverKept);
     }
-    let response = governing(&stored.headers, &situation.policy);
+    let response = governing_stored(stored, &situation.policy);
     let freshness = freshness_by(stored, &response, situation);
     let request = &rules.heard(request, stored, freshness.is_fresh());
     // "the stored response does not contain the no-cache directive (Section 5.2.2.4), unless it is successfully

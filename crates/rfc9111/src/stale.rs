@@ -14,8 +14,7 @@ use crate::request::{Presented, Situation};
 use crate::rules::{Keep, judged};
 use crate::stored::StoredResponse;
 use crate::storing::forbids_keeping;
-use crate::targeted::governing;
-use crate::unkeyed::has_content;
+use crate::targeted::governing_stored;
 
 /// How the origin failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +46,9 @@ fn judge(
     situation: &Situation,
 ) -> Result<Because, Because> {
     let rules = &situation.policy.rules;
-    let response = governing(&stored.headers, &situation.policy);
+    let response = governing_stored(stored, &situation.policy);
     let freshness = freshness_by(stored, &response, situation);
-    let request = rules.heard(&CacheControl::of_request(presented.headers), stored, freshness.is_fresh());
+    let request = rules.heard(&presented.directives(), stored, freshness.is_fresh());
     if rules.about_stored(stored).is_some_and(|rule| rule.keep == Keep::Never) {
         return Err(Because::NeverKept);
     }
@@ -57,7 +56,7 @@ fn judge(
     if let Some(because) = forbids_reuse(&response, stored.status) {
         return Err(because);
     }
-    if has_content(presented.headers) {
+    if presented.has_content() {
         return Err(Because::RequestContent);
     }
     // §5.2.1: request directives "are advisory; a cache MAY implement them, but is not required to". A client that would

@@ -13,9 +13,12 @@ use crate::directives::CacheControl;
 use crate::etag::EntityTag;
 use crate::fields::{self, Named};
 use crate::nominated::Nominated;
+use crate::reckoned::Reckoned;
 use crate::request::Presented;
 
 /// The head of a stored response to a GET request.
+///
+/// What it says of itself is reckoned once: fields and times are changed before anything is asked of it, or in a clone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredResponse {
     /// The status code.
@@ -28,6 +31,7 @@ pub struct StoredResponse {
     pub request_time: SystemTime,
     /// "The value of the clock at the time the response was received." (§4.2.3)
     pub response_time: SystemTime,
+    pub(crate) reckoned: Reckoned,
 }
 
 impl StoredResponse {
@@ -46,7 +50,18 @@ impl StoredResponse {
         let nominated = Nominated::new(request.headers, headers);
         let mut kept = storable(headers);
         date_it(&mut kept, response_time);
-        Self { status, headers: kept, nominated, request_time, response_time }
+        Self::from_parts(status, kept, nominated, [request_time, response_time])
+    }
+
+    /// A head that was stored before, put together again: `times` are those of the request and of the response.
+    pub fn from_parts(
+        status: StatusCode,
+        headers: HeaderMap,
+        nominated: Nominated,
+        times: [SystemTime; 2],
+    ) -> Self {
+        let [request_time, response_time] = times;
+        Self { status, headers, nominated, request_time, response_time, reckoned: Reckoned::default() }
     }
 
     /// Nominates anew the fields that the stored Vary names, with their values in this request.
@@ -59,12 +74,12 @@ impl StoredResponse {
 
     /// When the origin made the response: Date, or the time of receipt where that cannot be read.
     pub fn date(&self) -> SystemTime {
-        self.read_date(&DATE).unwrap_or(self.response_time)
+        Reckoned::times(self).date
     }
 
     /// Last-Modified, where it can be read.
     pub fn last_modified(&self) -> Option<SystemTime> {
-        self.read_date(&LAST_MODIFIED)
+        Reckoned::times(self).last_modified
     }
 
     /// Whether there is something to validate the response by (§4.3.1).

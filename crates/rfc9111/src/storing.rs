@@ -17,7 +17,7 @@ use crate::request::{Presented, Situation};
 use crate::rules::{Keep, judged};
 use crate::stored::StoredResponse;
 use crate::targeted::governing;
-use crate::unkeyed::{has_content, is_about_request, overriding};
+use crate::unkeyed::is_about_request;
 
 /// Whether a response may be stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,15 +96,15 @@ pub(crate) fn request_forbids(presented: &Presented<'_>) -> Option<Because> {
         return Some(Because::Method(presented.method.clone()));
     }
     // The cache key does not hold the content, so that one client's content would choose what all others get.
-    if *presented.method == Method::GET && has_content(presented.headers) {
+    if *presented.method == Method::GET && presented.has_content() {
         return Some(Because::RequestContent);
     }
-    if let Some(name) = overriding(presented.headers) {
+    if let Some(name) = presented.overriding() {
         return Some(Because::Overriding(name.clone()));
     }
     // §5.2.1.5: "The no-store request directive indicates that a cache MUST NOT store any part of either this request
     // or any response to it."
-    CacheControl::of(presented.headers).no_store.then_some(Because::RequestNoStore)
+    presented.directives().no_store.then_some(Because::RequestNoStore)
 }
 
 /// "the response status code is final (see Section 15 of \[HTTP\]); if the response status code is 206 or 304, or the

@@ -10,7 +10,9 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::directives::CacheControl;
 use crate::fields;
+use crate::reckoned::Reckoned;
 use crate::request::Policy;
+use crate::stored::StoredResponse;
 
 /// The directives that govern a response: the one place that chooses between its fields.
 ///
@@ -20,8 +22,20 @@ use crate::request::Policy;
 ///
 /// Directives that count for nothing by a rule of the operator are not among them.
 pub(crate) fn governing(headers: &HeaderMap, policy: &Policy) -> CacheControl {
+    governing_with(headers, policy, || CacheControl::of(headers))
+}
+
+/// The same for a stored response, whose Cache-Control is read once.
+pub(crate) fn governing_stored(stored: &StoredResponse, policy: &Policy) -> CacheControl {
+    governing_with(&stored.headers, policy, || *Reckoned::directives(stored))
+}
+
+fn governing_with(headers: &HeaderMap, policy: &Policy, of: impl FnOnce() -> CacheControl) -> CacheControl {
     let targeted = policy.targeted.iter().find_map(|name| directives(headers, name));
-    let stated = targeted.unwrap_or_else(|| CacheControl::of(headers));
+    let stated = targeted.unwrap_or_else(of);
+    if policy.rules.is_empty() {
+        return stated;
+    }
     policy.rules.left_of(stated, fields::first(headers, &CONTENT_TYPE))
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn presented(&self) -> Presented<'_> {
-        Presented { method: &self.method, target: &self.target, headers: &self.headers }
+        Presented::new(&self.method, &self.target, &self.headers)
     }
 }
 

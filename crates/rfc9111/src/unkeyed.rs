@@ -13,7 +13,7 @@ use crate::fields;
 /// Fields by which frameworks let the host, the URI or the method be replaced (CVE-2018-14773). They are passed on as they
 /// are, and the cache stays out of it. Fields that name the client alone, such as X-Forwarded-For, are not among them: a
 /// proxy behind this one adds them to everything.
-static OVERRIDING: [HeaderName; 16] = [
+pub(crate) static OVERRIDING: [HeaderName; 16] = [
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-server"),
     HeaderName::from_static("x-forwarded-scheme"),

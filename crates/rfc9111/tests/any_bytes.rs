@@ -102,7 +102,7 @@ proptest! {
         status in 100u16..600, seconds in 0u64..u64::MAX >> 3, length: u64,
     ) {
         let target = Uri::from_static("http://example.com/a");
-        let presented = Presented { method: &Method::GET, target: &target, headers: &asked };
+        let presented = Presented::new(&Method::GET, &target, &asked);
         let now = UNIX_EPOCH + Duration::from_secs(seconds);
         let situation = Situation { now, policy: Policy::default() };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -132,7 +132,7 @@ proptest! {
         asked in headers(), answered in headers(), later in headers(), seconds in 0u64..1 << 40,
     ) {
         let target = Uri::from_static("http://example.com/a");
-        let presented = Presented { method: &Method::GET, target: &target, headers: &asked };
+        let presented = Presented::new(&Method::GET, &target, &asked);
         let now = UNIX_EPOCH + Duration::from_secs(seconds);
         let stored = StoredResponse::new(&presented, StatusCode::OK, &answered, UNIX_EPOCH, now);
         let once = rfc9111::freshen(&stored, &later, now, now);
@@ -144,7 +144,7 @@ proptest! {
         asked in headers(), mut answered in headers(), status in 100u16..600, now in 0u64..1 << 40,
     ) {
         let target = Uri::from_static("http://example.com/a");
-        let presented = Presented { method: &Method::GET, target: &target, headers: &asked };
+        let presented = Presented::new(&Method::GET, &target, &asked);
         answered.append("cache-control", HeaderValue::from_static("no-store"));
         let situation = Situation { now: UNIX_EPOCH + Duration::from_secs(now), policy: Policy::default() };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -157,7 +157,7 @@ proptest! {
         asked in headers(), answered in headers(), status in 200u16..600, seconds in 0u64..1 << 40,
     ) {
         let target = Uri::from_static("http://example.com/a");
-        let presented = Presented { method: &Method::GET, target: &target, headers: &asked };
+        let presented = Presented::new(&Method::GET, &target, &asked);
         let now = UNIX_EPOCH + Duration::from_secs(seconds);
         let situation = Situation { now, policy: Policy::default() };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);

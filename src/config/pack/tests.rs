@@ -24,7 +24,7 @@ fn headers(text: &str) -> HeaderMap {
 fn check(pack: &str, url: &str, status: u16, response: &str, lifetime: Option<u64>, rule: &str) {
     let rules = Rules::new(parse(pack).unwrap().rules);
     let (target, none, response) = (url.parse::<Uri>().unwrap(), HeaderMap::new(), headers(response));
-    let presented = Presented { method: &Method::GET, target: &target, headers: &none };
+    let presented = Presented::new(&Method::GET, &target, &none);
     let status = StatusCode::from_u16(status).unwrap();
     let now = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
     let policy = Policy { rules: rules.for_target(&target), ..Policy::default() };
@@ -44,7 +44,7 @@ fn check(pack: &str, url: &str, status: u16, response: &str, lifetime: Option<u6
 fn check_reload(pack: &str, url: &str, rule: Option<&str>) {
     let rules = Rules::new(parse(pack).unwrap().rules);
     let (target, none) = (url.parse::<Uri>().unwrap(), HeaderMap::new());
-    let presented = Presented { method: &Method::GET, target: &target, headers: &none };
+    let presented = Presented::new(&Method::GET, &target, &none);
     let stored =
         StoredResponse::new(&presented, StatusCode::OK, &headers("etag: \"1\""), UNIX_EPOCH, UNIX_EPOCH);
     let mut request = headers("cache-control: no-cache");
@@ -56,7 +56,7 @@ fn check_reload(pack: &str, url: &str, rule: Option<&str>) {
 fn is_reused_on_reload(pack: &str, url: &str) -> bool {
     let rules = Rules::new(parse(pack).unwrap().rules);
     let (target, reload) = (url.parse::<Uri>().unwrap(), headers("cache-control: max-age=0"));
-    let presented = Presented { method: &Method::GET, target: &target, headers: &reload };
+    let presented = Presented::new(&Method::GET, &target, &reload);
     let then = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
     let stored = StoredResponse::new(&presented, StatusCode::OK, &HeaderMap::new(), then, then);
     let policy = Policy { rules: rules.for_target(&target), ..Policy::default() };

@@ -13,11 +13,5 @@ pub(crate) fn head() -> StoredResponse {
         headers.insert(name, HeaderValue::from_static("some value of usual length"));
     }
     let nominated = Nominated::from_parts([]);
-    StoredResponse {
-        status: StatusCode::OK,
-        headers,
-        nominated,
-        request_time: UNIX_EPOCH,
-        response_time: UNIX_EPOCH,
-    }
+    StoredResponse::from_parts(StatusCode::OK, headers, nominated, [UNIX_EPOCH; 2])
 }

@@ -38,19 +38,16 @@ pub(crate) fn head(etag: &str) -> StoredResponse {
     headers.append("link", HeaderValue::from_static("</a>"));
     headers.append("link", HeaderValue::from_static("</b>"));
     let time = UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
-    StoredResponse {
-        status: StatusCode::OK,
-        headers,
-        nominated: Nominated::from_parts([]),
-        request_time: time,
-        response_time: time + Duration::from_millis(600),
-    }
+    let times = [time, time + Duration::from_millis(600)];
+    StoredResponse::from_parts(StatusCode::OK, headers, Nominated::from_parts([]), times)
 }
 
 /// The same for requests with this `foo` field.
 pub(crate) fn variant(etag: &str, foo: &str) -> StoredResponse {
     let nominated = [(HeaderName::from_static("foo"), Some(foo.as_bytes().to_vec()))];
-    StoredResponse { nominated: Nominated::from_parts(nominated), ..head(etag) }
+    let mut head = head(etag);
+    head.nominated = Nominated::from_parts(nominated);
+    head
 }
 
 /// Bytes of which no two stretches are alike.
