@@ -42,6 +42,24 @@ impl Host {
     /// # Errors
     /// If no address and no name is written like this, as a sentence about a target.
     pub(crate) fn read(host: &str) -> Result<Self, &'static str> {
+        match Self::usual(host) {
+            Some(host) => Ok(host),
+            None => Self::in_any_spelling(host),
+        }
+    }
+
+    /// Reads what nearly every target has: a name that nobody takes for an address, since its last label begins with a
+    /// letter, or an IPv4 address in its usual spelling. None for anything else, which need not be wrong.
+    pub(crate) fn usual(host: &str) -> Option<Self> {
+        let bare = host.strip_suffix('.').unwrap_or(host).as_bytes();
+        let last_label = bare.iter().rposition(|byte| *byte == b'.').map_or(0, |dot| dot + 1);
+        match bare.get(last_label)? {
+            b'0'..=b'9' => host.parse::<Ipv4Addr>().ok().map(|address| Self::Address(address.into())),
+            _ => Name::read(host).map(Self::Name),
+        }
+    }
+
+    fn in_any_spelling(host: &str) -> Result<Self, &'static str> {
         let no_address = "The target's host looks like an address and is none.";
         if let Some(inside) = host.strip_prefix('[') {
             // No zone either: "This syntax does not support IPv6 scoped addressing zone identifiers" (RFC 3986 §3.2.2).
@@ -119,16 +137,20 @@ impl Name {
     /// Reads a name. Underscores are let pass: names of hosts have none, and many are in use all the same.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let (bare, complete) = text.strip_suffix('.').map_or((text, false), |bare| (bare, true));
-        let is_label = |label: &str| {
-            let inner =
-                label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-            inner
-                && !label.is_empty()
-                && label.len() <= LONGEST_LABEL
-                && !label.starts_with('-')
-                && !label.ends_with('-')
+        let mut before = b'.';
+        let mut fits = |byte: u8| {
+            let follows = match byte {
+                // No label is empty, and none begins or ends with a hyphen.
+                b'.' => before != b'.' && before != b'-',
+                b'-' => before != b'.',
+                _ => byte.is_ascii_alphanumeric() || byte == b'_',
+            };
+            before = byte;
+            follows
         };
-        let right = bare.len() <= LONGEST_NAME && bare.split('.').all(is_label);
+        let is_short = bare.len() <= LONGEST_LABEL
+            || bare.len() <= LONGEST_NAME && bare.split('.').all(|label| label.len() <= LONGEST_LABEL);
+        let right = is_short && bare.bytes().all(&mut fits) && fits(b'.');
         right.then(|| Self { text: bare.to_ascii_lowercase().into(), complete })
     }
 
@@ -324,6 +346,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_read_quickly_is_what_is_read_with_care(
+            host in "[0-9a-fxX.:]{0,24}|(([a-zA-Z_-]{1,4}|[0-9]{1,3}|0[xX][0-9a-f]{0,2})[.]?){1,5}|\\PC{0,24}",
+        ) {
+            if let Some(usual) = Host::usual(&host) {
+                prop_assert_eq!(Host::in_any_spelling(&host), Ok(usual.clone()));
+                let target: Uri = format!("http://{host}:81/").parse().unwrap();
+                prop_assert_eq!(normalised_as(&target, &usual).to_string(), target.to_string());
+            }
+        }
+
+        #[test]
+        fn a_name_is_labels_with_dots_between_them(text in "([a-zA-Z0-9_-]{0,3}[.]?){0,6}|([a-z]{61,65}[.]?){1,5}") {
+            let bare = text.strip_suffix('.').unwrap_or(&text);
+            let is_label = |label: &str| {
+                (1..=LONGEST_LABEL).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+            };
+            let is_name = bare.len() <= LONGEST_NAME && bare.split('.').all(is_label);
+            prop_assert_eq!(Name::read(&text).is_some(), is_name);
+        }
+
         #[test]
         fn any_host_is_read_without_panic_and_no_name_is_a_number(host in "[0-9a-fxX.]{0,24}|\\PC{0,24}") {
             if let Ok(Host::Name(name)) = Host::read(&host) {

@@ -9,6 +9,7 @@ use http::{Method, Uri};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::host::Named;
 use super::{neighbourhood, opening};
 use crate::config::{AccessRule, Admission, Clients, Hours, Others};
 use crate::host::Host;
@@ -71,7 +72,7 @@ impl Access {
         Self { deny, allow, others }
     }
 
-    /// Judges a request with `method` for `target`, whose host is `host`.
+    /// Judges a request with `method` for `target`, whose host and port are those of `named`.
     ///
     /// # Errors
     /// 403 that names the rule.
@@ -79,15 +80,15 @@ impl Access {
         &self,
         method: &Method,
         target: &Uri,
-        host: &Host,
+        named: &Named,
         asking: Asking<'_>,
     ) -> Result<(), Refusal> {
         let Asking { from, user, now } = asking;
         let tls = *method == Method::CONNECT || target.scheme() == Some(&Scheme::HTTPS);
         self.check(&Asked {
             from,
-            host,
-            port: target.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            host: &named.host,
+            port: named.port.unwrap_or(if tls { 443 } else { 80 }),
             method,
             user,
             now,

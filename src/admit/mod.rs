@@ -9,7 +9,8 @@ pub(crate) mod client;
 mod counters;
 mod credentials;
 pub(crate) mod failures;
-mod host;
+mod fields;
+pub(crate) mod host;
 mod htpasswd;
 pub(crate) mod neighbourhood;
 pub(crate) mod occupancy;
@@ -18,10 +19,11 @@ mod remembered;
 pub(crate) mod target;
 pub(crate) mod users_file;
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::header::{COOKIE, UPGRADE};
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::Incoming;
 use rfc9111::Rules;
@@ -38,6 +40,8 @@ pub(crate) use admitted::Admitted;
 use allowance::Allowance;
 use client::Client;
 use counters::Counters;
+use fields::Fields;
+use host::{Named, host_and_port};
 use occupancy::{Occupancy, Seat};
 use users_file::UsersFile;
 
@@ -116,39 +120,9 @@ impl Admission {
         self.connections.take(from.address).ok_or(Refusal::TooManyConnections)
     }
 
-    /// Takes in `request`, which `client` has sent: it is not too large, and not too much is asked by the client.
-    ///
-    /// # Errors
-    /// The refusal that the client is to get.
-    pub(crate) fn receive(
-        &self,
-        request: &Request<Incoming>,
-        client: &Client,
-        exchange: &Exchange,
-    ) -> Result<(), Refusal> {
-        self.check_size(request)?;
-        exchange.hold(self.exchanges.take(client.address).ok_or(Refusal::TooManyAtOnce)?);
-        self.take_allowance(client)
-    }
-
     /// Whether it is settled who `client` is: for its connection, or because everyone may be anyone.
     pub(crate) fn knows(&self, client: &Client) -> bool {
         client.identity.is_some() || self.accounts.wanted(client.address).is_none()
-    }
-
-    /// Finds out who `client` is by the `headers` of its request.
-    ///
-    /// # Errors
-    /// The refusal that it is to get.
-    pub(crate) async fn identify(
-        &self,
-        headers: &HeaderMap,
-        client: Client,
-        exchange: &Exchange,
-    ) -> Result<Client, Refusal> {
-        let identified = self.accounts.identify(client.address, headers).await;
-        let identity = identified.inspect_err(|refusal| note_guess(refusal, headers, exchange))?;
-        Ok(Client { identity: Some(identity), ..client })
     }
 
     /// Judges `request`, which `client`, who is known, has sent.
@@ -157,32 +131,96 @@ impl Admission {
     /// The refusal that the client is to get.
     pub(crate) fn admit(
         &self,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
+        client: Client,
+        exchange: &Exchange,
+    ) -> Result<Admitted, Refusal> {
+        let fields = Fields::of(request.headers());
+        self.receive(request.uri(), &fields, &client, exchange)?;
+        let judged = self.judge(&request, &fields, &client, exchange)?;
+        self.take(request, client, judged, exchange)
+    }
+
+    /// The same of a `client` about whom its request has to tell.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn identify_and_admit(
+        &self,
+        request: Request<Incoming>,
         mut client: Client,
         exchange: &Exchange,
-        now: SystemTime,
     ) -> Result<Admitted, Refusal> {
-        let account = client.identity.get_or_insert_default().account.clone();
-        if account.is_some() {
-            exchange.note(|details| details.user.clone_from(&account));
+        let headers = request.headers();
+        self.receive(request.uri(), &Fields::of(headers), &client, exchange)?;
+        let identified = self.accounts.identify(client.address, headers).await;
+        let identity = identified.inspect_err(|refusal| note_guess(refusal, headers, exchange))?;
+        client.identity = Some(identity);
+        let judged = self.judge(&request, &Fields::of(headers), &client, exchange)?;
+        self.take(request, client, judged, exchange)
+    }
+
+    /// A request of `client` is not too large, and not too much is asked by it.
+    fn receive(
+        &self,
+        uri: &Uri,
+        fields: &Fields<'_>,
+        client: &Client,
+        exchange: &Exchange,
+    ) -> Result<(), Refusal> {
+        self.check_size(uri, fields)?;
+        let seat = self.exchanges.take_during(client.stay.as_ref(), client.address);
+        exchange.hold(seat.ok_or(Refusal::TooManyAtOnce)?);
+        self.take_allowance(client)
+    }
+
+    /// What is asked for, and whether `client` may.
+    fn judge(
+        &self,
+        request: &Request<Incoming>,
+        fields: &Fields<'_>,
+        client: &Client,
+        exchange: &Exchange,
+    ) -> Result<Judged, Refusal> {
+        let account = client.identity.as_ref().and_then(|identity| identity.account.as_ref());
+        if let Some(account) = account {
+            exchange.note(|details| details.user = Some(account.clone()));
         }
-        target::check_fields(request.version(), request.headers())?;
-        target::check_content(request.method(), request.headers())?;
-        let (target, host) = match &client.inside {
-            Some(inside) => target::inside(&request, &inside.authority)?,
-            None => target::of(request.method(), request.uri())?,
+        let asked = match &client.inside {
+            Some(inside) => target::inside(request, &inside.authority),
+            None => target::of(request.method(), request.uri()),
         };
-        let asking = Asking { from: client.caller(), user: account.as_deref(), now };
-        self.access.check_target(request.method(), &target, &host, asking)?;
-        let looped = rfc9111::via_names(request.headers(), &self.pseudonym);
-        if looped {
+        let authority = request.uri().authority().filter(|_| asked.is_ok());
+        target::check_fields(request.version(), fields, authority)?;
+        target::check_content(request.method(), fields)?;
+        let (target, named) = asked?;
+        let user = account.map(|account| &**account);
+        let asking = Asking { from: client.caller(), user, now: exchange.record().at };
+        self.access.check_target(request.method(), &target, &named, asking)?;
+        if fields.via.is_there() && rfc9111::via_names(request.headers(), &self.pseudonym) {
             return Err(Refusal::Loop);
         }
-        let max_forwards = target::max_forwards(&request)?;
-        let hands_over = request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE);
+        Ok(Judged {
+            max_forwards: target::max_forwards(request)?,
+            hands_over: request.method() == Method::CONNECT || fields.upgrade.is_there(),
+            crumbles: fields.cookie.has_more && request.version() == Version::HTTP_2,
+            rewritten: if let Cow::Owned(target) = target { Some(target) } else { None },
+        })
+    }
+
+    /// What of `request` walks the line.
+    fn take(
+        &self,
+        mut request: Request<Incoming>,
+        mut client: Client,
+        judged: Judged,
+        exchange: &Exchange,
+    ) -> Result<Admitted, Refusal> {
+        let Judged { max_forwards, hands_over, crumbles, rewritten } = judged;
+        client.identity.get_or_insert_default();
         let on_upgrade = hands_over.then(|| hyper::upgrade::on(&mut request));
         let (mut parts, incoming) = request.into_parts();
-        if parts.version == Version::HTTP_2 {
+        if crumbles {
             join_cookies(&mut parts.headers);
         }
         if http_body::Body::size_hint(&incoming).lower() > self.request_body {
@@ -194,6 +232,7 @@ impl Admission {
             let progress = body.progress();
             exchange.receives(move || progress.taken());
         }
+        let target = rewritten.unwrap_or(parts.uri);
         let rules = self.rules.for_target(&target);
         Ok(Admitted {
             key: rules.key(&target).filter(|_| parts.method != Method::CONNECT),
@@ -226,8 +265,9 @@ impl Admission {
         {
             return Err(Refusal::AuthenticationRequired(challenge));
         }
-        let host = Host::read(target.host().unwrap_or_default()).map_err(Refusal::BadRequest)?;
-        self.access.check_target(method, target, &host, asking)
+        let (host, port) = host_and_port(target).unwrap_or_default();
+        let host = Host::read(host).map_err(Refusal::BadRequest)?;
+        self.access.check_target(method, target, &Named { host, port, is_usual: false }, asking)
     }
 
     /// The name under which this proxy shows itself in Via.
@@ -240,8 +280,7 @@ impl Admission {
         &self.rules
     }
 
-    fn check_size(&self, request: &Request<Incoming>) -> Result<(), Refusal> {
-        let uri = request.uri();
+    fn check_size(&self, uri: &Uri, fields: &Fields<'_>) -> Result<(), Refusal> {
         let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
         let line = authority + uri.path().len() + uri.query().map_or(0, str::len);
         // "A server that receives a request-target longer than any URI it wishes to parse MUST respond with a 414
@@ -249,20 +288,23 @@ impl Admission {
         if line > self.uri {
             return Err(Refusal::TargetTooLong);
         }
-        let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-        let too_large = fields.sum::<usize>() + line > self.request_head;
         // HTTP/1 counts lines as it parses; other versions come here with as many as they like.
-        if too_large || count(request.headers()) > self.request_fields {
+        if fields.bytes + line > self.request_head || fields.lines > self.request_fields {
             return Err(Refusal::FieldsTooLarge);
         }
         Ok(())
     }
 }
 
-/// How many field lines there are. In HTTP/2 "the Cookie header field MAY be split into separate header fields" (RFC 9113
-/// §8.2.3), as browsers do it: these count as the one line that they become.
-fn count(headers: &HeaderMap) -> usize {
-    headers.len() - headers.get_all(COOKIE).iter().count().saturating_sub(1)
+/// What judging a request has brought.
+struct Judged {
+    max_forwards: Option<u64>,
+    /// Whether its connection may become something else.
+    hands_over: bool,
+    /// Whether its cookie is in pieces.
+    crumbles: bool,
+    /// Its target, where that is not as it came.
+    rewritten: Option<Uri>,
 }
 
 /// Credentials that were wrong are told to whoever looks after the proxy: whose they were to be, and nothing else of them.
@@ -296,11 +338,11 @@ mod tests {
     fn the_pieces_of_a_cookie_are_one_line_rfc9113_8_2_3() {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("a"));
-        assert_eq!(count(&headers), 1);
+        assert_eq!(Fields::of(&headers).lines, 1);
         for piece in ["a=1", "b=2", "c=3"] {
             headers.append(COOKIE, HeaderValue::from_static(piece));
         }
-        assert_eq!(count(&headers), 2);
+        assert_eq!(Fields::of(&headers).lines, 2);
         join_cookies(&mut headers);
         assert_eq!((headers.len(), &headers[COOKIE]), (2, &HeaderValue::from_static("a=1; b=2; c=3")));
     }

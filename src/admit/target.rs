@@ -2,17 +2,21 @@
 //! the framing and Host rules that a proxy must not let pass (RFC 9112 §3.2, §6.3). Whether the destination may be
 //! reached is judged at the dial.
 
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use std::borrow::Cow;
 
-use super::{MAX_FORWARDS, host};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Uri, Version};
+
+use super::MAX_FORWARDS;
+use super::fields::Fields;
+use super::host::{self, Named};
 use crate::host::{Host, normalised_as};
 use crate::respond::Refusal;
 
-/// Reads the target of a request to a proxy, and its host.
-pub(super) fn of(method: &Method, uri: &Uri) -> Result<(Uri, Host), Refusal> {
+/// Reads the target of a request to a proxy, and its host. It is `uri` itself, unless that has to be written differently.
+pub(super) fn of<'a>(method: &Method, uri: &'a Uri) -> Result<(Cow<'a, Uri>, Named), Refusal> {
     if method == Method::CONNECT {
         return authority_form(uri);
     }
@@ -26,11 +30,15 @@ pub(super) fn of(method: &Method, uri: &Uri) -> Result<(Uri, Host), Refusal> {
     let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
         return Err(Refusal::NotAnOrigin);
     };
-    let host = host_of(authority.as_str())?;
+    let named = named_by(authority.as_str())?;
     if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
         return Err(Refusal::NotImplemented("This proxy forwards http and https; no other scheme."));
     }
-    Ok((normalised_as(uri, &host), host))
+    Ok((usual(uri, &named), named))
+}
+
+fn usual<'a>(uri: &'a Uri, named: &Named) -> Cow<'a, Uri> {
+    if named.is_usual { Cow::Borrowed(uri) } else { Cow::Owned(normalised_as(uri, &named.host)) }
 }
 
 /// Makes the target of a request out of a tunnel to `authority` an absolute one: there requests are in origin-form
@@ -61,7 +69,10 @@ pub(crate) fn is_bare_options<B>(request: &Request<B>) -> bool {
 /// Reads the target of a request out of a tunnel to `authority`: it may only be there. "The 421 (Misdirected Request)
 /// status code indicates that the request was directed at a server that is unable or unwilling to produce an
 /// authoritative response for the target URI" (RFC 9110 §15.5.20).
-pub(super) fn inside<B>(request: &Request<B>, authority: &Authority) -> Result<(Uri, Host), Refusal> {
+pub(super) fn inside<'a, B>(
+    request: &'a Request<B>,
+    authority: &Authority,
+) -> Result<(Cow<'a, Uri>, Named), Refusal> {
     let uri = request.uri();
     if request.method() == Method::CONNECT {
         return Err(Refusal::BadRequest("A tunnel inside of a tunnel is not opened."));
@@ -72,7 +83,7 @@ pub(super) fn inside<B>(request: &Request<B>, authority: &Authority) -> Result<(
     if !path.as_str().starts_with('/') {
         return Err(Refusal::BadRequest("The target's path does not begin with a slash."));
     }
-    let named_host = host_of(named.as_str())?;
+    let named_host = named_by(named.as_str())?.host;
     let here = Host::read(authority.host());
     let is_here = |other: &Authority| {
         let port = |authority: &Authority| authority.port_u16().unwrap_or(443);
@@ -87,27 +98,28 @@ pub(super) fn inside<B>(request: &Request<B>, authority: &Authority) -> Result<(
     let target = Uri::builder().scheme(Scheme::HTTPS).authority(authority.clone());
     let target = target.path_and_query(path.clone()).build();
     let target = target.map_err(|_| Refusal::BadRequest("The target is malformed."))?;
-    Ok((target, here.unwrap_or(named_host)))
+    let host = here.unwrap_or(named_host);
+    Ok((Cow::Owned(target), Named { host, port: authority.port_u16(), is_usual: false }))
 }
 
 /// "CONNECT uses a special form of request target, unique to this method, consisting of only the host and port number
 /// of the tunnel destination, separated by a colon. There is no default port" (RFC 9110 §9.3.6).
-fn authority_form(uri: &Uri) -> Result<(Uri, Host), Refusal> {
+fn authority_form(uri: &Uri) -> Result<(Cow<'_, Uri>, Named), Refusal> {
     let malformed = Refusal::BadRequest("CONNECT wants a host and a port, such as example.org:443.");
     let Some(authority) = uri.authority().filter(|_| uri.scheme().is_none()) else { return Err(malformed) };
-    let host = host_of(authority.as_str())?;
-    match uri.port_u16() {
-        None | Some(0) => Err(malformed),
-        Some(_) => Ok((normalised_as(uri, &host), host)),
+    let named = named_by(authority.as_str())?;
+    match named.port {
+        None => Err(malformed),
+        Some(_) => Ok((usual(uri, &named), named)),
     }
 }
 
 /// "A sender MUST NOT generate an 'http' URI with an empty host identifier", and "a recipient SHOULD parse for
 /// userinfo and treat its presence as an error" (RFC 9110 §4.2.1, §4.2.4).
-fn host_of(authority: &str) -> Result<Host, Refusal> {
+fn named_by(authority: &str) -> Result<Named, Refusal> {
     let refused = |why| Err(Refusal::BadRequest(why));
-    match host::of(authority.as_bytes()) {
-        Some(host) => Ok(host),
+    match host::read(authority) {
+        Some(named) => Ok(named),
         None if authority.contains('@') => refused("A target with a user name in it is not accepted."),
         None if authority.is_empty() || authority.starts_with(':') => refused("The target names no host."),
         None => {
@@ -126,27 +138,29 @@ pub(super) fn host_field(target: &Uri) -> Option<HeaderValue> {
     }
 }
 
-/// Checks what makes two recipients read one message differently.
-pub(super) fn check_fields(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Checks what makes two recipients read one message differently. `authority` is that of a target which was found right.
+pub(super) fn check_fields(
+    version: Version,
+    fields: &Fields<'_>,
+    authority: Option<&Authority>,
+) -> Result<(), Refusal> {
     // "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host
     // header field and to any request message that contains more than one Host header field line" (RFC 9112 §3.2).
-    let mut hosts = headers.get_all(HOST).iter();
-    let first = hosts.next();
-    if first.is_none() && version == Version::HTTP_11 {
+    if !fields.host.is_there() && version == Version::HTTP_11 {
         return Err(Refusal::BadRequest("An HTTP/1.1 request needs a Host field."));
     }
     // "…or a Host header field with an invalid field value" (the same sentence). An empty one is valid (RFC 9110 §7.2).
-    let is_valid = |host: &HeaderValue| host.is_empty() || host::of(host.as_bytes()).is_some();
-    if hosts.next().is_some() || !first.is_none_or(is_valid) {
+    let is_targets = |host: &[u8]| authority.is_some_and(|authority| authority.as_str().as_bytes() == host);
+    let is_valid = |host: &[u8]| host.is_empty() || is_targets(host) || host::of(host).is_some();
+    if fields.host.has_more || !fields.host.first.is_none_or(|host| is_valid(host.as_bytes())) {
         return Err(Refusal::BadRequest("A request has one Host field with one host in it."));
     }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
+    let Some(coding) = fields.transfer_encoding.first else { return Ok(()) };
     // Content-Length beside it was removed by hyper, which also ends the connection after the response: "the
     // Transfer-Encoding overrides the Content-Length" (RFC 9112 §6.3).
     // "A server that receives a request message with a transfer coding it does not understand SHOULD respond with
     // 501 (Not Implemented)" (RFC 9112 §6.1).
-    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+    if fields.transfer_encoding.has_more || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
         return Err(Refusal::NotImplemented("The only transfer coding understood here is chunked."));
     }
     Ok(())
@@ -155,10 +169,10 @@ pub(super) fn check_fields(version: Version, headers: &HeaderMap) -> Result<(), 
 /// "A client MUST NOT send content in a TRACE request", and "a CONNECT request message does not have content. The
 /// interpretation of data sent after the header section of the CONNECT request message is specific to the version of
 /// HTTP" (RFC 9110 §9.3.8, §9.3.6): what one recipient takes for content, another takes for the tunnel's first bytes.
-pub(super) fn check_content(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn check_content(method: &Method, fields: &Fields<'_>) -> Result<(), Refusal> {
     let is_bare = method == Method::CONNECT || method == Method::TRACE;
-    let announces = headers.contains_key(TRANSFER_ENCODING)
-        || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    let announces = fields.transfer_encoding.is_there()
+        || fields.content_length.first.is_some_and(|length| length.as_bytes() != b"0");
     if is_bare && announces {
         return Err(Refusal::BadRequest("A CONNECT or TRACE request has no content."));
     }
@@ -200,6 +214,8 @@ fn trace<B>(request: &Request<B>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn check(method: &str, target: &str, expected: &str) {
@@ -256,8 +272,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let status =
-            check_fields(Version::HTTP_11, &headers).map_or_else(|r| r.worded().status().as_u16(), |()| 200);
+        let status = check_fields(Version::HTTP_11, &Fields::of(&headers), None)
+            .map_or_else(|r| r.worded().status().as_u16(), |()| 200);
         assert_eq!(status, expected, "{fields:?}");
     }
 

@@ -9,7 +9,6 @@ mod placed;
 mod record;
 mod stop;
 
-use std::any::Any;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -22,6 +21,7 @@ use rfc9111::Because;
 use tokio::time::Instant;
 use tracing::Span;
 
+use crate::admit::occupancy::Seat;
 pub(crate) use cache_status::{CacheStatus, Forwarded, HIT};
 pub(crate) use observers::{Observers, Reader};
 pub(crate) use outcome::{Answer, OUTCOMES, Outcome};
@@ -45,7 +45,7 @@ struct Open {
     /// What is said of it is said in this span, where somebody watches it.
     span: OnceLock<Span>,
     /// Given back when the exchange is over.
-    held: OnceLock<Box<dyn Any + Send + Sync>>,
+    seat: OnceLock<Seat>,
 }
 
 impl Exchange {
@@ -77,9 +77,9 @@ impl Exchange {
         };
         Self(Arc::new_cyclic(|open: &Weak<Open>| {
             let place = observers.keep(number, open.clone());
-            let (stop, placed, held) = (Stop::default(), Placed::default(), OnceLock::new());
+            let (stop, placed, seat) = (Stop::default(), Placed::default(), OnceLock::new());
             let (details, observers, span) = (Mutex::default(), observers.clone(), OnceLock::new());
-            Open { record, details, observers, place, stop, placed, span, held }
+            Open { record, details, observers, place, stop, placed, span, seat }
         }))
     }
 
@@ -93,9 +93,9 @@ impl Exchange {
         self.0.span.get().cloned().unwrap_or_else(Span::none)
     }
 
-    /// Keeps `held`, of which there is one, until the exchange is over.
-    pub(crate) fn hold(&self, held: impl Any + Send + Sync) {
-        let _ = self.0.held.set(Box::new(held));
+    /// Keeps its client's `seat`, of which there is one, until the exchange is over.
+    pub(crate) fn hold(&self, seat: Seat) {
+        let _ = self.0.seat.set(seat);
     }
 
     /// What is known from the beginning, and counted.

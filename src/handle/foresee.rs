@@ -29,7 +29,7 @@ impl Handler {
     /// What a request with `method` for `target` meets. Without a user it is one that names no account.
     pub(crate) async fn foresee(&self, method: &Method, target: &Uri, asking: Asking<'_>) -> Foreseen {
         let is_tunnel = *method == Method::CONNECT;
-        if self.own_page(method, target, None, asking.from, None).is_some() {
+        if self.own_page(method, target, || None, asking.from, None).is_some() {
             return Foreseen::OwnPage;
         }
         let target = &normalised(target);

@@ -27,6 +27,7 @@ use tracing::Instrument as _;
 
 use crate::admit::access::Caller;
 use crate::admit::client::{Client, Inside};
+use crate::admit::host::host_and_port;
 use crate::admit::{Admission, Admitted};
 use crate::body::{self, Body, Sealed};
 use crate::capture::heard::Heard;
@@ -141,29 +142,20 @@ impl Handler {
         if let Some(page) = self.page(&request, &client) {
             return Step::Done(Ok(page));
         }
-        if let Err(refusal) = self.admission.receive(&request, &client, exchange) {
-            return Step::Done(Err(refusal));
-        }
         if self.admission.knows(&client) {
-            return self.walk(request, client, exchange);
+            return match self.admission.admit(request, client, exchange) {
+                Ok(admitted) => self.walk(admitted, exchange),
+                Err(refusal) => Step::Done(Err(refusal)),
+            };
         }
         self.wait(exchange, |this, exchange| async move {
-            let client = this.admission.identify(request.headers(), client, &exchange).await?;
-            this.walk(request, client, &exchange).await
+            let admitted = this.admission.identify_and_admit(request, client, &exchange).await?;
+            this.walk(admitted, &exchange).await
         })
     }
 
-    /// The line of a request whose client is known.
-    fn walk(
-        self: &Arc<Self>,
-        request: Request<Incoming>,
-        client: Client,
-        exchange: &Exchange,
-    ) -> Step<Answer> {
-        let admitted = match self.admission.admit(request, client, exchange, self.clock.now()) {
-            Ok(admitted) => admitted,
-            Err(refusal) => return Step::Done(Err(refusal)),
-        };
+    /// The line of a request that is admitted.
+    fn walk(self: &Arc<Self>, admitted: Admitted, exchange: &Exchange) -> Step<Answer> {
         if admitted.is_tunnel() {
             return self
                 .wait(exchange, |this, exchange| async move { this.tunnel(admitted, &exchange).await });
@@ -201,32 +193,32 @@ impl Handler {
     /// Our own answer to a request that is for ourselves: by our name, by the address at which we were reached, or in the
     /// form that a web server is asked in. Whoever may connect may have these pages: they are how a device is set up.
     fn page(&self, request: &Request<Incoming>, client: &Client) -> Option<Response<Body>> {
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let host = || request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let page =
             self.own_page(request.method(), request.uri(), host, client.caller(), client.inside.as_deref())?;
         Some(respond::dated(page, self.clock.now()))
     }
 
     /// The same for the parts of a request.
-    fn own_page(
+    fn own_page<'a>(
         &self,
         method: &Method,
         target: &Uri,
-        host_field: Option<&str>,
+        host_field: impl FnOnce() -> Option<&'a str>,
         from: Caller,
         inside: Option<&Inside>,
     ) -> Option<Response<Body>> {
-        let host = target.host();
+        let named = host_and_port(target);
         // By our name over TLS, too: through a tunnel to us, or because a client leaves TLS to its proxy.
-        let is_named = host.is_some_and(site::is_site);
-        let is_ours = is_named || host.is_none_or(|host| is_address(host, target, from.local));
+        let is_named = named.is_some_and(|(host, _)| site::is_site(host));
+        let is_ours = is_named || named.is_none_or(|(host, port)| is_address(host, port, from.local));
         let leads_here = inside.is_none_or(|inside| is_named && site::is_site(inside.authority.host()));
         let may_be =
             *method != Method::CONNECT && (is_named || target.scheme() != Some(&Scheme::HTTPS)) && leads_here;
         if !is_ours || !may_be {
             return None;
         }
-        let page = self.site.answer(method, target.path(), host_field, from.address, from.local);
+        let page = self.site.answer(method, target.path(), host_field(), from.address, from.local);
         page.or_else(|| is_named.then(|| Site::nothing(method)))
     }
 
@@ -263,8 +255,7 @@ impl Handler {
     }
 }
 
-/// Whether `target`, whose host is `host`, names the address and the port `local`.
-fn is_address(host: &str, target: &Uri, local: SocketAddr) -> bool {
-    target.port_u16().unwrap_or(80) == local.port()
-        && Host::read(host).is_ok_and(|host| host == Host::from(local.ip()))
+/// Whether a target with this host and port names the address and the port `local`.
+fn is_address(host: &str, port: Option<u16>, local: SocketAddr) -> bool {
+    port.unwrap_or(80) == local.port() && Host::read(host).is_ok_and(|host| host == Host::from(local.ip()))
 }

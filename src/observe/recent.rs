@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::event::cut_short;
 use super::url::Urls;
+use crate::admit::host::host_and_port;
 use crate::current::Current;
 use crate::exchange::{Answer, CacheStatus, Cut, Details, Reader, Record};
 
@@ -113,7 +114,7 @@ impl Reader for Recent {
         let failure = self.failure(record, details);
         let (is_counted, answer) = (details.cache != CacheStatus::Unasked, Answer::of(details));
         let mut seen = self.lock();
-        if let (true, Some(host)) = (is_counted, record.target.host()) {
+        if let (true, Some((host, _))) = (is_counted, host_and_port(&record.target)) {
             seen.note(host, |site| {
                 site.requests += u64::from(answer.is_some());
                 site.hits += u64::from(answer == Some(Answer::Hit));

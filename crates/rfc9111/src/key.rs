@@ -24,24 +24,26 @@ impl CacheKey {
     /// fetched with somebody's password must not be found without it.
     pub fn for_target(target: &Uri) -> Option<Self> {
         let (scheme, default_port) = scheme(target)?;
-        let authority = target.authority()?;
-        let host = authority.host();
-        if host.is_empty() || authority.as_str().contains('@') {
+        let authority = target.authority()?.as_str();
+        let (host, rest) = split(authority)?;
+        if host.is_empty() {
             return None;
         }
-        let port = match authority.as_str().get(host.len()..)? {
+        let port = match rest {
             // RFC 9110 §4.2.3: "If the port is equal to the default port for a scheme, the normal form is to omit the
             // port subcomponent." An empty port is the default port (RFC 3986 §6.2.3).
             "" | ":" => None,
-            _ => Some(authority.port_u16()?).filter(|port| *port != default_port),
+            _ => Some(number_behind_colon(rest)?).filter(|port: &u16| *port != default_port),
         };
         // "…an empty path component is equivalent to an absolute path of "/", so the normal form is to provide a path
         // of "/" instead" (RFC 9110 §4.2.3).
         let path = if target.path().is_empty() { "/" } else { target.path() };
         let query = target.query();
 
-        let capacity =
-            scheme.len() + 3 + host.len() + 6 + path.len() + query.map_or(0, |query| query.len() + 1);
+        // Exactly, so that nothing is moved at the end.
+        let port_length = port.map_or(0, |port| 2 + port.checked_ilog10().unwrap_or(0) as usize);
+        let query_length = query.map_or(0, |query| query.len() + 1);
+        let capacity = scheme.len() + 3 + host.len() + port_length + path.len() + query_length;
         let mut key = String::with_capacity(capacity);
         key.push_str(scheme);
         key.push_str("://");
@@ -92,6 +94,22 @@ impl CacheKey {
         let end = self.0[authority..].find('/').map_or(self.0.len(), |at| authority + at);
         &self.0[..end]
     }
+}
+
+/// The host of `authority`, and what stands behind it: a colon and a port, or nothing. None if a user name is before it.
+fn split(authority: &str) -> Option<(&str, &str)> {
+    let is_in_brackets = authority.starts_with('[');
+    let last = if is_in_brackets { b']' } else { b':' };
+    let end = authority.as_bytes().iter().position(|byte| *byte == last || *byte == b'@');
+    let end = end.map_or(authority.len(), |end| end + usize::from(is_in_brackets));
+    let (host, rest) = authority.split_at(end);
+    let has_user = host.ends_with('@') || rest.as_bytes().contains(&b'@');
+    (!has_user).then_some((host, rest))
+}
+
+fn number_behind_colon(rest: &str) -> Option<u16> {
+    let colon = rest.as_bytes().iter().rposition(|byte| *byte == b':')?;
+    rest.get(colon + 1..)?.parse().ok()
 }
 
 fn scheme(target: &Uri) -> Option<(&'static str, u16)> {
@@ -164,7 +182,35 @@ mod tests {
         assert_eq!(origin("https://example.com:8443/a//b").as_deref(), Some("https://example.com:8443"));
     }
 
+    /// The same by the parts that `http` tells of a URI.
+    fn key_of_parts(target: &Uri) -> Option<String> {
+        let (scheme, authority) = (target.scheme_str()?.to_ascii_lowercase(), target.authority()?);
+        let default = [("http", 80), ("https", 443)].iter().find(|(name, _)| *name == scheme)?.1;
+        let host = authority.host().to_ascii_lowercase();
+        let port = match &authority.as_str()[host.len()..] {
+            _ if host.is_empty() || authority.as_str().contains('@') => return None,
+            "" | ":" => default,
+            _ => authority.port_u16()?,
+        };
+        let port = if port == default { String::new() } else { format!(":{port}") };
+        let query = target.query().map_or(String::new(), |query| format!("?{query}"));
+        Some(format!("{scheme}://{host}{port}{}{query}", target.path()))
+    }
+
     proptest! {
+        #[test]
+        fn a_key_has_the_parts_of_its_uri(
+            scheme in "http|https|HTTP|ftp",
+            authority in "([a-z:]{0,3}@)?([A-Za-z0-9.-]{1,12}|[a-z]?\\[[0-9:A-F]{2,8}\\][x@]?|[a-z0-9:@\\[\\]]{1,9})",
+            port in "(:[0-9]{0,5}|:80|:443|:0{1,4}[0-9]{2})?",
+            path in "(/[a-z%.]{0,4}){0,2}(\\?[a-z=/@:]{0,4})?",
+        ) {
+            if let Ok(target) = format!("{scheme}://{authority}{port}{path}").parse::<Uri>() {
+                let key = CacheKey::for_target(&target);
+                prop_assert_eq!(key.map(|key| key.as_str().to_owned()), key_of_parts(&target), "{}", target);
+            }
+        }
+
         #[test]
         fn a_key_is_its_own_key(port in 0u16.., path in "(/[a-z%.?=]{0,8}){0,3}", host in "[A-Za-z0-9.-]{1,12}") {
             if let Some(key) = CacheKey::parse(&format!("http://{host}:{port}{path}")) {
