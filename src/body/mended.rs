@@ -24,18 +24,24 @@ pub(crate) type Fetching = Pin<Box<dyn Future<Output = Option<StoredBody>> + Sen
 /// Stored content that is mended while it is read.
 pub(crate) struct Mended {
     content: StoredBody,
-    mend: Option<Arc<dyn Mend>>,
+    mending: Option<Box<Mending>>,
+}
+
+/// What a body that may lack something has beyond one that does not.
+struct Mending {
+    mend: Arc<dyn Mend>,
     fetching: Option<Fetching>,
     /// The last byte that was missing: what is missing again was not to be had.
     missing: Option<u64>,
     /// A place among what is arriving, until `content` has its own.
-    place: Option<Box<StoredBody>>,
+    place: Option<StoredBody>,
 }
 
 impl Mended {
     /// `content`, whose missing parts come by way of `mend`.
     pub(crate) fn new(content: StoredBody, mend: Option<Arc<dyn Mend>>) -> Self {
-        Self { content, mend, fetching: None, missing: None, place: None }
+        let mending = mend.map(|mend| Box::new(Mending { mend, fetching: None, missing: None, place: None }));
+        Self { content, mending }
     }
 
     /// Ready once its first bytes are read and verified, see [`StoredBody::poll_verified`].
@@ -62,17 +68,23 @@ impl HttpBody for Mended {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         loop {
-            if let Some(fetching) = &mut this.fetching {
-                this.place = ready!(fetching.as_mut().poll(cx)).map(Box::new);
-                this.fetching = None;
+            if let Some(mending) = &mut this.mending
+                && let Some(fetching) = &mut mending.fetching
+            {
+                mending.place = ready!(fetching.as_mut().poll(cx));
+                mending.fetching = None;
             }
             let frame = Pin::new(&mut this.content).poll_frame(cx);
-            // It sits where it reads by now.
-            this.place = None;
-            match (ready!(frame), &this.mend) {
-                (Some(Err(Error::Missing { first, end })), Some(mend)) if this.missing != Some(first) => {
-                    this.missing = Some(first);
-                    this.fetching = Some(mend.clone().fetch(first, end));
+            if let Some(mending) = &mut this.mending {
+                // It sits where it reads by now.
+                mending.place = None;
+            }
+            match (ready!(frame), &mut this.mending) {
+                (Some(Err(Error::Missing { first, end })), Some(mending))
+                    if mending.missing != Some(first) =>
+                {
+                    mending.missing = Some(first);
+                    mending.fetching = Some(mending.mend.clone().fetch(first, end));
                 }
                 (frame, _) => return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from))),
             }

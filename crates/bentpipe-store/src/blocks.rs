@@ -5,14 +5,19 @@
 //! verify at memory speed exactly the part it is about to send.
 
 use std::fs::File;
+use std::hash::Hasher as _;
 use std::io;
+use std::mem;
 use std::ops::{Deref, Range};
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 use sha2::{Digest as _, Sha256};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use smallvec::SmallVec;
+use twox_hash::XxHash3_64;
+use twox_hash::xxhash3_64::{DEFAULT_SECRET_LENGTH, RawHasher, SecretBuffer};
 
 /// Bytes covered by one checksum.
 pub(crate) const BLOCK: u64 = 64 * 1024;
@@ -64,10 +69,13 @@ impl From<Vec<u64>> for Sums {
     }
 }
 
+/// The xxh3 of bytes that come in pieces.
+type Xxh3 = RawHasher<&'static [u8; DEFAULT_SECRET_LENGTH]>;
+
 /// Makes a [`Fingerprint`] from bytes in order.
 pub(crate) struct Fingerprinter {
     sha: Sha256,
-    block: Box<Xxh3>,
+    block: Xxh3,
     sums: Vec<u64>,
     length: u64,
 }
@@ -75,7 +83,7 @@ pub(crate) struct Fingerprinter {
 impl Fingerprinter {
     /// Nothing seen yet.
     pub(crate) fn new() -> Self {
-        Self { sha: Sha256::new(), block: Box::default(), sums: Vec::new(), length: 0 }
+        Self { sha: Sha256::new(), block: xxh3(), sums: Vec::new(), length: 0 }
     }
 
     /// Takes the next bytes of the body.
@@ -84,7 +92,7 @@ impl Fingerprinter {
         while !bytes.is_empty() {
             let left = BLOCK - self.length % BLOCK;
             let (now, later) = bytes.split_at(bytes.len().min(to_usize(left)));
-            self.block.update(now);
+            self.block.write(now);
             self.length += now.len() as u64;
             if self.length.is_multiple_of(BLOCK) {
                 self.close_block();
@@ -108,15 +116,42 @@ impl Fingerprinter {
     }
 
     fn close_block(&mut self) {
-        self.sums.push(self.block.digest());
-        self.block.reset();
+        self.sums.push(mem::replace(&mut self.block, xxh3()).finish());
     }
+}
+
+/// The xxh3 of `bytes`, which are all in one piece.
+pub(crate) fn xxh3_64(bytes: &[u8]) -> u64 {
+    XxHash3_64::oneshot(bytes)
+}
+
+fn xxh3() -> Xxh3 {
+    RawHasher::new(SecretBuffer::default())
+}
+
+/// Reads `length` bytes of `file` from the position `at` on, into memory that nobody had to fill first.
+///
+/// # Errors
+/// `UnexpectedEof` when there are fewer, and whatever else reading says.
+pub(crate) fn read_at(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::with_capacity(length);
+    while buffer.len() < length {
+        let position = at + buffer.len() as u64;
+        match pread(file, spare_capacity(&mut buffer), position) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // It may have got more room than it asked for.
+    buffer.truncate(length);
+    Ok(buffer)
 }
 
 /// A stretch of whole blocks to read in one go, with what they must hash to.
 pub(crate) struct Stretch {
     bytes: Range<u64>,
-    sums: Vec<u64>,
+    sums: SmallVec<[u64; READ_BLOCKS as usize]>,
 }
 
 impl Stretch {
@@ -129,7 +164,7 @@ impl Stretch {
         if first >= last {
             return None;
         }
-        let sums = sums.get(to_usize(first)..to_usize(last))?.to_vec();
+        let sums = sums.get(to_usize(first)..to_usize(last))?.into();
         Some(Self { bytes: first * BLOCK..(last * BLOCK).min(length), sums })
     }
 
@@ -139,9 +174,12 @@ impl Stretch {
     /// `InvalidData` when a block is not what was stored, `UnexpectedEof` when the file is too short, and whatever
     /// else reading says.
     pub(crate) fn read(&self, file: &File, position: u64, end: u64) -> io::Result<Bytes> {
-        let mut buffer = vec![0; to_usize(self.bytes.end - self.bytes.start)];
-        file.read_exact_at(&mut buffer, self.bytes.start)?;
+        let buffer = read_at(file, self.bytes.start, self.len())?;
         self.verified(buffer, position, end)
+    }
+
+    fn len(&self) -> usize {
+        to_usize(self.bytes.end - self.bytes.start)
     }
 
     fn verified(&self, buffer: Vec<u8>, position: u64, end: u64) -> io::Result<Bytes> {
@@ -164,9 +202,9 @@ impl Stretch {
     /// The file system does not tell.
     #[cfg(target_os = "linux")]
     pub(crate) fn read_cached(&self, file: &File, position: u64, end: u64) -> io::Result<Option<Bytes>> {
-        use rustix::io::{Errno, ReadWriteFlags, preadv2};
+        use rustix::io::{ReadWriteFlags, preadv2};
 
-        let mut buffer = vec![0; to_usize(self.bytes.end - self.bytes.start)];
+        let mut buffer = vec![0; self.len()];
         let slices = &mut [io::IoSliceMut::new(&mut buffer)];
         match preadv2(file, slices, self.bytes.start, ReadWriteFlags::NOWAIT) {
             Ok(read) if read == buffer.len() => Ok(self.verified(buffer, position, end).ok()),
@@ -187,9 +225,8 @@ impl Stretch {
     pub(crate) fn damage(&self, file: &File, length: u64, sums: &[u64]) -> Range<u64> {
         let is_good = |block: u64| {
             let (start, end) = (block * BLOCK, (block * BLOCK + BLOCK).min(length));
-            let mut bytes = vec![0; to_usize(end.saturating_sub(start))];
-            file.read_exact_at(&mut bytes, start)
-                .map(|()| sums.get(to_usize(block)) == Some(&xxh3_64(&bytes)))
+            read_at(file, start, to_usize(end.saturating_sub(start)))
+                .map(|bytes| sums.get(to_usize(block)) == Some(&xxh3_64(&bytes)))
         };
         let mut blocks = self.bytes.start / BLOCK..self.bytes.end.div_ceil(BLOCK);
         let Some(first) = blocks.find(|block| !matches!(is_good(*block), Ok(true))) else {
@@ -223,6 +260,7 @@ pub(crate) fn to_usize(count: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::FileExt;
 
     use proptest::prelude::*;
 

@@ -115,6 +115,7 @@ impl From {
             Kept::Content(print) => holding.home().hot.get(print),
         };
         match in_memory {
+            Some(bytes) if until - position == bytes.len() as u64 => Self::Memory(bytes),
             // The bounds are within the bytes, whose length is a usize.
             Some(bytes) => Self::Memory(bytes.slice(position as usize..until as usize)),
             None => {

@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
+use crate::blocks::{read_at, xxh3_64};
 use crate::error::Error;
 use crate::keeping::INLINE;
 use crate::locked::lock;
@@ -194,9 +194,8 @@ impl Bundles {
             Some(file) => file,
             None => self.reading.open(&self.folder, bundle.number)?,
         };
-        let mut body = vec![0; length];
         // A bad sector is damage as much as a wrong byte.
-        file.read_exact_at(&mut body, at).map_err(|_| Error::Damaged)?;
+        let body = read_at(&file, at, length).map_err(|_| Error::Damaged)?;
         if xxh3_64(&body) == *sum { Ok(body.into()) } else { Err(Error::Damaged) }
     }
 

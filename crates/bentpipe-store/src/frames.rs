@@ -6,8 +6,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use xxhash_rust::xxh3::xxh3_64;
-
+use crate::blocks::xxh3_64;
 use crate::record::Change;
 
 /// Changes when a frame of the old form can no longer be read. Another version is an empty cache.

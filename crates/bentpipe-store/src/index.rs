@@ -6,6 +6,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, RwLock};
 
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use rfc9111::CacheKey;
 use smallvec::SmallVec;
@@ -25,15 +27,18 @@ type Shard = HashTable<Arc<Holding>>;
 /// The stored responses of a cache, by key.
 pub(crate) struct Index {
     shards: Box<[RwLock<Shard>]>,
-    /// Keys are anybody's choice, so the hash is a keyed one.
-    hasher: RandomState,
+    /// Keys are anybody's choice, so the hash is a keyed one. Who cannot see hashes, and nobody is shown any, does not find
+    /// out which keys meet.
+    hasher: SeedableRandomState,
 }
 
 impl Index {
     /// Nothing stored.
     pub(crate) fn new() -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { shards, hasher: RandomState::new() }
+        // The standard library's keys are the system's random bytes.
+        let seed = RandomState::new().hash_one(());
+        Self { shards, hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_random()) }
     }
 
     /// What is stored under `key`.

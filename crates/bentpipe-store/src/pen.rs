@@ -9,9 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::blocks::{BLOCK, Fingerprint, Fingerprinter, to_usize};
+use crate::blocks::{BLOCK, Fingerprint, Fingerprinter, to_usize, xxh3_64};
 use crate::content::{Content, Source, Temporary};
 use crate::head::contiguous;
 use crate::holding::Holding;

@@ -49,7 +49,9 @@ impl Reader {
     /// The next verified bytes. There must be some.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Error>> {
         if self.kept.length() <= DIRECT {
-            return Poll::Ready(self.job()().map(|read| self.take(read)));
+            let (file, position, until) = (self.file.clone(), self.position, self.until);
+            let read = read_or_report(&self.holding, &self.kept, file, position, until);
+            return Poll::Ready(read.map(|read| self.take(read)));
         }
         if self.reading.is_none() {
             if let Some(bytes) = self.cached() {
@@ -88,20 +90,11 @@ impl Reader {
         read.ok().flatten()
     }
 
-    /// Opens the file unless it is open, and reads on from the present position.
+    /// Reads on from the present position.
     fn job(&self) -> impl FnOnce() -> Read + Send + use<> {
         let (holding, kept, file) = (Arc::clone(&self.holding), Arc::clone(&self.kept), self.file.clone());
         let (position, until) = (self.position, self.until);
-        move || {
-            let read = read(&holding, &kept, file, position, until);
-            read.map_err(|lost| match lost {
-                Lost::Bytes(lost) => {
-                    holding.found_damaged(&kept, &lost);
-                    Error::Damaged
-                }
-                Lost::Access(error) => error,
-            })
-        }
+        move || read_or_report(&holding, &kept, file, position, until)
     }
 }
 
@@ -119,10 +112,26 @@ pub(crate) fn read_kept(
         // The bounds are within the bytes, whose length is a usize.
         Kept::Inline(bytes) => Ok(bytes.slice(position as usize..end as usize)),
         Kept::Small(_) | Kept::Content(_) => {
-            let (holding, kept) = (Arc::clone(holding), Arc::clone(kept));
-            Reader::new(holding, kept, position, end).job()().map(|(_, bytes)| bytes)
+            read_or_report(holding, kept, None, position, end).map(|(_, bytes)| bytes)
         }
     }
+}
+
+/// Opens the file unless it is open, and reads; damage is noted.
+fn read_or_report(
+    holding: &Arc<Holding>,
+    kept: &Arc<Kept>,
+    file: Option<Arc<File>>,
+    position: u64,
+    until: u64,
+) -> Read {
+    read(holding, kept, file, position, until).map_err(|lost| match lost {
+        Lost::Bytes(lost) => {
+            holding.found_damaged(kept, &lost);
+            Error::Damaged
+        }
+        Lost::Access(error) => error,
+    })
 }
 
 /// Why nothing was read.

@@ -150,7 +150,7 @@ impl Store {
 
     /// What is stored under `key`, including responses whose body is still arriving. Looks only into memory.
     pub fn lookup(&self, key: &CacheKey) -> Found {
-        Found::new(&self.inner.shelf.index.lookup(key))
+        Found::new(self.inner.shelf.index.lookup(key))
     }
 
     /// Begins to store a response whose body is about to arrive. A lookup finds it at once. `length` is its

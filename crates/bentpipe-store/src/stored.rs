@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use crate::body::StoredBody;
 use crate::head::Packed;
 use crate::holding::{Holding, Place};
+use crate::index::Responses;
 
 /// The stored responses of one cache key: what a lookup found.
 #[derive(Clone, Default)]
@@ -30,8 +31,8 @@ pub struct Stored {
 
 impl Found {
     /// Shows what is held of a cache key, in that order; not what is damaged.
-    pub(crate) fn new(holdings: &[Arc<Holding>]) -> Self {
-        let sound = holdings.iter().filter(|holding| !holding.is_damaged());
+    pub(crate) fn new(holdings: Responses) -> Self {
+        let sound = holdings.into_iter().filter(|holding| !holding.is_damaged());
         Self { stored: sound.filter_map(Stored::looked_up).map(Arc::new).collect() }
     }
 
@@ -69,9 +70,9 @@ impl Stored {
     }
 
     /// The same, for whoever asks for this one and is likely to ask again.
-    fn looked_up(holding: &Arc<Holding>) -> Option<Self> {
+    fn looked_up(holding: Arc<Holding>) -> Option<Self> {
         let packed = holding.head();
-        Some(Self { head: holding.home().heads.unpack(&packed)?, packed, holding: Arc::clone(holding) })
+        Some(Self { head: holding.home().heads.unpack(&packed)?, packed, holding })
     }
 
     /// Shows `holding` with `head`, which is that of `packed`.
