@@ -104,11 +104,11 @@ impl Admitted {
     /// The protocol it asks to switch to. "A server MUST ignore an Upgrade header field that is received in an
     /// HTTP/1.0 request" (RFC 9110 §7.8).
     pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
+        let protocol = self.headers.get(UPGRADE).filter(|_| self.version == Version::HTTP_11)?;
         let asked = self.headers.get_all(CONNECTION).iter().any(|options| lists(options, "upgrade"));
-        let protocol = self.headers.get(UPGRADE).filter(|_| asked && self.version == Version::HTTP_11);
         // Requests over HTTP/2 without TLS would go to the origin behind the first as if in a tunnel: unseen, uncached,
         // and not admitted one by one.
-        protocol.filter(|protocol| !lists(protocol, "h2c"))
+        Some(protocol).filter(|protocol| asked && !lists(protocol, "h2c"))
     }
 
     /// Whether one fetch may answer it and others for the same target. Which of them goes first must not matter, so

@@ -155,7 +155,7 @@ impl Handler {
             Method::HEAD => Body::Empty,
             _ => Body::Stored(content(None)),
         };
-        let mut headers = head.headers.clone();
+        let mut headers = head.to_serve();
         let Some(length) = stored.length() else {
             return Ok(respond(head.status, headers, whole()));
         };
@@ -166,7 +166,7 @@ impl Handler {
         let (status, body) = match rfc9111::ranging(&presented, head, length) {
             Ranging::Whole => {
                 if head.status != StatusCode::NO_CONTENT {
-                    headers.insert(CONTENT_LENGTH, respond::number(length));
+                    respond::set_length(&mut headers, length);
                 }
                 (head.status, whole())
             }
@@ -176,7 +176,7 @@ impl Handler {
                     CONTENT_RANGE,
                     ContentRange { range: Some(range), complete_length: Some(length) }.to_value(),
                 );
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length()));
+                respond::set_length(&mut headers, range.length());
                 (StatusCode::PARTIAL_CONTENT, Body::Stored(content(Some(&range))))
             }
             Ranging::Parts(ranges) if ranges.iter().any(is_far) => return Err(Declined::NotArrived),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use foldhash::fast::RandomState;
 use serde::Serialize;
 
 use super::event::cut_short;
@@ -23,7 +24,7 @@ pub(crate) struct Recent {
 
 #[derive(Default)]
 struct Seen {
-    sites: HashMap<Box<str>, Site>,
+    sites: HashMap<Box<str>, Site, RandomState>,
     failures: VecDeque<Failure>,
 }
 

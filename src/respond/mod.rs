@@ -99,8 +99,11 @@ pub(crate) fn finish(response: &mut Response<Body>, details: &Details) {
         member.push_str(itoa::Buffer::new().format(seconds));
     }
     // Of a slice, since what a string has room for beyond its end would be carried along.
-    if let Ok(value) = HeaderValue::from_str(&member) {
-        response.headers_mut().append(&CACHE_STATUS, value);
+    let Ok(value) = HeaderValue::from_str(&member) else { return };
+    match response.headers_mut().get_mut(&CACHE_STATUS) {
+        // A place that was kept free for it.
+        Some(free) if free.is_empty() => *free = value,
+        _ => _ = response.headers_mut().append(&CACHE_STATUS, value),
     }
 }
 
@@ -118,8 +121,17 @@ pub(crate) fn set_age(headers: &mut HeaderMap, age: std::time::Duration) {
     headers.insert(AGE, number(age.as_secs()));
 }
 
-/// `number` as the value of a field: a decimal number (RFC 9110 §8.6, RFC 9111 §1.2.2).
-pub(crate) fn number(number: u64) -> HeaderValue {
+/// Sets Content-Length (RFC 9110 §8.6), where it is not that already.
+pub(crate) fn set_length(headers: &mut HeaderMap, length: u64) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(length);
+    if headers.get(CONTENT_LENGTH).is_none_or(|present| present != digits) {
+        headers.insert(CONTENT_LENGTH, number(length));
+    }
+}
+
+/// `number` as the value of a field: a decimal number.
+fn number(number: u64) -> HeaderValue {
     let digits = HeaderValue::from_str(itoa::Buffer::new().format(number));
     digits.unwrap_or_else(|_| HeaderValue::from(number))
 }

@@ -72,6 +72,12 @@ impl StoredResponse {
         self.nominated = Nominated::new(request.headers, &self.headers);
     }
 
+    /// The fields for a response that is made from it. Where they have an Age or a Cache-Status of no value, that is to be
+    /// filled in, as it would have to be added otherwise (§5.1, RFC 9211).
+    pub fn to_serve(&self) -> HeaderMap {
+        Reckoned::to_serve(self)
+    }
+
     /// When the origin made the response: Date, or the time of receipt where that cannot be read.
     pub fn date(&self) -> SystemTime {
         Reckoned::times(self).date
