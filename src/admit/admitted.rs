@@ -74,12 +74,8 @@ impl Admitted {
         if let Some(host) = target::host_field(&self.target) {
             forwarded.insert(HOST, host);
         }
-        let mut current = None;
-        for (name, value) in rfc9111::end_to_end(self.headers.clone()) {
-            current = name.or(current);
-            if let Some(name) = current.as_ref().filter(|name| **name != HOST) {
-                forwarded.append(name, value);
-            }
+        for (name, value) in rfc9111::end_to_end_fields(&self.headers).filter(|(name, _)| *name != HOST) {
+            forwarded.append(name.clone(), value.clone());
         }
         if let Some(left) = self.max_forwards {
             forwarded.insert(&MAX_FORWARDS, HeaderValue::from(left));

@@ -7,10 +7,9 @@ use bentpipe_store::{Collapse, Found, Lead, Stored};
 use http::{Method, StatusCode};
 use rfc9111::{ByteRange, CacheControl, Part, Ranging};
 use tokio::time::timeout;
-use tracing::Instrument as _;
 
 use super::fetch::Asked;
-use super::keep::{Keeping, keep};
+use super::keep::{Keeping, begin};
 use super::rest::More;
 use super::{Answer, Handler};
 use crate::admit::Admitted;
@@ -159,7 +158,6 @@ impl Handler {
         forwarded.stored = true;
         // What else is missing is fetched when the client comes to it.
         let served = self.serve_what_is_there(&admitted, &stored, None, exchange).await;
-        let rest = self.rest(&admitted, exchange).ok().map(|rest| (rest, Arc::clone(&stored)));
         let length = Some(part.range.length());
         let (incoming, work) = (received.into_body(), self.drain.work());
         let keeping = Keeping {
@@ -169,11 +167,12 @@ impl Handler {
             first,
             length,
             is_piece: true,
-            rest,
+            rest: None,
             work,
             went_on_alone: false,
+            trailers: None,
         };
-        tokio::spawn(keep(keeping).in_current_span());
+        begin(keeping, || Some((self.rest(&admitted, exchange).ok()?, stored)));
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
         match served {
             Ok(response) => Ok(response),

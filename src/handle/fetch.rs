@@ -10,10 +10,9 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use rfc9111::{Because, ByteRange, CacheKey, Failure, Part, StoredResponse, Storing};
-use tracing::Instrument as _;
 
 use super::join::Joined;
-use super::keep::{Keeping, keep};
+use super::keep::{Keeping, begin};
 use super::{Answer, Handler};
 use crate::admit::Admitted;
 use crate::body::{Body, Mended, OriginBody, RequestBody};
@@ -84,10 +83,9 @@ impl Handler {
             _ => Uri::from_static("/"),
         };
         let body = std::mem::replace(&mut admitted.body, RequestBody::empty());
-        let mut request = outgoing(admitted.method.clone(), target, headers, body);
-        request.extensions_mut().insert(admitted.client.interim.clone());
+        let request = outgoing(admitted.method.clone(), target, headers, body);
         let request_time = self.clock.now();
-        let response = self.upstream.send(request, &origin, exchange).await?;
+        let response = self.upstream.send(request, &admitted.client.interim, &origin, exchange).await?;
         Ok(Asked { response, request_time, response_time: self.clock.now() })
     }
 
@@ -154,8 +152,10 @@ impl Handler {
             _ => None,
         };
         if let Some(lead) = lead {
-            let is_fresh =
-                |stored: &Stored| rfc9111::freshness(stored.head(), &self.situation(admitted)).is_fresh();
+            let was_fresh = matches!(storing, Storing::Store(Because::StoredFresh(_)));
+            let is_fresh = |stored: &Stored| {
+                was_fresh || rfc9111::freshness(stored.head(), &self.situation(admitted)).is_fresh()
+            };
             match (&kept, storing) {
                 (Some(kept), _) if is_fresh(&kept.stored) => lead.settle(),
                 (None, Storing::Pass(because)) if !is_lasting(&because) => lead.settle(),
@@ -166,8 +166,6 @@ impl Handler {
             forwarded.stored = true;
             let (first, work) = (range.map_or(0, |range| range.first), self.drain.work());
             let body = stored.body(range.map(|range| range.first..=range.last));
-            let rest = self.rest(admitted, exchange).ok().filter(|_| stored.is_mendable());
-            let rest = rest.map(|rest| (rest, Arc::clone(&stored)));
             let keeping = Keeping {
                 incoming,
                 skip: 0,
@@ -175,11 +173,15 @@ impl Handler {
                 first,
                 length,
                 is_piece: false,
-                rest,
+                rest: None,
                 work,
                 went_on_alone: false,
+                trailers: None,
             };
-            tokio::spawn(keep(keeping).in_current_span());
+            begin(keeping, || {
+                let rest = self.rest(admitted, exchange).ok().filter(|_| stored.is_mendable())?;
+                Some((rest, stored))
+            });
             Body::Stored(Mended::new(body, None))
         } else {
             Body::Origin(incoming)

@@ -1,7 +1,10 @@
 //! Storing content as it arrives, in a task of its own: clients come and go, and the fetch goes on as long as it is worth
-//! it. One that breaks off is resumed where it stopped, while its followers wait (RFC 9111 §3.4).
+//! it. What is here already when it begins needs no task. One that breaks off is resumed where it stopped, while its
+//! followers wait (RFC 9111 §3.4).
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bentpipe_store::{Arrival, Stored};
@@ -9,6 +12,7 @@ use http::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::rest::{Patience, Rest};
 use crate::body::OriginBody;
@@ -37,6 +41,8 @@ pub(super) struct Keeping {
     pub(super) work: Work,
     /// Whether it was resumed although nobody followed it.
     pub(super) went_on_alone: bool,
+    /// What has come behind the content.
+    pub(super) trailers: Option<HeaderMap>,
 }
 
 /// How a response's content came to an end.
@@ -47,24 +53,42 @@ enum End {
     GivenUp,
 }
 
-/// Stores content as it arrives. When no client follows it any more it goes on only if little is missing: finishing
-/// costs less of the link than fetching it all again.
-pub(super) async fn keep(mut keeping: Keeping) {
+/// Stores what is here already of `keeping`, at once, and sees to what comes later. A short response is kept by then, and
+/// leaves with its content behind its head. How to ask for the rest is known to `rest`, if that is needed.
+pub(super) fn begin(mut keeping: Keeping, rest: impl FnOnce() -> Option<(Rest, Arc<Stored>)>) {
+    let taken = poll_once(pin!(keeping.take_all()));
+    if let Poll::Ready(End::Whole(trailers)) = taken {
+        let mut commit = Box::pin(keeping.commit(trailers));
+        if poll_once(commit.as_mut()).is_pending() {
+            tokio::spawn(commit.in_current_span());
+        }
+        return;
+    }
+    let end = if let Poll::Ready(end) = taken { Some(end) } else { None };
+    keeping.rest = rest();
+    tokio::spawn(keep(keeping, end).in_current_span());
+}
+
+/// Polls a future that is polled again, by whoever is to be woken, unless it is ready.
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Stores content as it arrives; what there was may have come to its `end` already. When no client follows it any more it
+/// goes on only if little is missing: finishing costs less of the link than fetching it all again.
+async fn keep(mut keeping: Keeping, mut end: Option<End>) {
     let mut patience = keeping.rest.as_ref().map(|(rest, _)| rest.patience());
     loop {
         let before = keeping.arrival.arrived();
-        let end = keeping.take_all().await;
+        let end = match end.take() {
+            Some(end) => end,
+            None => keeping.take_all().await,
+        };
         if let Some(patience) = &mut patience {
             patience.renew(keeping.arrival.arrived() - before);
         }
         match end {
-            End::Whole(trailers) => {
-                let Keeping { arrival, work, .. } = keeping;
-                if let Err(error) = arrival.commit(trailers).await {
-                    tracing::debug!(%error, "a response could not be stored");
-                }
-                return drop(work);
-            }
+            End::Whole(trailers) => return keeping.commit(trailers).await,
             End::Broken if keeping.resume(patience.as_mut()).await => {}
             End::Broken | End::GivenUp => return,
         }
@@ -72,8 +96,14 @@ pub(super) async fn keep(mut keeping: Keeping) {
 }
 
 impl Keeping {
+    async fn commit(self, trailers: Option<HeaderMap>) {
+        if let Err(error) = self.arrival.commit(trailers).await {
+            tracing::debug!(%error, "a response could not be stored");
+        }
+    }
+
+    /// May be dropped while it waits, and begun again: nothing that came is lost.
     async fn take_all(&mut self) -> End {
-        let mut trailers = None;
         loop {
             if self.length.is_some_and(|length| self.arrival.arrived() >= length) {
                 return self.last_word().await;
@@ -97,7 +127,7 @@ impl Keeping {
                         return End::GivenUp;
                     }
                 }
-                Some(Ok(Err(frame))) => trailers = frame.into_trailers().ok(),
+                Some(Ok(Err(frame))) => self.trailers = frame.into_trailers().ok(),
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a response broke off");
                     return End::Broken;
@@ -105,7 +135,7 @@ impl Keeping {
                 None if self.length.is_some_and(|length| self.arrival.arrived() < length) => {
                     return End::Broken;
                 }
-                None => return End::Whole(trailers),
+                None => return End::Whole(self.trailers.take()),
             }
         }
     }

@@ -9,11 +9,10 @@ use http::header::{CONTENT_LENGTH, HeaderMap};
 use http::{Method, StatusCode, Uri};
 use rfc9111::{ByteRange, CacheKey, Part};
 use tokio::time::{Instant, sleep, timeout};
-use tracing::Instrument as _;
 
 use super::Handler;
 use super::fetch::{Asked, origin};
-use super::keep::{Keeping, keep};
+use super::keep::{Keeping, begin};
 use crate::admit::Admitted;
 use crate::body::mended::{Fetching, Mend};
 use crate::body::{OriginBody, RequestBody};
@@ -21,6 +20,7 @@ use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
+use crate::respond::interim::Interim;
 use crate::upstream::origin::Origin;
 use crate::upstream::{Upstream, outgoing};
 
@@ -88,7 +88,7 @@ impl Rest {
         let headers = rfc9111::range_request(&self.headers, validator, first, last);
         let request = outgoing(Method::GET, self.target.clone(), headers, RequestBody::empty());
         let request_time = self.clock.now();
-        let response = self.upstream.send(request, &self.origin, &self.exchange).await?;
+        let response = self.upstream.send(request, &Interim::default(), &self.origin, &self.exchange).await?;
         let asked = Asked { response, request_time, response_time: self.clock.now() };
         Ok(judge(asked, stored, first, last))
     }
@@ -133,7 +133,6 @@ impl Rest {
         let complete_length = part.map(|part| part.complete_length);
         let arrival = self.store.fill(stored, range.first, last, complete_length).ok()?;
         let place = stored.body(Some(range.first..=range.last));
-        let rest = Some((self.clone(), Arc::clone(stored)));
         let length = last.map(|last| last - range.first + 1);
         let (first, work) = (range.first, self.drain.work());
         let keeping = Keeping {
@@ -143,11 +142,12 @@ impl Rest {
             first,
             length,
             is_piece: true,
-            rest,
+            rest: None,
             work,
             went_on_alone: false,
+            trailers: None,
         };
-        tokio::spawn(keep(keeping).in_current_span());
+        begin(keeping, || Some((self.clone(), Arc::clone(stored))));
         Some(place)
     }
 }

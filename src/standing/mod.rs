@@ -42,7 +42,7 @@ impl Standings {
 
     /// Where `exchange` stands as its request goes out.
     pub(crate) fn of(&self, exchange: &Exchange) -> Standing {
-        let asker = Asker::of(exchange);
+        let asker = Asker::of(exchange, &self.rules);
         let standing = self.assess(&asker, None, 0).0;
         self.remember(standing.client, &asker);
         standing
@@ -109,6 +109,7 @@ struct Asker {
     client: IpAddr,
     account: Option<Arc<str>>,
     method: Method,
+    /// Where there are rules to look at it.
     host: Option<Host>,
     chosen: Chosen,
 }
@@ -118,13 +119,13 @@ fn host_of(target: &Uri) -> Option<Host> {
 }
 
 impl Asker {
-    fn of(exchange: &Exchange) -> Self {
+    fn of(exchange: &Exchange, rules: &Rules) -> Self {
         let record = exchange.record();
         Self {
             client: record.client,
             account: exchange.with(|details| details.user.clone()),
             method: record.method.clone(),
-            host: host_of(&record.target),
+            host: if rules.is_empty() { None } else { host_of(&record.target) },
             chosen: exchange.chosen(),
         }
     }
@@ -179,7 +180,7 @@ impl<C: Carrier + Clone + Send + Sync + 'static> Place<C> {
     pub(crate) fn take(standings: &Arc<Standings>, exchange: &Exchange, carrier: &C) -> Self {
         let place = Arc::new(Held {
             standings: standings.clone(),
-            asker: Asker::of(exchange),
+            asker: Asker::of(exchange, &standings.rules),
             carrier: carrier.clone(),
             before: carrier.carried(),
             media_type: Mutex::default(),

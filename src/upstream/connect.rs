@@ -119,8 +119,8 @@ impl Connector {
     /// The HTTP parent to which requests for `origin` go in absolute-form; none if they need a connection of the
     /// origin's own.
     pub(super) fn asked_in_absolute_form(&self, origin: &Origin) -> Result<Option<&Parent>, Refusal> {
-        if origin.is_secure() {
-            // A parent that could read it would be the end of its safety: it goes through a tunnel.
+        // A parent that could read what is secure would be the end of its safety: that goes through a tunnel.
+        if origin.is_secure() || self.parents.is_empty() {
             return Ok(None);
         }
         let host = Host::read(origin.host()).map_err(Refusal::BadRequest)?;

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use linkio::{BitRate, Meter, SharedLink, Standing};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::crossing::Watch;
 use super::shared::{Limit, Shared, Stream};
 use crate::body::RequestBody;
 use crate::body::request::Progress;
@@ -27,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) reused: bool,
     /// What dialling it took, until the first request bears it.
     pub(super) times: Option<Times>,
+    /// When to look next whether it makes progress.
+    pub(super) watch: Watch,
 }
 
 /// How a request is sent.
@@ -56,7 +59,13 @@ impl Connection {
         let stream = shared.stream(standing, anyway)?;
         let (peer, reused) = (shared.peer(), stream.follows());
         let times = shared.take_times();
-        Some(Self { sender: Sender::Among(shared.sender(), stream), peer, reused, times })
+        Some(Self {
+            sender: Sender::Among(shared.sender(), stream),
+            peer,
+            reused,
+            times,
+            watch: Watch::default(),
+        })
     }
 
     /// Whether it carries one request at a time.
@@ -164,7 +173,8 @@ where
             tracing::debug!(%error, "a connection to an origin ended");
         }
     });
-    Ok(Connection { sender: Sender::Alone(sender, meter), peer, reused: false, times: Some(times) })
+    let (sender, times, watch) = (Sender::Alone(sender, meter), Some(times), Watch::default());
+    Ok(Connection { sender, peer, reused: false, times, watch })
 }
 
 /// Begins HTTP/2 on `io`, which crosses `link`. Floods of CONTINUATION, of resets and of settings are h2's to notice: its

@@ -1,12 +1,13 @@
 //! What crosses the link for one exchange: accounted to it, and watched for signs of life. The link itself counts
 //! connections, and this only reads its meters; of a connection that exchanges share, `shared` knows whose is what.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
 use linkio::{Meter, Standing};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::connection::{Connection, Sender, length};
 use super::shared::Stream;
@@ -81,15 +82,34 @@ impl Share {
     }
 
     /// Ends when nothing crossed for the exchange in either direction for the whole of `idle`, whatever did for others.
-    pub(super) async fn stalled(&self, idle: Duration) {
+    /// It is looked at whenever `watch` is over.
+    pub(super) async fn stalled(&self, idle: Duration, watch: &mut Watch) {
         let (mut before, mut since) = (self.crossed(), Instant::now());
-        while since.elapsed() < idle {
-            tokio::time::sleep((idle / 8).max(Duration::from_millis(10))).await;
-            let now = self.crossed();
-            if now != before {
-                (before, since) = (now, Instant::now());
+        let mut now = since;
+        while now < since + idle {
+            let look = now + (idle / 8).max(Duration::from_millis(10));
+            watch.until(look.min(since + idle)).await;
+            now = Instant::now();
+            let crossed = self.crossed();
+            if crossed != before {
+                (before, since) = (crossed, now);
             }
         }
+    }
+}
+
+/// A timer of a connection's that need not be set anew for each exchange which that carries: it may be over early.
+#[derive(Default)]
+pub(super) struct Watch(Option<Pin<Box<Sleep>>>);
+
+impl Watch {
+    /// Ends at `latest`, or before.
+    async fn until(&mut self, latest: Instant) {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(latest)));
+        if sleep.is_elapsed() || sleep.deadline() > latest {
+            sleep.as_mut().reset(latest);
+        }
+        sleep.as_mut().await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Request;
 use http::header::EXPECT;
 use http_body::Body as _;
+use linkio::SharedLink;
 use tokio::task::AbortHandle;
 
 use crate::body::RequestBody;
@@ -19,16 +20,16 @@ pub(super) struct Expectation {
 
 impl Expectation {
     /// The expectation of `request`, if it has one. Its content is held back until the origin asks for it, or for a
-    /// second beyond the round trip `rtt`: an origin that knows nothing of 100 (Continue) must not make the client wait
+    /// second beyond the round trip of `link`: an origin that knows nothing of 100 (Continue) must not make the client wait
     /// for ever.
-    pub(super) fn of(request: &mut Request<RequestBody>, rtt: Duration) -> Option<Self> {
+    pub(super) fn of(request: &mut Request<RequestBody>, link: &SharedLink) -> Option<Self> {
         let expect = request.headers().get(EXPECT)?;
         if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") || request.body().is_end_stream() {
             return None;
         }
         let gate = Arc::new(request.body_mut().shut());
         let waited = Arc::downgrade(&gate);
-        let patience = Duration::from_secs(1) + rtt * 2;
+        let patience = Duration::from_secs(1) + link.rtt() * 2;
         let timer = tokio::spawn(async move {
             tokio::time::sleep(patience).await;
             if let Some(gate) = waited.upgrade() {

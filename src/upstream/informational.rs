@@ -34,15 +34,16 @@ struct Heard {
 }
 
 impl Listening {
-    /// Listens to what comes before the final response to `request`, on behalf of the client that its extensions name,
-    /// if they do, and of its `expectation`.
+    /// Listens to what comes before the final response to `request`, on behalf of the client that `interim` leads to, and
+    /// of its `expectation`.
     pub(super) fn to(
         request: &mut Request<RequestBody>,
+        interim: &Interim,
         expectation: Option<&Expectation>,
         exchange: &Exchange,
     ) -> Self {
         let gate = expectation.map(Expectation::gate);
-        let interim = request.extensions().get::<Interim>().cloned().unwrap_or_default();
+        let interim = interim.clone();
         let heard = Arc::new(Heard::default());
         let hearing = heard.clone();
         hyper::ext::on_informational(request, move |response| {

@@ -139,21 +139,22 @@ impl Upstream {
     }
 
     /// Sends `request` (in origin-form or asterisk-form, with its Host) to `origin` and returns the response once
-    /// its head is here. Interim responses before it go to the client that an `Interim` among the request's extensions
-    /// leads to. A request that failed on a connection used before, without a byte of a response, is sent again if it is
-    /// safe to; one that was not processed, whatever it is; neither more than three times in all.
+    /// its head is here. Interim responses before it go to the client that `interim` leads to. A request that failed on a
+    /// connection used before, without a byte of a response, is sent again if it is safe to; one that was not processed,
+    /// whatever it is; neither more than three times in all.
     ///
     /// # Errors
     /// A `Refusal` that says what went wrong between here and the origin.
     pub(crate) async fn send(
         &self,
         mut request: Request<RequestBody>,
+        interim: &Interim,
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Refusal> {
         let sent = match self.route(&mut request, origin, exchange).await {
             Ok(hop) => {
-                let sent = self.send_again_where_safe(request, &hop, exchange).await;
+                let sent = self.send_again_where_safe(request, interim, &hop, exchange).await;
                 sent.and_then(|response| route::from(&hop, response))
             }
             Err(refusal) => Err(refusal),
@@ -171,6 +172,7 @@ impl Upstream {
     async fn send_again_where_safe(
         &self,
         mut request: Request<RequestBody>,
+        interim: &Interim,
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Refusal> {
@@ -184,7 +186,7 @@ impl Upstream {
         exchange.note(|details| details.times.connection = Some(begun.elapsed()));
         let mut connection = acquired?;
         for _ in 1..TRIES {
-            match self.attempt(connection, request, origin, exchange).await {
+            match self.attempt(connection, request, interim, origin, exchange).await {
                 Ok(response) => return Ok(response),
                 Err(Failed { again: Some(again), .. }) => request = *again,
                 Err(Failed { refusal, again: None }) => return Err(refusal),
@@ -192,13 +194,15 @@ impl Upstream {
             let alone = request.headers().contains_key(UPGRADE);
             connection = Box::pin(self.pool.another(origin, standing, alone)).await?;
         }
-        self.attempt(connection, request, origin, exchange).await.map_err(|failed| failed.refusal)
+        let last = self.attempt(connection, request, interim, origin, exchange).await;
+        last.map_err(|failed| failed.refusal)
     }
 
     async fn attempt(
         &self,
         mut connection: Connection,
         mut request: Request<RequestBody>,
+        interim: &Interim,
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Failed> {
@@ -213,16 +217,16 @@ impl Upstream {
             }
         });
         let progress = request.body().progress();
-        let spare = connection.is_doubtful().then(|| spare(&request)).flatten();
+        let spare = connection.is_doubtful().then(|| Spare::of(&request)).flatten();
         let original = connection.prepare(&mut request, &progress);
-        let expectation = Expectation::of(&mut request, self.connector.link().rtt());
-        let listening = Listening::to(&mut request, expectation.as_ref(), exchange);
+        let expectation = Expectation::of(&mut request, self.connector.link());
+        let listening = Listening::to(&mut request, interim, expectation.as_ref(), exchange);
         // A moment longer than a client may stall, so that whoever stalls is told.
         let patience = self.idle + Duration::from_millis(500);
         let (begun, connection_begun) = (crossing.down(), share.connection_down());
         let sent = tokio::select! {
             sent = listening.hear(connection.sender.send(request)) => sent,
-            () = share.stalled(patience) => {
+            () = share.stalled(patience, &mut connection.watch) => {
                 if share.connection_down() == connection_begun {
                     // Nothing came for anybody: others need not wait as long to find it dead.
                     connection.retire();
@@ -272,7 +276,8 @@ impl Upstream {
         if !connection::is_of_the_stream(error) {
             connection.retire();
         }
-        let again = unsent.or(spare.filter(|spare| connection.may_repeat(spare.method(), error, silent)));
+        let repeated = spare.filter(|spare| connection.may_repeat(&spare.method, error, silent));
+        let again = unsent.or_else(|| repeated.map(|spare| Box::new(spare.into_request())));
         Err(Failed { refusal: why(&progress, error, origin), again })
     }
 }
@@ -295,16 +300,23 @@ fn why(progress: &Progress, error: &hyper::Error, origin: &Origin) -> Refusal {
 /// How often a request is sent at most.
 const TRIES: usize = 3;
 
-/// A copy of a request that could be sent twice: content is gone once it was sent.
-fn spare(request: &Request<RequestBody>) -> Option<Box<Request<RequestBody>>> {
-    request.body().is_end_stream().then(|| {
+/// What it takes to send a request a second time.
+struct Spare {
+    method: Method,
+    target: Uri,
+    headers: HeaderMap,
+}
+
+impl Spare {
+    /// That of `request`, if it could be sent twice: content is gone once it was sent.
+    fn of(request: &Request<RequestBody>) -> Option<Self> {
         let (method, target) = (request.method().clone(), request.uri().clone());
-        let mut spare = outgoing(method, target, request.headers().clone(), RequestBody::empty());
-        if let Some(interim) = request.extensions().get::<Interim>() {
-            spare.extensions_mut().insert(interim.clone());
-        }
-        Box::new(spare)
-    })
+        request.body().is_end_stream().then(|| Self { method, target, headers: request.headers().clone() })
+    }
+
+    fn into_request(self) -> Request<RequestBody> {
+        outgoing(self.method, self.target, self.headers, RequestBody::empty())
+    }
 }
 
 /// A request as this hop sends it.

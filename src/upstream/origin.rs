@@ -15,7 +15,7 @@ pub(crate) struct Origin {
     /// Whether it is spoken to over TLS: the `https` scheme.
     secure: bool,
     /// A registered name in lower case, or an address; IPv6 addresses without brackets.
-    host: Box<str>,
+    host: Arc<str>,
     port: u16,
     /// Whose connections are nobody else's: what clients name is judged, and what the operator names is not.
     parent: Option<Arc<Parent>>,

@@ -148,8 +148,9 @@ impl Bundles {
             let mut tail = lock(&bundle.tail);
             let at = u32::try_from(tail.size()).ok()?;
             if tail.pending.is_empty() {
-                // As much as usually gathers, so that none of it is moved; what stays untouched takes no memory.
-                tail.pending.reserve(BATCH as usize);
+                // As much as usually gathers until a flush has come, so that none of it is moved; what stays untouched
+                // takes no memory.
+                tail.pending.reserve(2 * BATCH as usize);
             }
             tail.pending.extend_from_slice(body);
             at

@@ -20,12 +20,16 @@ const AT_ONCE: usize = 1 << 18;
 
 /// Appends the frame of `change` to `frames` and returns its size in bytes.
 pub(crate) fn write(change: &Change<'_>, frames: &mut Vec<u8>) -> u64 {
-    // Serializing plain data into memory does not fail; were it to, the change would be one that is not written.
-    let Ok(payload) = postcard::to_stdvec(change) else { return 0 };
     let start = frames.len();
-    frames.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+    frames.extend_from_slice(&[0; 4]);
     frames.push(VERSION);
-    frames.extend_from_slice(&payload);
+    // Serializing plain data into memory does not fail; were it to, the change would be one that is not written.
+    if postcard::to_io(change, &mut *frames).is_err() {
+        frames.truncate(start);
+        return 0;
+    }
+    let payload = u32::try_from(frames.len() - start - 5).unwrap_or(u32::MAX);
+    frames[start..start + 4].copy_from_slice(&payload.to_le_bytes());
     let sum = xxh3_64(&frames[start..]);
     frames.extend_from_slice(&sum.to_le_bytes());
     (frames.len() - start) as u64

@@ -3,28 +3,28 @@
 //! Owns the removal of hop-by-hop fields, the writing of Via and the detection of loops by it. Upgrades and trailers
 //! are not handled here: Trailer is passed on, TE is not.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VIA};
 use http::{Version, header};
 
 use crate::fields::{self, Named};
 
-/// Fields that belong to one connection whether or not Connection names them. The three of proxy authentication are
+/// Whether a field belongs to one connection whether or not Connection names it. The three of proxy authentication are
 /// between the client and its next proxy (RFC 9110 §11.7), which is us.
-static HOP_BY_HOP: [HeaderName; 10] = [
-    CONNECTION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authentication-info"),
-    HeaderName::from_static("http2-settings"),
-];
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authentication-info"
+            | "http2-settings"
+    )
+}
 
 /// Fields that stay even where Connection names them.
 ///
@@ -71,7 +71,13 @@ pub fn end_to_end(headers: HeaderMap) -> HeaderMap {
     if headers.keys().all(|name| !hop_by_hop.contains(name)) {
         return headers;
     }
-    fields::retain(headers, |name| !hop_by_hop.contains(name))
+    fields::retain(&headers, |name| !hop_by_hop.contains(name))
+}
+
+/// The fields that [`end_to_end`] keeps, in their order.
+pub fn end_to_end_fields(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let hop_by_hop = HopByHop::of(headers);
+    headers.iter().filter(move |(name, _)| !hop_by_hop.contains(name))
 }
 
 /// Which fields of one message are for one connection only.
@@ -95,7 +101,7 @@ impl HopByHop {
         if *name == CONTENT_LENGTH {
             return self.overrides_length;
         }
-        HOP_BY_HOP.contains(name) || (self.named.contains(name) && !NEVER_HOP_BY_HOP.contains(name))
+        is_hop_by_hop(name) || (self.named.contains(name) && !NEVER_HOP_BY_HOP.contains(name))
     }
 }
 
@@ -104,15 +110,15 @@ impl HopByHop {
 /// RFC 9110 §7.6.3: "A proxy MUST send an appropriate Via header field […] in each message that it forwards." A
 /// pseudonym that cannot stand in a field is left out.
 pub fn append_via(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
-    let version = match version {
-        Version::HTTP_09 => "0.9",
-        Version::HTTP_10 => "1.0",
+    let version: &[u8] = match version {
+        Version::HTTP_09 => b"0.9",
+        Version::HTTP_10 => b"1.0",
         // "HTTP/2" has no minor version (RFC 9113 §3.1, RFC 9110 §7.6.3).
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
+        Version::HTTP_2 => b"2",
+        Version::HTTP_3 => b"3",
+        _ => b"1.1",
     };
-    if let Ok(value) = HeaderValue::try_from(format!("{version} {pseudonym}")) {
+    if let Ok(value) = HeaderValue::try_from([version, pseudonym.as_bytes()].join(&b' ')) {
         fields::append(headers, VIA, value);
     }
 }

@@ -50,19 +50,15 @@ impl Named {
     }
 }
 
-/// Keeps the fields that `keep` says, with their order and duplicates. The map's own removal fills the gap with the
-/// last field, which would change the order.
-pub(crate) fn retain(headers: HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+/// The fields that `keep` says, with their order and duplicates. The map's own removal fills the gap with the last
+/// field, which would change the order.
+pub(crate) fn retain(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    if headers.keys().all(&keep) {
+        return headers.clone();
+    }
     let mut kept = HeaderMap::with_capacity(headers.keys_len());
-    let mut current = None;
-    for (name, value) in headers {
-        // Only the first line of a field comes with its name.
-        if let Some(name) = name {
-            current = keep(&name).then_some(name);
-        }
-        if let Some(name) = &current {
-            append(&mut kept, name.clone(), value);
-        }
+    for (name, value) in headers.iter().filter(|(name, _)| keep(name)) {
+        append(&mut kept, name.clone(), value.clone());
     }
     kept
 }

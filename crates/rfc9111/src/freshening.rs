@@ -28,7 +28,7 @@ pub fn freshen(
     response_time: SystemTime,
 ) -> StoredResponse {
     // The times are those of the new response, and so must be the age and the date that belong to them.
-    let mut updated = fields::retain(stored.headers.clone(), |name| *name != AGE && *name != DATE);
+    let mut updated = fields::retain(&stored.headers, |name| *name != AGE && *name != DATE);
     let received = storable(headers);
     for name in received.keys().filter(|name| !describes_body(name, stored, &received)) {
         // "the cache MUST add each header field in the provided response to the stored response, replacing field values

@@ -90,7 +90,7 @@ pub fn head_of_part(
     request_time: SystemTime,
     response_time: SystemTime,
 ) -> StoredResponse {
-    let mut headers = fields::retain(headers.clone(), |name| *name != CONTENT_RANGE);
+    let mut headers = fields::retain(headers, |name| *name != CONTENT_RANGE);
     fields::replace(&mut headers, &CONTENT_LENGTH, [HeaderValue::from(part.complete_length)]);
     StoredResponse::new(presented, StatusCode::OK, &headers, request_time, response_time)
 }
@@ -124,7 +124,7 @@ pub fn range_request(
 ) -> HeaderMap {
     let conditions: [HeaderName; 6] =
         [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
-    let mut headers = fields::retain(end_to_end(headers.clone()), |name| !conditions.contains(name));
+    let mut headers = fields::retain(&end_to_end(headers.clone()), |name| !conditions.contains(name));
     let last = last.map_or_else(String::new, |last| last.to_string());
     if let Ok(range) = HeaderValue::try_from(format!("bytes={first}-{last}")) {
         fields::append(&mut headers, RANGE, range);

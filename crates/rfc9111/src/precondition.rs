@@ -77,7 +77,7 @@ pub fn evaluate(presented: &Presented<'_>, stored: &StoredResponse) -> Precondit
 /// fields stay, such as those of CORS, without which a browser would not use what it has. Age is left to the sender.
 pub fn not_modified_headers(stored: &HeaderMap) -> HeaderMap {
     let has_tag = stored.contains_key(ETAG);
-    fields::retain(stored.clone(), |name| {
+    fields::retain(stored, |name| {
         let metadata = (is_content_metadata(name) && *name != CONTENT_LOCATION) || *name == TRAILER;
         !metadata && *name != AGE && (*name != LAST_MODIFIED || !has_tag)
     })

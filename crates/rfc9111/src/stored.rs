@@ -5,7 +5,7 @@
 use std::time::SystemTime;
 
 use http::StatusCode;
-use http::header::{AGE, DATE, HeaderMap, HeaderName, LAST_MODIFIED, SET_COOKIE};
+use http::header::{AGE, CACHE_CONTROL, DATE, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE};
 
 use crate::connection::HopByHop;
 use crate::date::{format_date, parse_date};
@@ -116,20 +116,21 @@ pub(crate) fn has_validator(headers: &HeaderMap) -> bool {
 
 /// What of a response's header fields is stored (§3.1).
 pub(crate) fn storable(headers: &HeaderMap) -> HeaderMap {
-    let directives = CacheControl::of(headers);
     // "The Connection header field and fields whose names are listed in it are required by Section 7.6.1 of [HTTP] to
     // be removed before forwarding the message. This MAY be implemented by doing so before storage."
     let hop_by_hop = HopByHop::of(headers);
     // "The no-cache […] and private […] cache directives can have arguments that prevent storage of header fields by all
     // caches and shared caches, respectively."
-    let withheld = directives.qualified.then(|| Named::among(headers, CacheControl::listed_fields(headers)));
+    let has_arguments = |value: &HeaderValue| value.as_bytes().contains(&b'"');
+    let withheld = (headers.get_all(CACHE_CONTROL).iter().any(has_arguments))
+        .then(|| Named::among(headers, CacheControl::listed_fields(headers)));
     let is_excluded = |name: &HeaderName| {
         hop_by_hop.contains(name)
             // A cookie was set for the client that got it. The others share the response, not the cookie.
             || *name == SET_COOKIE
             || withheld.as_ref().is_some_and(|withheld| withheld.contains(name))
     };
-    fields::retain(headers.clone(), |name| !is_excluded(name))
+    fields::retain(headers, |name| !is_excluded(name))
 }
 
 /// Makes sure that a stored response says when it was made.

@@ -43,7 +43,7 @@ pub fn conditional_request(presented: &Presented<'_>, stored: &[&StoredResponse]
         // make the origin overlook our If-Modified-Since (RFC 9110 §13.2.2).
         [RANGE, IF_RANGE, IF_MODIFIED_SINCE].contains(name) || (*name == IF_NONE_MATCH && tags.is_empty())
     };
-    let mut headers = fields::retain(headers, |name| !conditional(name));
+    let mut headers = fields::retain(&headers, |name| !conditional(name));
     if !tags.is_empty() {
         // "MUST send the relevant entity tags (using If-Match, If-None-Match, or If-Range) if the entity tags were
         // provided in the stored response(s) being validated." §4.3.2: "…the cache MAY combine the received list with a

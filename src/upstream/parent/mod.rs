@@ -42,6 +42,11 @@ impl Parents {
         self.config.parent_of(host).filter(|parent| !self.falls_back() || !self.is_down(parent))
     }
 
+    /// Whether everything is reached directly.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.config.parent.is_none() && self.config.rules.is_empty()
+    }
+
     /// Whether what cannot be reached through a parent is reached directly.
     pub(crate) fn falls_back(&self) -> bool {
         self.config.fallback
