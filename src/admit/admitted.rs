@@ -113,7 +113,7 @@ impl Admitted {
         self.method == Method::GET
             && self.upgrade().is_none()
             && http_body::Body::is_end_stream(&self.body)
-            && !SINGULAR.iter().any(|name| self.headers.contains_key(name))
+            && !self.headers.keys().any(|name| SINGULAR.contains(name))
     }
 }
 

@@ -4,11 +4,11 @@
 
 mod rules;
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use http::{HeaderValue, Method, Uri};
 use linkio::{Class, ClientKey, Meter, Standing};
 

@@ -1,11 +1,11 @@
 //! Origins that could not be reached a moment ago. When the link is down, asking takes its full time to fail; what is
 //! learnt once should serve the next requests. It decides nothing: a request that has nothing else still asks.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use tokio::time::Instant;
 
 use super::origin::Origin;

@@ -1,9 +1,10 @@
 //! The pool's books: which connections to which origins are idle or shared, who waits for one, and how many are being
 //! dialled. It decides who waits for whom; it dials nothing and hands nothing over.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use linkio::Standing;
 use tokio::sync::oneshot;
 use tokio::time::Instant;

@@ -4,13 +4,14 @@
 //! shareable. It does not know what was fetched: who has waited looks into the store again (RFC 9111 §4: a cache can
 //! use a response that is being stored to satisfy further requests).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use rfc9111::CacheKey;
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -2,9 +2,9 @@
 //!
 //! Owns the list, which is part of the durable form: new names go to its end, and no name ever moves.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use foldhash::HashMap;
 use http::header::{self, HeaderName};
 
 /// The code of no name: the name is spelled out.

@@ -4,8 +4,9 @@
 //! map that has just grown is half empty, which for large entries costs as much again as the entries. A slot names its
 //! entry until that is removed. Nothing is ordered.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 /// A map from `K` to `V`, whose entries also have slots.
@@ -19,7 +20,12 @@ pub(crate) struct Roll<K, V> {
 
 impl<K, V> Default for Roll<K, V> {
     fn default() -> Self {
-        Self { entries: Vec::new(), free: Vec::new(), slots: HashTable::new(), hasher: RandomState::new() }
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            slots: HashTable::new(),
+            hasher: RandomState::default(),
+        }
     }
 }
 
