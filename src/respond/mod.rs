@@ -100,10 +100,13 @@ pub(crate) fn finish(response: &mut Response<Body>, details: &Details) {
     }
     // Of a slice, since what a string has room for beyond its end would be carried along.
     let Ok(value) = HeaderValue::from_str(&member) else { return };
-    match response.headers_mut().get_mut(&CACHE_STATUS) {
-        // A place that was kept free for it.
-        Some(free) if free.is_empty() => *free = value,
-        _ => _ = response.headers_mut().append(&CACHE_STATUS, value),
+    let headers = response.headers_mut();
+    let mut present = headers.get_all(&CACHE_STATUS).iter();
+    // A place that was kept free for it; or an empty list, which says as little (RFC 9110 §5.6.1.2).
+    if present.next().is_some_and(HeaderValue::is_empty) && present.next().is_none() {
+        headers.insert(&CACHE_STATUS, value);
+    } else {
+        headers.append(&CACHE_STATUS, value);
     }
 }
 
@@ -191,6 +194,19 @@ mod tests {
         check_ttl(60, 60, "bentpipe; hit; ttl=0");
         check_ttl(60, 100, "bentpipe; hit; ttl=-40");
         check_ttl(60, u64::MAX, "bentpipe; hit; ttl=-999999999999999");
+    }
+
+    /// RFC 9211 §2: "The first member … represents the cache closest to the origin server, and the last member … the cache
+    /// closest to the user".
+    #[test]
+    fn what_an_origin_left_empty_is_no_place_for_ours_rfc9211_2() {
+        let mut response = Response::new(Body::Empty);
+        for value in ["", "Origin; hit"] {
+            response.headers_mut().append(&CACHE_STATUS, HeaderValue::from_static(value));
+        }
+        finish(&mut response, &Details { cache: CacheStatus::Hit, ..Details::default() });
+        let members: Vec<_> = response.headers().get_all(&CACHE_STATUS).iter().collect();
+        assert_eq!(members, ["", "Origin; hit", "bentpipe; hit"]);
     }
 
     #[test]

@@ -43,8 +43,13 @@ impl Follower {
         self.position
     }
 
-    /// Bytes still to be delivered, when that is known.
+    /// Bytes still to be delivered, when that is known. It is not told where trailers come behind them, for which there is no
+    /// place behind content of a length that is known.
     pub(crate) fn remaining(&self) -> Option<u64> {
+        let has_trailers = || matches!(self.spool.state().end, Some(End::Complete(Some(_))));
+        if self.until.is_none() && !self.finished && has_trailers() {
+            return None;
+        }
         let end = match (self.until, self.spool.length()) {
             (Some(until), Some(length)) => Some(until.min(length)),
             (until, length) => until.or(length),

@@ -72,8 +72,8 @@ impl StoredResponse {
         self.nominated = Nominated::new(request.headers, &self.headers);
     }
 
-    /// The fields for a response that is made from it. Where they have an Age or a Cache-Status of no value, that is to be
-    /// filled in, as it would have to be added otherwise (§5.1, RFC 9211).
+    /// The fields for a response that is made from it. A single Age or Cache-Status of no value among them is to be filled in,
+    /// as it would have to be added otherwise (§5.1, RFC 9211).
     pub fn to_serve(&self) -> HeaderMap {
         Reckoned::to_serve(self)
     }

@@ -91,6 +91,23 @@ async fn a_part_of_an_arriving_body_is_followed_to_its_last_byte() {
 }
 
 #[tokio::test]
+async fn content_before_trailers_has_no_length_of_which_its_reader_is_told() {
+    for content in ["", "01234"] {
+        let (_folder, store) = empty(LIMITS);
+        let (mut arrival, stored) = insert(&store, "a", None);
+        arrival.write(Bytes::from_static(content.as_bytes())).await.unwrap();
+        let (live, part) = (stored.body(None), stored.body(Some(0..=3)));
+        let mut trailers = HeaderMap::new();
+        trailers.insert("digest", HeaderValue::from_static("1"));
+        arrival.commit(Some(trailers.clone())).await.unwrap();
+        assert_eq!((live.size_hint().exact(), live.is_end_stream()), (None, false));
+        assert!(part.size_hint().exact().is_some());
+        assert_eq!(live.collect().await.unwrap().trailers(), Some(&trailers));
+        assert_eq!(store.lookup(&key("a")).get(0).unwrap().length(), Some(content.len() as u64));
+    }
+}
+
+#[tokio::test]
 async fn trailers_reach_live_followers() {
     let (_folder, store) = empty(LIMITS);
     let (mut arrival, stored) = insert(&store, "a", None);
