@@ -2,7 +2,7 @@
 //! task's room, and are not moved through layers of futures.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// What comes of a step. As a future, the same.
 pub(crate) enum Step<T> {
@@ -12,6 +12,11 @@ pub(crate) enum Step<T> {
     Waits(Pin<Box<dyn Future<Output = T> + Send>>),
     /// It was taken.
     Over,
+}
+
+/// What there is of `future` without waiting. It is polled again, by whoever is to be woken, unless it is ready.
+pub(crate) fn at_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 impl<T> Step<T> {

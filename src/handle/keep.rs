@@ -2,9 +2,9 @@
 //! it. What is here already when it begins needs no task. One that breaks off is resumed where it stopped, while its
 //! followers wait (RFC 9111 §3.4).
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use bentpipe_store::{Arrival, Stored};
@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use super::rest::{Patience, Rest};
 use crate::body::OriginBody;
 use crate::drain::Work;
+use crate::step::at_once;
 
 /// How long the end of a message may come after its last byte.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -56,10 +57,10 @@ enum End {
 /// Stores what is here already of `keeping`, at once, and sees to what comes later. A short response is kept by then, and
 /// leaves with its content behind its head. How to ask for the rest is known to `rest`, if that is needed.
 pub(super) fn begin(mut keeping: Keeping, rest: impl FnOnce() -> Option<(Rest, Arc<Stored>)>) {
-    let taken = poll_once(pin!(keeping.take_all()));
+    let taken = at_once(pin!(keeping.take_all()));
     if let Poll::Ready(End::Whole(trailers)) = taken {
         let mut commit = Box::pin(keeping.commit(trailers));
-        if poll_once(commit.as_mut()).is_pending() {
+        if at_once(commit.as_mut()).is_pending() {
             tokio::spawn(commit.in_current_span());
         }
         return;
@@ -67,11 +68,6 @@ pub(super) fn begin(mut keeping: Keeping, rest: impl FnOnce() -> Option<(Rest, A
     let end = if let Poll::Ready(end) = taken { Some(end) } else { None };
     keeping.rest = rest();
     tokio::spawn(keep(keeping, end).in_current_span());
-}
-
-/// Polls a future that is polled again, by whoever is to be woken, unless it is ready.
-fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Stores content as it arrives; what there was may have come to its `end` already. When no client follows it any more it

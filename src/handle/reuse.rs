@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bentpipe_store::{Error, Found, Stored};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, IF_NONE_MATCH};
@@ -20,7 +20,7 @@ use crate::body::parts::{self, Part, Parts};
 use crate::body::{Body, Mended};
 use crate::exchange::{CacheStatus, Exchange};
 use crate::respond;
-use crate::step::Step;
+use crate::step::{Step, at_once};
 
 /// What is verified before the head is sent; more than that may turn out to be damaged later. Bytes.
 const AT_ONCE: u64 = 256 * 1024;
@@ -44,7 +44,8 @@ impl Handler {
         };
         let declined = match serving {
             Err(declined) => declined,
-            Ok(mut serving) => match serving.at_once() {
+            // Unless a disk has to be waited for.
+            Ok(mut serving) => match at_once(Pin::new(&mut serving)) {
                 Poll::Ready(Ok(response)) => return Step::Done(Ok(note_hit(response, exchange))),
                 Poll::Ready(Err(error)) => unreadable(&admitted, found.get(place), &error),
                 Poll::Pending => return self.reuse_later(admitted, found, place, serving, exchange),
@@ -275,13 +276,6 @@ fn note_hit(response: Response<Body>, exchange: &Exchange) -> Response<Body> {
 /// A response made from what is stored, once the first bytes of its content are known to be good.
 #[must_use]
 struct Serving(Option<Response<Body>>);
-
-impl Serving {
-    /// The response, if that takes no waiting for a disk.
-    fn at_once(&mut self) -> Poll<Result<Response<Body>, Error>> {
-        Pin::new(self).poll(&mut Context::from_waker(Waker::noop()))
-    }
-}
 
 impl Future for Serving {
     type Output = Result<Response<Body>, Error>;
