@@ -161,6 +161,10 @@ impl Shared {
     /// Carries one connection to its end, and says how it came to it.
     async fn forward(&self, stream: TcpStream, client: SocketAddr, target: &Target) -> String {
         let address = client.ip().to_canonical();
+        let wire = Wire::new(&self.captures, address, Way::Forwarded(target.to_string()));
+        let mut client = Tap::new(stream, wire);
+        listen::prepare(client.io(), self.connector.link());
+        // Over before the connection is: whoever sees its end finds it.
         let exchange = Exchange::begin(
             Method::CONNECT,
             target.uri(),
@@ -169,9 +173,6 @@ impl Shared {
             self.clock.now(),
             &self.observers,
         );
-        let wire = Wire::new(&self.captures, address, Way::Forwarded(target.to_string()));
-        let client = Tap::new(stream, wire);
-        listen::prepare(client.io(), self.connector.link());
         let Some(origin) = Origin::of(&target.uri()) else { return "no target".to_owned() };
         let standing = self.standings.of(&exchange);
         let connected = match self.connector.connect(&origin, Purpose::Tunnel, standing).await {
@@ -184,7 +185,7 @@ impl Shared {
             }
         };
         let crossing = Crossing::begin(connected.io.meter(), exchange.clone());
-        let carried = tunnel::relay(client, connected.io, &exchange, self.idle, self.drain.leaving()).await;
+        let carried = tunnel::relay(&mut client, connected.io, &exchange, self.idle, self.drain.leaving()).await;
         drop(crossing);
         let record = exchange.record();
         let (up, down, took) = (record.received(), record.client_bytes(), record.duration().as_secs_f64());

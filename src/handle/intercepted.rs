@@ -63,7 +63,10 @@ impl Handler {
     pub(crate) async fn splice(&self, tunnel: Intercepted, client: impl End) {
         let Intercepted { origin, exchange, via, stay, .. } = tunnel;
         match self.way(&origin, &via, stay, &exchange).await {
-            Ok((io, carrier)) => carrier.carry(async { Ok((client, io)) }).await,
+            Ok((io, carrier)) => {
+                drop(exchange);
+                carrier.carry(async { Ok((client, io)) }).await;
+            }
             // The 200 is gone already: all that is left is to close.
             Err(refusal) => exchange.note(|details| {
                 details.error = refusal.error();

@@ -136,14 +136,21 @@ impl Carrier {
     /// Carries between the two `ends`, the client's and the origin's, once they are handed over.
     pub(super) async fn carry(self, ends: impl Future<Output = hyper::Result<(impl End, impl End)>>) {
         let Self { exchange, crossing, idle, work, stay } = self;
-        match ends.await {
-            Ok((client, origin)) => {
-                if let Err(error) = tunnel::relay(client, origin, &exchange, idle, work.leaving()).await {
+        let client = match ends.await {
+            Ok((mut client, origin)) => {
+                let carried = tunnel::relay(&mut client, origin, &exchange, idle, work.leaving()).await;
+                if let Err(error) = carried {
                     tracing::debug!(%error, "a tunnel ended");
                 }
+                Some(client)
             }
-            Err(error) => tracing::debug!(%error, "a connection was not handed over"),
-        }
+            Err(error) => {
+                tracing::debug!(%error, "a connection was not handed over");
+                None
+            }
+        };
+        // Whoever sees the connection's end finds the exchange over.
         drop((crossing, exchange, stay));
+        drop(client);
     }
 }

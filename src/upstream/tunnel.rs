@@ -22,9 +22,9 @@ const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 /// Carries bytes both ways between `client` and `origin` until both sides have ended, one has failed, nothing has
 /// moved for `idle`, an operator breaks it off, or, once `leaving` resolves, nothing has moved for a second. Counts what the client sends
-/// and gets in `exchange`.
+/// and gets in `exchange`. `client` stays open: what is known of the exchange comes before its connection's end.
 pub(crate) async fn relay<C, O>(
-    client: C,
+    client: &mut C,
     mut origin: O,
     exchange: &Exchange,
     idle: Duration,
@@ -73,7 +73,7 @@ impl Activity {
 
 /// The client's side, watched: every byte of either direction passes it.
 struct Watched<'a, C> {
-    io: C,
+    io: &'a mut C,
     exchange: &'a Exchange,
     activity: Arc<Activity>,
 }
@@ -82,7 +82,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Watched<'_, C> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let read = std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf));
+        let read = std::task::ready!(Pin::new(&mut *this.io).poll_read(cx, buf));
         this.exchange.received((buf.filled().len() - before) as u64);
         this.activity.touch();
         Poll::Ready(read)
@@ -92,18 +92,18 @@ impl<C: AsyncRead + Unpin> AsyncRead for Watched<'_, C> {
 impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<'_, C> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = std::task::ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
+        let written = std::task::ready!(Pin::new(&mut *this.io).poll_write(cx, buf))?;
         this.exchange.sent(written as u64);
         this.activity.touch();
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        Pin::new(&mut *self.get_mut().io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        Pin::new(&mut *self.get_mut().io).poll_shutdown(cx)
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
         let (target, observers) = (Uri::from_static("a.example:443"), Arc::new(Observers::new(Vec::new())));
         let exchange = Exchange::begin(Method::CONNECT, target, Version::HTTP_11, client, at, &observers);
         let activity = Arc::new(Activity { begun: Instant::now(), last: AtomicU64::new(0) });
-        let watched = Watched { io: Counted, exchange: &exchange, activity: activity.clone() };
+        let watched = Watched { io: &mut Counted, exchange: &exchange, activity: activity.clone() };
         for (direction, seconds) in [(Direction::Down, 8), (Direction::Up, 9)] {
             tokio::time::advance(Duration::from_secs(seconds)).await;
             watched.passed(direction, seconds);
