@@ -39,6 +39,7 @@ mod descriptors;
 mod doctor;
 mod drain;
 mod exchange;
+mod flag;
 mod forward;
 mod handle;
 mod host;

@@ -55,7 +55,7 @@ impl Admitted {
             version: self.version,
             body: RequestBody::empty(),
             client: Client {
-                content: Progress::none(),
+                content: Progress::default(),
                 interim: Interim::default(),
                 stay: None,
                 ..self.client.clone()

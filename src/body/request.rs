@@ -18,9 +18,11 @@ use super::BodyError;
 use crate::capture::heard::Heard;
 use crate::timer::Timer;
 
-/// The content of a request, as the connection to the origin reads it.
-pub(crate) struct RequestBody {
-    incoming: Option<Incoming>,
+/// The content of a request, as the connection to the origin reads it; most requests have none.
+pub(crate) struct RequestBody(Option<Box<Content>>);
+
+struct Content {
+    incoming: Incoming,
     left: u64,
     idle: Duration,
     stall: Timer,
@@ -32,9 +34,9 @@ pub(crate) struct RequestBody {
     heard: Option<Arc<Heard>>,
 }
 
-/// How far the content of a request has come; readable while another task sends it.
-#[derive(Clone, Debug)]
-pub(crate) struct Progress(Arc<Reached>);
+/// How far the content of a request has come, if it has any; readable while another task sends it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress(Option<Arc<Reached>>);
 
 #[derive(Debug)]
 struct Reached {
@@ -55,71 +57,79 @@ const STALLED: u8 = 4;
 const LEFT: u8 = 5;
 
 impl Progress {
-    fn announcing(state: u8, announced: Option<u64>) -> Self {
-        let (state, meter, taken) = (AtomicU8::new(state), OnceLock::new(), AtomicU64::new(0));
-        Self(Arc::new(Reached { state, meter, taken, announced }))
-    }
-
     /// The progress of `request`'s content.
     pub(crate) fn of(request: &Request<Incoming>) -> Self {
-        let state = if request.body().is_end_stream() { WHOLE } else { WAITING };
-        Self::announcing(state, request.body().size_hint().exact())
-    }
-
-    /// The progress of no content.
-    pub(crate) fn none() -> Self {
-        Self::announcing(WHOLE, None)
+        if request.body().is_end_stream() {
+            return Self::default();
+        }
+        let (state, meter, taken) = (AtomicU8::new(WAITING), OnceLock::new(), AtomicU64::new(0));
+        let announced = request.body().size_hint().exact();
+        Self(Some(Arc::new(Reached { state, meter, taken, announced })))
     }
 
     /// The request is carried by the connection of `meter`, which carries no other.
     pub(crate) fn carried(&self, meter: Meter) {
-        // A request sent a second time has no content, whose progress nobody watches.
-        let _ = self.0.meter.set(meter);
+        if let Some(reached) = &self.0 {
+            let _ = reached.meter.set(meter);
+        }
     }
 
     /// Bytes that crossed the link towards the origin on the connection that carries it; where it carries others, too,
     /// what it took of this one, which it does as fast as the link does but for what it holds ready.
     pub(crate) fn crossed(&self) -> u64 {
-        self.0.meter.get().map_or_else(|| self.0.taken.load(Ordering::Relaxed), Meter::up)
+        let Some(reached) = &self.0 else { return 0 };
+        reached.meter.get().map_or_else(|| reached.taken.load(Ordering::Relaxed), Meter::up)
     }
 
     /// Whether the origin's connection took all of it.
     pub(crate) fn is_whole(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == WHOLE
+        self.state() == WHOLE
     }
 
     /// Whether the client sent more than is allowed.
     pub(crate) fn is_too_large(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == TOO_LARGE
+        self.state() == TOO_LARGE
     }
 
     /// Bytes of it that came from the client and were asked for.
     pub(crate) fn taken(&self) -> u64 {
-        self.0.taken.load(Ordering::Relaxed)
+        self.0.as_ref().map_or(0, |reached| reached.taken.load(Ordering::Relaxed))
     }
 
     /// How many bytes it has in all, where the client has said so.
     pub(crate) fn announced(&self) -> Option<u64> {
-        self.0.announced
+        self.0.as_ref()?.announced
     }
 
     /// Whether the client left before the end.
     pub(crate) fn is_left(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == LEFT
+        self.state() == LEFT
     }
 
     /// Whether what the client sent is not framed as it said.
     pub(crate) fn is_broken(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == BROKEN
+        self.state() == BROKEN
     }
 
     /// Whether the client stopped sending.
     pub(crate) fn is_stalled(&self) -> bool {
-        self.0.state.load(Ordering::Acquire) == STALLED
+        self.state() == STALLED
+    }
+
+    fn state(&self) -> u8 {
+        self.0.as_ref().map_or(WHOLE, |reached| reached.state.load(Ordering::Acquire))
     }
 
     fn set(&self, state: u8) {
-        self.0.state.store(state, Ordering::Release);
+        if let Some(reached) = &self.0 {
+            reached.state.store(state, Ordering::Release);
+        }
+    }
+
+    fn take(&self, bytes: u64) {
+        if let Some(reached) = &self.0 {
+            reached.taken.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -137,44 +147,53 @@ struct GateState {
 impl RequestBody {
     /// No content at all.
     pub(crate) fn empty() -> Self {
-        Self::of(None, Progress::none(), 0, Duration::MAX)
+        Self(None)
     }
 
-    /// The client's content, of which `progress` tells, of at most `limit` bytes; it fails when the client sends nothing for
+    /// The client's content, of which `progress` tells, of at most `left` bytes; it fails when the client sends nothing for
     /// `idle`.
-    pub(crate) fn new(incoming: Incoming, progress: Progress, limit: u64, idle: Duration) -> Self {
-        let incoming = Some(incoming).filter(|incoming| !incoming.is_end_stream());
-        Self::of(incoming, progress, limit, idle)
-    }
-
-    fn of(incoming: Option<Incoming>, progress: Progress, left: u64, idle: Duration) -> Self {
+    pub(crate) fn new(incoming: Incoming, progress: Progress, left: u64, idle: Duration) -> Self {
+        if incoming.is_end_stream() {
+            progress.set(WHOLE);
+            return Self::empty();
+        }
         let stall = Timer::default();
-        Self { incoming, left, idle, stall, gate: None, progress, on_data: None, heard: None }
+        let content =
+            Content { incoming, left, idle, stall, gate: None, progress, on_data: None, heard: None };
+        Self(Some(Box::new(content)))
     }
 
     /// Has `on_data` told of the bytes of each piece, and nobody else.
     pub(crate) fn count_to(&mut self, on_data: Option<Box<dyn Fn(u64) + Send + Sync>>) {
-        self.on_data = on_data.filter(|_| self.incoming.is_some());
+        if let Some(content) = &mut self.0 {
+            content.on_data = on_data;
+        }
     }
 
     /// Has `heard` told of what it is.
     pub(crate) fn tell(&mut self, heard: Option<Arc<Heard>>) {
-        self.heard = heard;
+        if let Some(content) = &mut self.0 {
+            content.heard = heard;
+        }
     }
 
     /// How far it has come, for whoever decides about retrying and reusing the connection.
     pub(crate) fn progress(&self) -> Progress {
-        self.progress.clone()
+        self.0.as_ref().map_or_else(Progress::default, |content| content.progress.clone())
     }
 
     /// Makes the content wait for the returned gate.
     pub(crate) fn shut(&mut self) -> Gate {
         let state = Arc::new(GateState::default());
-        let waited = state.clone();
-        self.gate = Some(Box::pin(async move { waited.opened().await }));
+        if let Some(content) = &mut self.0 {
+            let waited = state.clone();
+            content.gate = Some(Box::pin(async move { waited.opened().await }));
+        }
         Gate { state }
     }
+}
 
+impl Content {
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         let Some(gate) = &mut self.gate else { return Poll::Ready(Ok(())) };
         match gate.as_mut().poll(cx) {
@@ -194,7 +213,7 @@ impl RequestBody {
             return Err(BodyError::TooLarge);
         };
         self.left = left;
-        self.progress.0.taken.fetch_add(length, Ordering::Relaxed);
+        self.progress.take(length);
         if let Some(on_data) = &self.on_data {
             on_data(length);
         }
@@ -219,7 +238,7 @@ fn is_leaving(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || error.is_closed() || source.is_some_and(|it| ENDS.contains(&it.kind()))
 }
 
-impl RequestBody {
+impl Content {
     fn passable(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
         super::passable(frame).inspect_err(|_| self.progress.set(BROKEN))
     }
@@ -264,12 +283,11 @@ impl HttpBody for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
+        let Some(this) = &mut self.get_mut().0 else { return Poll::Ready(None) };
         if let Err(error) = std::task::ready!(this.poll_gate(cx)) {
             return Poll::Ready(Some(Err(error)));
         }
-        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
             std::task::ready!(this.stall.poll(this.idle, cx));
             this.progress.set(STALLED);
             return Poll::Ready(Some(Err(BodyError::Stalled(this.idle))));
@@ -277,7 +295,7 @@ impl HttpBody for RequestBody {
         this.stall.stop();
         // Nothing comes behind a trailer section, and some do not ask for the end behind it (RFC 9110 §6.5).
         let is_last = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
-        let ended = frame.is_none() || is_last || incoming.is_end_stream();
+        let ended = frame.is_none() || is_last || this.incoming.is_end_stream();
         let counted = match frame {
             Some(Ok(frame)) => Some(this.count(&frame).and_then(|()| this.passable(frame))),
             Some(Err(error)) => {
@@ -293,10 +311,10 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.0.as_ref().is_none_or(|content| content.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |content| content.incoming.size_hint())
     }
 }

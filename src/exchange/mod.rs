@@ -7,7 +7,6 @@ mod observers;
 mod outcome;
 mod placed;
 mod record;
-mod stop;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,13 +21,13 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::admit::occupancy::Seat;
+use crate::flag::Flag;
 pub(crate) use cache_status::{CacheStatus, Forwarded, HIT};
 pub(crate) use observers::{Observers, Reader};
 pub(crate) use outcome::{Answer, OUTCOMES, Outcome};
 use placed::Placed;
 pub(crate) use placed::{Carried, Chosen};
 pub(crate) use record::{Cut, Details, Peer, Record, Times, Told};
-use stop::Stop;
 
 /// A hold on the record of an exchange that is still going on.
 #[derive(Clone)]
@@ -40,7 +39,8 @@ struct Open {
     observers: Arc<Observers>,
     /// Where the observers keep it.
     place: usize,
-    stop: Stop,
+    /// Whether it is to be broken off, for the one who carries it on at the moment.
+    stop: Flag,
     placed: Placed,
     /// What is said of it is said in this span, where somebody watches it.
     span: OnceLock<Span>,
@@ -77,7 +77,7 @@ impl Exchange {
         };
         Self(Arc::new_cyclic(|open: &Weak<Open>| {
             let place = observers.keep(number, open.clone());
-            let (stop, placed, seat) = (Stop::default(), Placed::default(), OnceLock::new());
+            let (stop, placed, seat) = (Flag::default(), Placed::default(), OnceLock::new());
             let (details, observers, span) = (Mutex::default(), observers.clone(), OnceLock::new());
             Open { record, details, observers, place, stop, placed, span, seat }
         }))
@@ -204,7 +204,7 @@ impl Exchange {
 
     /// Breaks it off, on an operator's behalf, as soon as whoever carries it on looks.
     pub(crate) fn stop(&self) {
-        self.0.stop.ask();
+        self.0.stop.raise();
     }
 
     /// Ready once it is to be broken off. The last one to ask is woken.
@@ -219,7 +219,7 @@ impl Exchange {
 
     /// Whether it is to be broken off.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.0.stop.is_asked()
+        self.0.stop.is_raised()
     }
 
     fn lock(&self) -> MutexGuard<'_, Details> {

@@ -185,7 +185,8 @@ impl Shared {
             }
         };
         let crossing = Crossing::begin(connected.io.meter(), exchange.clone());
-        let carried = tunnel::relay(&mut client, connected.io, &exchange, self.idle, self.drain.leaving()).await;
+        let carried =
+            tunnel::relay(&mut client, connected.io, &exchange, self.idle, self.drain.leaving()).await;
         drop(crossing);
         let record = exchange.record();
         let (up, down, took) = (record.received(), record.client_bytes(), record.duration().as_secs_f64());

@@ -67,7 +67,7 @@ impl Handler {
     /// Asks for what `admitted` lacks of `stored`, and answers with what is held and what comes.
     pub(super) async fn complete(
         &self,
-        admitted: Admitted,
+        admitted: &mut Admitted,
         found: &Found,
         stored: &Arc<Stored>,
         lack: Lack,
@@ -82,10 +82,10 @@ impl Handler {
         }
         let mut forwarded = Forwarded::new(PARTIAL);
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
-        let lead = self.lead_to_complete(&admitted).await;
+        let lead = self.lead_to_complete(admitted).await;
         if lead.is_none()
-            && super::complete::lack(&admitted, stored).is_none()
-            && let Ok(response) = self.serve(&admitted, stored, None, exchange).await
+            && super::complete::lack(admitted, stored).is_none()
+            && let Ok(response) = self.serve(admitted, stored, None, exchange).await
         {
             // Another request has brought it.
             forwarded.collapsed = Some(true);
@@ -94,7 +94,7 @@ impl Handler {
         }
         let range = rfc9111::piece(lack.hole, lack.wanted, stored.length());
         let last = (range.last < u64::MAX).then_some(range.last);
-        let rest = self.rest(&admitted, exchange)?;
+        let rest = self.rest(admitted, exchange)?;
         match rest.ask(stored, range.first, last).await {
             Ok(More::Part(asked, part)) => {
                 forwarded.status = Some(StatusCode::PARTIAL_CONTENT);
@@ -109,9 +109,9 @@ impl Handler {
                 self.fetch(admitted, &Found::default(), PARTIAL, exchange).await
             }
             Ok(More::Other(asked) | More::Whole(asked) | More::Later(asked)) => {
-                self.settle(&admitted, found, Ok(asked), forwarded, lead, exchange).await
+                self.settle(admitted, found, Ok(asked), forwarded, lead, exchange).await
             }
-            Err(refusal) => self.settle(&admitted, found, Err(refusal), forwarded, lead, exchange).await,
+            Err(refusal) => self.settle(admitted, found, Err(refusal), forwarded, lead, exchange).await,
         }
     }
 
@@ -131,7 +131,7 @@ impl Handler {
     #[expect(clippy::too_many_arguments, reason = "all that is known of a response when it comes")]
     async fn take_part(
         &self,
-        admitted: Admitted,
+        admitted: &mut Admitted,
         found: &Found,
         stored: &Arc<Stored>,
         asked: Asked,
@@ -157,7 +157,7 @@ impl Handler {
         drop(lead);
         forwarded.stored = true;
         // What else is missing is fetched when the client comes to it.
-        let served = self.serve_what_is_there(&admitted, &stored, None, exchange).await;
+        let served = self.serve_what_is_there(admitted, &stored, None, exchange).await;
         let length = Some(part.range.length());
         let (incoming, work) = (received.into_body(), self.drain.work());
         let keeping = Keeping {
@@ -172,7 +172,7 @@ impl Handler {
             went_on_alone: false,
             trailers: None,
         };
-        begin(keeping, || Some((self.rest(&admitted, exchange).ok()?, stored)));
+        begin(keeping, || Some((self.rest(admitted, exchange).ok()?, stored)));
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
         match served {
             Ok(response) => Ok(response),

@@ -19,7 +19,7 @@ use crate::body::{Body, Mended, OriginBody, RequestBody};
 use crate::exchange::{CacheStatus, Exchange, Forwarded};
 use crate::respond::{self, Refusal};
 use crate::upstream::origin::Origin;
-use crate::upstream::outgoing;
+use crate::upstream::outgoing::Outgoing;
 
 /// An origin's response, with the two times of RFC 9111 §4.2.3.
 pub(super) struct Asked {
@@ -27,6 +27,9 @@ pub(super) struct Asked {
     pub(super) request_time: SystemTime,
     pub(super) response_time: SystemTime,
 }
+
+/// What fields a request goes out with.
+pub(super) type Fields<'a> = &'a (dyn Fn(&Admitted) -> HeaderMap + Send + Sync);
 
 /// The head of an origin's response, with the same two times.
 struct Received<'a> {
@@ -50,29 +53,29 @@ impl Handler {
     /// Forwards the request because nothing stored may answer it; `reason` is the `fwd` token of RFC 9211 §2.2.
     pub(super) async fn fetch(
         &self,
-        mut admitted: Admitted,
+        admitted: &mut Admitted,
         found: &Found,
         reason: &'static str,
         exchange: &Exchange,
     ) -> Answer {
         let mut forwarded = Forwarded::new(reason);
-        let lead = match self.join(&admitted, found, &mut forwarded, exchange).await {
+        let lead = match self.join(admitted, found, &mut forwarded, exchange).await {
             Joined::Going(lead) => lead,
             Joined::Answered(answer) => return *answer,
             Joined::Lacking(found, stored, lack) => {
                 return Box::pin(self.complete(admitted, &found, &stored, lack, exchange)).await;
             }
         };
-        let headers = admitted.forwarded_headers(self.admission.pseudonym());
-        let asked = self.ask_in_time(&mut admitted, found, headers, exchange).await;
-        self.settle(&admitted, found, asked, forwarded, lead, exchange).await
+        let fields = |admitted: &Admitted| admitted.forwarded_headers(self.admission.pseudonym());
+        let asked = self.ask_in_time(admitted, found, &fields, exchange).await;
+        self.settle(admitted, found, asked, forwarded, lead, exchange).await
     }
 
-    /// Sends the request with `headers` to its origin.
+    /// Sends the request with `fields` to its origin.
     pub(super) async fn ask(
         &self,
         admitted: &mut Admitted,
-        headers: HeaderMap,
+        fields: Fields<'_>,
         exchange: &Exchange,
     ) -> Result<Asked, Refusal> {
         let origin = origin(admitted)?;
@@ -83,9 +86,14 @@ impl Handler {
             _ => Uri::from_static("/"),
         };
         let body = std::mem::replace(&mut admitted.body, RequestBody::empty());
-        let request = outgoing(admitted.method.clone(), target, headers, body);
+        let admitted = &*admitted;
+        let fields = || fields(admitted);
+        let mut outgoing = Outgoing::new(admitted.method.clone(), target, &fields);
+        outgoing.body = body;
+        outgoing.is_upgrade = admitted.upgrade().is_some();
         let request_time = self.clock.now();
-        let response = self.upstream.send(request, &admitted.client.interim, &origin, exchange).await?;
+        let interim = &admitted.client.interim;
+        let response = self.upstream.send(&mut outgoing, interim, &origin, exchange).await?;
         Ok(Asked { response, request_time, response_time: self.clock.now() })
     }
 
@@ -94,15 +102,15 @@ impl Handler {
         &self,
         admitted: &mut Admitted,
         found: &Found,
-        headers: HeaderMap,
+        fields: Fields<'_>,
         exchange: &Exchange,
     ) -> Result<Asked, Refusal> {
         if self.stale(admitted, found, Failure::Unreachable).is_none() {
-            return self.ask(admitted, headers, exchange).await;
+            return self.ask(admitted, fields, exchange).await;
         }
         let came = self.upstream.came_down();
-        let asking = tokio::time::timeout(self.stale_patience, self.ask(admitted, headers, exchange)).await;
-        asking.unwrap_or_else(|_| {
+        let asking = Box::pin(self.ask(admitted, fields, exchange));
+        tokio::time::timeout(self.stale_patience, asking).await.unwrap_or_else(|_| {
             let origin = origin(admitted)?;
             let refusal = Refusal::ResponseTimeout { origin: origin.to_string() };
             if self.upstream.came_down() == came {

@@ -155,7 +155,7 @@ impl Handler {
     }
 
     /// The line of a request that is admitted.
-    fn walk(self: &Arc<Self>, admitted: Admitted, exchange: &Exchange) -> Step<Answer> {
+    fn walk(self: &Arc<Self>, mut admitted: Admitted, exchange: &Exchange) -> Step<Answer> {
         if admitted.is_tunnel() {
             return self
                 .wait(exchange, |this, exchange| async move { this.tunnel(admitted, &exchange).await });
@@ -169,10 +169,10 @@ impl Handler {
                 self.reuse(admitted, found, stored, &because, exchange)
             }
             Decision::Validate { stored, because } => self.wait(exchange, move |this, exchange| async move {
-                this.validate(admitted, &found, stored, because.forward_reason(), &exchange).await
+                this.validate(&mut admitted, &found, stored, because.forward_reason(), &exchange).await
             }),
             Decision::Forward(because) => self.wait(exchange, move |this, exchange| async move {
-                this.fetch(admitted, &found, because.forward_reason(), &exchange).await
+                this.fetch(&mut admitted, &found, because.forward_reason(), &exchange).await
             }),
             Decision::GatewayTimeout(_) => Step::Done(Err(Refusal::OnlyIfCached)),
         }

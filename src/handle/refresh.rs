@@ -149,8 +149,8 @@ impl Handler {
         let found = self.lookup(admitted);
         let mut forwarded = Forwarded::new("stale");
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded.clone()));
-        let headers = self.conditional_headers(admitted, &found, exchange);
-        let asked = match self.ask(admitted, headers, exchange).await {
+        let fields = |admitted: &Admitted| self.conditional_headers(admitted, &found, exchange);
+        let asked = match self.ask(admitted, &fields, exchange).await {
             Ok(asked) => asked,
             Err(refusal) => {
                 let refusal = refusal.worded();
@@ -167,8 +167,7 @@ impl Handler {
             return Some(self.receive(admitted, asked, forwarded, lead, exchange));
         }
         forwarded.status = Some(status);
-        let admitted = admitted.for_the_cache();
-        Some(self.not_modified(admitted, &found, asked, forwarded, lead, exchange).await)
+        Some(self.not_modified(&mut admitted.for_the_cache(), &found, asked, forwarded, lead, exchange).await)
     }
 }
 

@@ -14,15 +14,16 @@ use super::Handler;
 use super::fetch::{Asked, origin};
 use super::keep::{Keeping, begin};
 use crate::admit::Admitted;
+use crate::body::OriginBody;
 use crate::body::mended::{Fetching, Mend};
-use crate::body::{OriginBody, RequestBody};
 use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
 use crate::respond::interim::Interim;
+use crate::upstream::Upstream;
 use crate::upstream::origin::Origin;
-use crate::upstream::{Upstream, outgoing};
+use crate::upstream::outgoing::Outgoing;
 
 /// Between the first two attempts; each further one waits twice as long as the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -85,10 +86,11 @@ impl Rest {
     pub(super) async fn ask(&self, stored: &Stored, first: u64, last: Option<u64>) -> Result<More, Refusal> {
         let no_validator = Refusal::BadRequest("What is stored cannot be completed.");
         let validator = rfc9111::strong_validator(stored.head()).ok_or(no_validator)?;
-        let headers = rfc9111::range_request(&self.headers, validator, first, last);
-        let request = outgoing(Method::GET, self.target.clone(), headers, RequestBody::empty());
+        let fields = || rfc9111::range_request(&self.headers, validator.clone(), first, last);
+        let mut outgoing = Outgoing::new(Method::GET, self.target.clone(), &fields);
         let request_time = self.clock.now();
-        let response = self.upstream.send(request, &Interim::default(), &self.origin, &self.exchange).await?;
+        let response =
+            self.upstream.send(&mut outgoing, &Interim::default(), &self.origin, &self.exchange).await?;
         let asked = Asked { response, request_time, response_time: self.clock.now() };
         Ok(judge(asked, stored, first, last))
     }

@@ -76,7 +76,7 @@ impl Handler {
     /// The origin answers, since what is stored at `place` does not, or not all of it.
     fn go_on(
         self: &Arc<Self>,
-        admitted: Admitted,
+        mut admitted: Admitted,
         found: Found,
         place: usize,
         declined: Declined,
@@ -85,9 +85,9 @@ impl Handler {
         self.wait(exchange, move |this, exchange| async move {
             match (declined, found.get(place)) {
                 (Declined::Lacks(lack), Some(stored)) => {
-                    this.complete(admitted, &found, stored, lack, &exchange).await
+                    this.complete(&mut admitted, &found, stored, lack, &exchange).await
                 }
-                _ => this.fetch(admitted, &found, declined.forward_reason(), &exchange).await,
+                _ => this.fetch(&mut admitted, &found, declined.forward_reason(), &exchange).await,
             }
         })
     }

@@ -24,7 +24,7 @@ impl Handler {
     /// RFC 9211 §2.2.
     pub(super) async fn validate(
         &self,
-        mut admitted: Admitted,
+        admitted: &mut Admitted,
         found: &Found,
         stored: usize,
         reason: &'static str,
@@ -32,26 +32,26 @@ impl Handler {
     ) -> Answer {
         let is_conditional = CONDITIONS.iter().any(|name| admitted.headers.contains_key(name));
         if let Some(stored) = found.get(stored).filter(|_| !is_conditional)
-            && let Some(lack) = lack(&admitted, stored)
+            && let Some(lack) = lack(admitted, stored)
         {
             // Asking for what is missing validates the rest.
             return Box::pin(self.complete(admitted, found, stored, lack, exchange)).await;
         }
         let mut forwarded = Forwarded::new(reason);
-        let lead = match self.join(&admitted, found, &mut forwarded, exchange).await {
+        let lead = match self.join(admitted, found, &mut forwarded, exchange).await {
             Joined::Going(lead) => lead,
             Joined::Answered(answer) => return *answer,
             Joined::Lacking(found, stored, lack) => {
                 return Box::pin(self.complete(admitted, &found, &stored, lack, exchange)).await;
             }
         };
-        let headers = self.conditional_headers(&admitted, found, exchange);
-        match self.ask_in_time(&mut admitted, found, headers, exchange).await {
+        let fields = |admitted: &Admitted| self.conditional_headers(admitted, found, exchange);
+        match self.ask_in_time(admitted, found, &fields, exchange).await {
             Ok(asked) if asked.response.status() == StatusCode::NOT_MODIFIED => {
                 forwarded.status = Some(StatusCode::NOT_MODIFIED);
                 self.not_modified(admitted, found, asked, forwarded, lead, exchange).await
             }
-            asked => self.settle(&admitted, found, asked, forwarded, lead, exchange).await,
+            asked => self.settle(admitted, found, asked, forwarded, lead, exchange).await,
         }
     }
 
@@ -77,7 +77,7 @@ impl Handler {
     /// to the client.
     pub(super) async fn not_modified(
         &self,
-        mut admitted: Admitted,
+        admitted: &mut Admitted,
         found: &Found,
         asked: Asked,
         forwarded: Forwarded,
@@ -88,16 +88,16 @@ impl Handler {
             rfc9111::select_validated(&admitted.presented(), &found.heads(), asked.response.headers());
         let Some((place, stored)) = confirmed.and_then(|place| Some((place, found.get(place)?))) else {
             if rfc9111::confirms_client(&admitted.presented(), asked.response.headers()) {
-                return self.receive(&admitted, asked, forwarded, lead, exchange);
+                return self.receive(admitted, asked, forwarded, lead, exchange);
             }
             // Nothing that either of us holds is what the origin means: ask for the whole.
             for name in CONDITIONS {
                 admitted.headers.remove(name);
             }
-            let headers = admitted.forwarded_headers(self.admission.pseudonym());
-            let asked = self.ask_in_time(&mut admitted, found, headers, exchange).await;
+            let fields = |admitted: &Admitted| admitted.forwarded_headers(self.admission.pseudonym());
+            let asked = self.ask_in_time(admitted, found, &fields, exchange).await;
             let forwarded = Forwarded::new(forwarded.reason);
-            return self.settle(&admitted, found, asked, forwarded, lead, exchange).await;
+            return self.settle(admitted, found, asked, forwarded, lead, exchange).await;
         };
         let received = respond::received(asked.response, asked.response_time, self.admission.pseudonym());
         let (request_time, response_time) = (asked.request_time, asked.response_time);
@@ -105,9 +105,9 @@ impl Handler {
         head.renominate(&admitted.presented());
         let may_freshen = rfc9111::may_freshen(&admitted.presented(), stored.head(), received.headers());
         if may_freshen {
-            self.freshen_others(&admitted, found, place, received.headers(), (request_time, response_time));
+            self.freshen_others(admitted, found, place, received.headers(), (request_time, response_time));
         }
-        let may_share = rfc9111::freshness(&head, &self.situation(&admitted)).is_fresh();
+        let may_share = rfc9111::freshness(&head, &self.situation(admitted)).is_fresh();
         let stored = match &admitted.key {
             Some(key) if may_freshen => self.store.freshen(key, stored, head),
             _ => stored.clone(),
@@ -118,7 +118,7 @@ impl Handler {
             None => {}
         }
         exchange.note(|details| details.cache = CacheStatus::Forwarded(forwarded));
-        match self.serve(&admitted, &stored, None, exchange).await {
+        match self.serve(admitted, &stored, None, exchange).await {
             Ok(response) => Ok(response),
             Err(Declined::Lacks(lack)) => self.complete(admitted, found, &stored, lack, exchange).await,
             Err(declined) => self.fetch(admitted, found, declined.forward_reason(), exchange).await,

@@ -318,7 +318,7 @@ mod tests {
         let activity = Arc::new(Activity::shared());
         let is_quiet = async || tokio::time::timeout(2 * LIMIT, activity.quiet(LIMIT)).await.is_ok();
         assert!(is_quiet().await, "nothing is going on");
-        let in_flight = Arc::new(activity.begin(Progress::none(), Interim::default()));
+        let in_flight = Arc::new(activity.begin(Progress::default(), Interim::default()));
         assert!(!is_quiet().await, "the origin has its turn");
         let mut timed = Timed::new(Piece(true), in_flight);
         assert!(is_quiet().await, "there is no room for the first piece");

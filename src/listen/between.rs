@@ -138,7 +138,7 @@ mod tests {
     impl Connection {
         fn begin(&mut self) {
             let interim = Interim::to(Version::HTTP_11, &"b".into());
-            let in_flight = self.activity.begin(Progress::none(), interim.clone());
+            let in_flight = self.activity.begin(Progress::default(), interim.clone());
             self.number += 1;
             self.present = Some((interim, in_flight));
         }

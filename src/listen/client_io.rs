@@ -349,7 +349,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(64);
         let activity = Arc::new(Activity::default());
         let mut io = ClientIo::new(near, activity.clone(), IDLE, Duration::ZERO);
-        let in_flight = activity.begin(Progress::none(), Interim::default());
+        let in_flight = activity.begin(Progress::default(), Interim::default());
         drop(far);
         let begun = Instant::now();
         // As hyper does it: every time it wakes, it reads and flushes.
@@ -382,7 +382,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(4096);
         let activity = Arc::new(Activity::default());
         let mut io = ClientIo::new(near, activity.clone(), IDLE, Duration::ZERO);
-        let in_flight = activity.begin(Progress::none(), Interim::default());
+        let in_flight = activity.begin(Progress::default(), Interim::default());
         let content = b"HTTP/1.1 400 is what this file begins with";
         io.write_all(content).await.expect("room");
         drop(in_flight);

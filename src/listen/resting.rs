@@ -276,7 +276,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_is_to_finish_does_not_rest_and_has_its_time() {
         let activity = Arc::new(Activity::default());
-        drop(activity.begin(Progress::none(), Interim::default()));
+        drop(activity.begin(Progress::default(), Interim::default()));
         activity.flushed();
         let mut vigil = Vigil::new(Instant::now(), LIMIT);
         vigil.finish();

@@ -2,7 +2,9 @@
 //! kinds: HTTP/1.1 (RFC 9112) on a stream for one request at a time, HTTP/2 (RFC 9113) for many. What may be done with
 //! it when the request is over is the pool's affair.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING};
@@ -12,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use linkio::{BitRate, Meter, SharedLink, Standing};
+use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::crossing::Watch;
@@ -20,7 +23,7 @@ use crate::body::RequestBody;
 use crate::body::request::Progress;
 use crate::exchange::{Peer, Times};
 
-/// What carries one request.
+/// What carries one request. It goes from hand to hand in a box.
 pub(crate) struct Connection {
     pub(crate) sender: Sender,
     pub(crate) peer: Peer,
@@ -42,7 +45,7 @@ pub(crate) enum Sender {
 
 /// What was dialled.
 pub(crate) enum Dialled {
-    Alone(Connection),
+    Alone(Box<Connection>),
     Shared(Shared),
 }
 
@@ -55,17 +58,12 @@ const MAX_RESPONSE_HEAD: u32 = 64 * 1024;
 
 impl Connection {
     /// A place on `shared` for a request that stands so, or none.
-    pub(super) fn among(shared: &Shared, standing: Standing, anyway: bool) -> Option<Self> {
+    pub(super) fn among(shared: &Shared, standing: Standing, anyway: bool) -> Option<Box<Self>> {
         let stream = shared.stream(standing, anyway)?;
         let (peer, reused) = (shared.peer(), stream.follows());
         let times = shared.take_times();
-        Some(Self {
-            sender: Sender::Among(shared.sender(), stream),
-            peer,
-            reused,
-            times,
-            watch: Watch::default(),
-        })
+        let (sender, watch) = (Sender::Among(shared.sender(), stream), Watch::default());
+        Some(Box::new(Self { sender, peer, reused, times, watch }))
     }
 
     /// Whether it carries one request at a time.
@@ -96,12 +94,6 @@ impl Connection {
         }
     }
 
-    /// Whether a request on it may fail for no fault of the origin's: it may have ended while it was idle, or end for
-    /// reasons that have to do with others.
-    pub(super) fn is_doubtful(&self) -> bool {
-        self.reused || !self.is_alone()
-    }
-
     /// Whether a request with `method` that failed on it with `error` may be sent again, nothing having come for it where
     /// `silent`. "A proxy MUST NOT automatically retry non-idempotent requests" (RFC 9110 §9.2.2), unless they were not
     /// processed.
@@ -110,25 +102,16 @@ impl Connection {
         is_unprocessed(error) || (idempotent && silent && self.reused && !is_of_the_stream(error))
     }
 
-    /// Puts `request` into the form in which it is sent on this connection, which counts its content from now on. What it
-    /// was is returned, where it is something else now.
-    pub(super) fn prepare(
-        &self,
-        request: &mut Request<RequestBody>,
-        progress: &Progress,
-    ) -> Option<Original> {
+    /// Puts `request` into the form in which it is sent on this connection, which counts its content from now on.
+    pub(super) fn prepare(&self, request: &mut Request<RequestBody>, progress: &Progress) {
         match &self.sender {
-            Sender::Alone(_, meter) => {
-                progress.carried(meter.clone());
-                None
-            }
+            Sender::Alone(_, meter) => progress.carried(meter.clone()),
             Sender::Among(_, stream) => {
-                let original = Original::of(request);
                 let target = request.uri().path().len() + request.uri().query().map_or(0, str::len);
                 stream.count_heads(0, length(request.headers()) + target as u64);
                 let stream = stream.clone();
                 request.body_mut().count_to(Some(Box::new(move |bytes| stream.count(0, bytes))));
-                Some(original)
+                put_into_form_of_http2(request);
             }
         }
     }
@@ -142,20 +125,40 @@ impl Connection {
 }
 
 impl Sender {
-    /// Sends `request`.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+    /// Sends `request`, at once; ready when there is a response.
+    pub(super) fn send(&mut self, request: Request<RequestBody>) -> impl Future<Output = Sent> + use<> {
         match self {
-            Self::Alone(sender, _) => sender.try_send_request(request).await,
-            Self::Among(sender, _) => sender.try_send_request(request).await,
+            Self::Alone(sender, _) => Either::Alone { sent: sender.try_send_request(request) },
+            Self::Among(sender, _) => Either::Among { sent: sender.try_send_request(request) },
+        }
+    }
+}
+
+/// The response to a request, or why there is none, with the request if it was not sent.
+pub(super) type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
+
+pin_project! {
+    /// One of two ways of being sent.
+    #[project = EitherProjected]
+    enum Either<A, B> {
+        Alone { #[pin] sent: A },
+        Among { #[pin] sent: B },
+    }
+}
+
+impl<A: Future, B: Future<Output = A::Output>> Future for Either<A, B> {
+    type Output = A::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
+        match self.project() {
+            EitherProjected::Alone { sent } => sent.poll(cx),
+            EitherProjected::Among { sent } => sent.poll(cx),
         }
     }
 }
 
 /// Begins HTTP/1.1 on `io`.
-pub(super) async fn http1<T>(io: T, meter: Meter, peer: Peer, times: Times) -> hyper::Result<Connection>
+pub(super) async fn http1<T>(io: T, meter: Meter, peer: Peer, times: Times) -> hyper::Result<Box<Connection>>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -174,7 +177,7 @@ where
         }
     });
     let (sender, times, watch) = (Sender::Alone(sender, meter), Some(times), Watch::default());
-    Ok(Connection { sender, peer, reused: false, times, watch })
+    Ok(Box::new(Connection { sender, peer, reused: false, times, watch }))
 }
 
 /// Begins HTTP/2 on `io`, which crosses `link`. Floods of CONTINUATION, of resets and of settings are h2's to notice: its
@@ -236,43 +239,24 @@ fn window(rate: Option<BitRate>, rtt: Duration) -> u32 {
     u32::try_from(bytes).unwrap_or(MOST_UNREAD).min(MOST_UNREAD / 4)
 }
 
-/// What of a request in the form of HTTP/1.1 does not survive its being put into that of HTTP/2.
-pub(super) struct Original {
-    target: Uri,
-    headers: HeaderMap,
-}
-
-impl Original {
-    /// Puts `request`, in origin-form, into the form of HTTP/2 (RFC 9113 §8.3.1): the authority of its Host goes into the
-    /// target. "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields" (§8.2.2);
-    /// and 100 (Continue) is not waited for, since content that is not wanted ends with its stream alone.
-    pub(super) fn of(request: &mut Request<RequestBody>) -> Self {
-        let original = Self { target: request.uri().clone(), headers: request.headers().clone() };
-        let headers = request.headers_mut();
-        for name in [CONNECTION, TRANSFER_ENCODING, EXPECT] {
-            headers.remove(name);
-        }
-        let authority =
-            headers.remove(HOST).and_then(|host| http::uri::Authority::try_from(host.as_bytes()).ok());
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTPS);
-        parts.authority = authority;
-        parts.path_and_query =
-            original.target.path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
-        if let Ok(target) = Uri::from_parts(parts) {
-            *request.uri_mut() = target;
-        }
-        *request.version_mut() = Version::HTTP_2;
-        original
+/// Puts `request`, in origin-form, into the form of HTTP/2 (RFC 9113 §8.3.1): the authority of its Host goes into the
+/// target. "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields" (§8.2.2); and
+/// 100 (Continue) is not waited for, since content that is not wanted ends with its stream alone.
+fn put_into_form_of_http2(request: &mut Request<RequestBody>) {
+    let headers = request.headers_mut();
+    for name in [CONNECTION, TRANSFER_ENCODING, EXPECT] {
+        headers.remove(name);
     }
-
-    /// Puts a request that was not sent back into the form it had.
-    pub(super) fn restore(self, request: &mut Request<RequestBody>) {
-        *request.uri_mut() = self.target;
-        *request.headers_mut() = self.headers;
-        *request.version_mut() = Version::HTTP_11;
-        request.body_mut().count_to(None);
+    let authority =
+        headers.remove(HOST).and_then(|host| http::uri::Authority::try_from(host.as_bytes()).ok());
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTPS);
+    parts.authority = authority;
+    parts.path_and_query = request.uri().path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
+    if let Ok(target) = Uri::from_parts(parts) {
+        *request.uri_mut() = target;
     }
+    *request.version_mut() = Version::HTTP_2;
 }
 
 /// Bytes of `headers` before they are compressed.
@@ -332,16 +316,13 @@ mod tests {
             .header("te", "trailers")
             .header("expect", "100-continue");
         let mut request = request.body(RequestBody::empty()).expect("a request");
-        let (headers, before) = (request.headers().clone(), request.uri().clone());
-        let original = Original::of(&mut request);
+        put_into_form_of_http2(&mut request);
         assert_eq!(request.uri().to_string(), expected);
         assert_eq!(request.headers().keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["te"]);
-        original.restore(&mut request);
-        assert_eq!((request.headers(), request.uri()), (&headers, &before));
     }
 
     #[test]
-    fn a_request_is_put_into_the_form_of_http2_and_back_rfc9113_8() {
+    fn a_request_is_put_into_the_form_of_http2_rfc9113_8() {
         check("GET", "/a?b", "https://a.example:8443/a?b");
         check("OPTIONS", "*", "https://a.example:8443*");
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{Request, StatusCode};
-use tokio::sync::Notify;
 
 use super::expectation::Expectation;
 use crate::body::RequestBody;
 use crate::exchange::Exchange;
+use crate::flag::Flag;
 use crate::respond::interim::Interim;
 
 /// Interim responses that one request may be answered with; more are a flood.
@@ -30,7 +30,7 @@ struct Heard {
     count: AtomicU64,
     bytes: AtomicU64,
     passed_on: AtomicU64,
-    flood: Notify,
+    flood: Flag,
 }
 
 impl Listening {
@@ -62,15 +62,14 @@ impl Listening {
         Self { heard, exchange: exchange.clone() }
     }
 
-    /// The outcome of `asked`, or none if the origin floods us before.
-    pub(super) async fn hear<F: Future>(&self, asked: F) -> Option<F::Output> {
-        let outcome = tokio::select! {
-            biased;
-            () = self.heard.flood.notified() => return None,
-            outcome = asked => outcome,
-        };
-        // The flood and a response behind it may have come at once.
-        (!self.heard.is_flood()).then_some(outcome)
+    /// Resolves once the origin floods us.
+    pub(super) async fn flooded(&self) {
+        std::future::poll_fn(|cx| self.heard.flood.poll(cx)).await;
+    }
+
+    /// Whether it does: the flood and a response behind it may come at once.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.heard.is_flood()
     }
 }
 
@@ -81,7 +80,7 @@ impl Heard {
         self.bytes.fetch_add(length, Ordering::AcqRel);
         let is_flood = self.is_flood();
         if is_flood {
-            self.flood.notify_one();
+            self.flood.raise();
         }
         !is_flood
     }

@@ -21,6 +21,7 @@ mod informational;
 pub(crate) mod names;
 pub(crate) mod origin;
 pub(crate) mod outage;
+pub(crate) mod outgoing;
 pub(crate) mod parent;
 mod pipe;
 pub(crate) mod pool;
@@ -31,17 +32,18 @@ mod slots;
 pub(crate) mod tls;
 pub(crate) mod tunnel;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::header::CONTENT_TYPE;
+use http::{Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::body::OriginBody;
 use crate::body::request::{Gate, Progress};
-use crate::body::{OriginBody, RequestBody};
 use crate::exchange::{Exchange, Times};
 use crate::respond::Refusal;
 use crate::respond::interim::Interim;
@@ -54,6 +56,7 @@ use framing::Framing;
 use informational::Listening;
 use origin::Origin;
 use outage::Outages;
+use outgoing::Outgoing;
 use pool::{Pool, Pooled};
 use tls::Tls;
 
@@ -67,16 +70,16 @@ pub(crate) struct Upstream {
     idle: Duration,
 }
 
-/// A request that failed, and whether it may be sent once more.
+/// A request that failed.
 struct Failed {
     refusal: Refusal,
-    /// Present if the origin cannot have acted on it, or if acting twice does no harm.
-    again: Option<Box<Request<RequestBody>>>,
+    /// Whether it may be sent once more: the origin cannot have acted on it, or acting twice does no harm.
+    may_repeat: bool,
 }
 
 impl Failed {
     fn for_good(refusal: Refusal) -> Self {
-        Self { refusal, again: None }
+        Self { refusal, may_repeat: false }
     }
 }
 
@@ -138,23 +141,23 @@ impl Upstream {
         &self.connector
     }
 
-    /// Sends `request` (in origin-form or asterisk-form, with its Host) to `origin` and returns the response once
-    /// its head is here. Interim responses before it go to the client that `interim` leads to. A request that failed on a
-    /// connection used before, without a byte of a response, is sent again if it is safe to; one that was not processed,
-    /// whatever it is; neither more than three times in all.
+    /// Sends what is `outgoing` to `origin` and returns the response once its head is here. Interim responses before it go
+    /// to the client that `interim` leads to. A request that failed on a connection used before, without a byte of a
+    /// response, is sent again if it is safe to; one that was not processed, whatever it is; neither more than three times
+    /// in all.
     ///
     /// # Errors
     /// A `Refusal` that says what went wrong between here and the origin.
     pub(crate) async fn send(
         &self,
-        mut request: Request<RequestBody>,
+        outgoing: &mut Outgoing<'_>,
         interim: &Interim,
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Refusal> {
-        let sent = match self.route(&mut request, origin, exchange).await {
+        let sent = match self.route(outgoing, origin, exchange).await {
             Ok(hop) => {
-                let sent = self.send_again_where_safe(request, interim, &hop, exchange).await;
+                let sent = self.send_again_where_safe(outgoing, interim, &hop, exchange).await;
                 sent.and_then(|response| route::from(&hop, response))
             }
             Err(refusal) => Err(refusal),
@@ -171,37 +174,35 @@ impl Upstream {
 
     async fn send_again_where_safe(
         &self,
-        mut request: Request<RequestBody>,
+        outgoing: &mut Outgoing<'_>,
         interim: &Interim,
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Response<OriginBody>, Refusal> {
         let standing = self.standings.of(exchange);
         let begun = Instant::now();
-        let acquired = if request.headers().contains_key(UPGRADE) {
+        let acquired = if outgoing.is_upgrade {
             Box::pin(self.pool.acquire_alone(origin, standing)).await
         } else {
             self.pool.acquire(origin, standing).await
         };
         exchange.note(|details| details.times.connection = Some(begun.elapsed()));
         let mut connection = acquired?;
-        for _ in 1..TRIES {
-            match self.attempt(connection, request, interim, origin, exchange).await {
-                Ok(response) => return Ok(response),
-                Err(Failed { again: Some(again), .. }) => request = *again,
-                Err(Failed { refusal, again: None }) => return Err(refusal),
+        let mut tries = 1;
+        loop {
+            match self.attempt(connection, outgoing, interim, origin, exchange).await {
+                Err(failed) if failed.may_repeat && tries < TRIES => {}
+                outcome => return outcome.map_err(|failed| failed.refusal),
             }
-            let alone = request.headers().contains_key(UPGRADE);
-            connection = Box::pin(self.pool.another(origin, standing, alone)).await?;
+            tries += 1;
+            connection = Box::pin(self.pool.another(origin, standing, outgoing.is_upgrade)).await?;
         }
-        let last = self.attempt(connection, request, interim, origin, exchange).await;
-        last.map_err(|failed| failed.refusal)
     }
 
     async fn attempt(
         &self,
-        mut connection: Connection,
-        mut request: Request<RequestBody>,
+        mut connection: Box<Connection>,
+        outgoing: &mut Outgoing<'_>,
         interim: &Interim,
         origin: &Origin,
         exchange: &Exchange,
@@ -216,38 +217,47 @@ impl Upstream {
                 details.times = Times { connection: details.times.connection, ..dial };
             }
         });
-        let progress = request.body().progress();
-        let spare = connection.is_doubtful().then(|| Spare::of(&request)).flatten();
-        let original = connection.prepare(&mut request, &progress);
-        let expectation = Expectation::of(&mut request, self.connector.link());
-        let listening = Listening::to(&mut request, interim, expectation.as_ref(), exchange);
         // A moment longer than a client may stall, so that whoever stalls is told.
         let patience = self.idle + Duration::from_millis(500);
         let (begun, connection_begun) = (crossing.down(), share.connection_down());
-        let sent = tokio::select! {
-            sent = listening.hear(connection.sender.send(request)) => sent,
-            () = share.stalled(patience, &mut connection.watch) => {
-                if share.connection_down() == connection_begun {
-                    // Nothing came for anybody: others need not wait as long to find it dead.
-                    connection.retire();
-                }
-                return Err(Failed::for_good(Refusal::ResponseTimeout { origin: origin.to_string() }));
+        let (progress, has_content) = (outgoing.body.progress(), !outgoing.body.is_end_stream());
+        let mut request = outgoing.take();
+        connection.prepare(&mut request, &progress);
+        let expectation = Expectation::of(&mut request, self.connector.link());
+        let listening = Listening::to(&mut request, interim, expectation.as_ref(), exchange);
+        let sent = {
+            let mut sent = pin!(connection.sender.send(request));
+            let mut stalled = pin!(share.stalled(patience, &mut connection.watch));
+            let origin = || origin.to_string();
+            tokio::select! {
+                biased;
+                () = listening.flooded() => Err(Refusal::TooManyInterim { origin: origin() }),
+                sent = &mut sent => match listening.is_flooded() {
+                    false => Ok(sent),
+                    true => Err(Refusal::TooManyInterim { origin: origin() }),
+                },
+                () = &mut stalled => Err(Refusal::ResponseTimeout { origin: origin() }),
             }
         };
-        let flooded = || Failed::for_good(Refusal::TooManyInterim { origin: origin.to_string() });
+        let sent = sent.map_err(|refusal| {
+            if share.connection_down() == connection_begun {
+                // Nothing came for anybody: others need not wait as long to find it dead.
+                connection.retire();
+            }
+            Failed::for_good(refusal)
+        })?;
         let first_byte = exchange.record().duration();
         exchange.note(|details| details.times.first_byte = Some(first_byte));
-        let mut error = match sent.ok_or_else(flooded)? {
+        let mut error = match sent {
             Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 // The connection is the new protocol's now, and what crosses it goes on counting.
                 response.extensions_mut().insert(crossing);
                 return Ok(response.map(|incoming| OriginBody::new(incoming, self.idle, Box::new(|| ()))));
             }
-            Ok(response) if response.headers().len() > MAX_RESPONSE_FIELDS => {
-                return Err(Failed::for_good(Refusal::ProtocolError { origin: origin.to_string() }));
-            }
             Ok(response) => {
-                let Some(framing) = framing::framing(response.status(), response.headers()) else {
+                let framing = framing::framing(response.status(), response.headers());
+                let Some(framing) = framing.filter(|_| response.headers().len() <= MAX_RESPONSE_FIELDS)
+                else {
                     return Err(Failed::for_good(Refusal::ProtocolError { origin: origin.to_string() }));
                 };
                 place.learn(response.headers().get(CONTENT_TYPE));
@@ -266,19 +276,18 @@ impl Upstream {
             }
             Err(error) => error,
         };
-        let unsent = error.take_message().map(|mut unsent| {
-            if let Some(original) = original {
-                original.restore(&mut unsent);
-            }
-            Box::new(unsent)
-        });
+        let unsent = error.take_message();
         let (error, silent) = (error.error(), crossing.down() == begun);
         if !connection::is_of_the_stream(error) {
             connection.retire();
         }
-        let repeated = spare.filter(|spare| connection.may_repeat(&spare.method, error, silent));
-        let again = unsent.or_else(|| repeated.map(|spare| Box::new(spare.into_request())));
-        Err(Failed { refusal: why(&progress, error, origin), again })
+        // Content that was sent is gone.
+        let may_repeat =
+            unsent.is_some() || (!has_content && connection.may_repeat(&outgoing.method, error, silent));
+        if let Some(request) = unsent {
+            outgoing.put_back(request);
+        }
+        Err(Failed { refusal: why(&progress, error, origin), may_repeat })
     }
 }
 
@@ -300,44 +309,6 @@ fn why(progress: &Progress, error: &hyper::Error, origin: &Origin) -> Refusal {
 /// How often a request is sent at most.
 const TRIES: usize = 3;
 
-/// What it takes to send a request a second time.
-struct Spare {
-    method: Method,
-    target: Uri,
-    headers: HeaderMap,
-}
-
-impl Spare {
-    /// That of `request`, if it could be sent twice: content is gone once it was sent.
-    fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let (method, target) = (request.method().clone(), request.uri().clone());
-        request.body().is_end_stream().then(|| Self { method, target, headers: request.headers().clone() })
-    }
-
-    fn into_request(self) -> Request<RequestBody> {
-        outgoing(self.method, self.target, self.headers, RequestBody::empty())
-    }
-}
-
-/// A request as this hop sends it.
-pub(crate) fn outgoing(
-    method: Method,
-    target: Uri,
-    headers: HeaderMap,
-    body: RequestBody,
-) -> Request<RequestBody> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = target;
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = headers;
-    if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
-        // hyper takes a GET without framing for one without content.
-        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    request
-}
-
 fn lost(error: &hyper::Error, origin: &Origin) -> Refusal {
     let origin = origin.to_string();
     if error.is_parse() || connection::is_protocol_error(error) {
@@ -353,7 +324,7 @@ fn lost(error: &hyper::Error, origin: &Origin) -> Refusal {
 struct End {
     pool: Arc<Pool>,
     origin: Origin,
-    connection: Connection,
+    connection: Box<Connection>,
     crossing: Crossing,
     gate: Option<Arc<Gate>>,
     progress: Progress,

@@ -69,7 +69,7 @@ impl Pool {
         self: &Arc<Self>,
         origin: &Origin,
         standing: Standing,
-    ) -> Result<Connection, Refusal> {
+    ) -> Result<Box<Connection>, Refusal> {
         loop {
             let available = self.take_shared(origin, standing).or_else(|| self.take_idle(origin));
             let mut connection = match available {
@@ -93,7 +93,7 @@ impl Pool {
         self: &Arc<Self>,
         origin: &Origin,
         standing: Standing,
-    ) -> Result<Connection, Refusal> {
+    ) -> Result<Box<Connection>, Refusal> {
         if !origin.is_secure() {
             return self.acquire(origin, standing).await;
         }
@@ -107,7 +107,7 @@ impl Pool {
         self.dial_alone(origin, standing).await
     }
 
-    async fn dial_alone(&self, origin: &Origin, standing: Standing) -> Result<Connection, Refusal> {
+    async fn dial_alone(&self, origin: &Origin, standing: Standing) -> Result<Box<Connection>, Refusal> {
         match self.dial(origin, standing, Offer::Http1).await? {
             Dialled::Alone(connection) => Ok(connection),
             // It was not offered.
@@ -120,7 +120,7 @@ impl Pool {
     ///
     /// Nobody knows of a secure origin whether it speaks HTTP/2 until the first handshake is over; one connection may then
     /// do for all, and handshakes are dear. So there all wait for the first.
-    async fn wait(self: &Arc<Self>, origin: &Origin, standing: Standing) -> Result<Connection, Refusal> {
+    async fn wait(self: &Arc<Self>, origin: &Origin, standing: Standing) -> Result<Box<Connection>, Refusal> {
         let (wants, got) = oneshot::channel();
         let dials = self.lock().enqueue(origin, standing, wants);
         if let Some(id) = dials {
@@ -144,7 +144,7 @@ impl Pool {
         self: &Arc<Self>,
         origin: &Origin,
         standing: Standing,
-    ) -> Result<Connection, Refusal> {
+    ) -> Result<Box<Connection>, Refusal> {
         match self.dial(origin, standing, Offer::Any).await? {
             Dialled::Alone(connection) => Ok(connection),
             Dialled::Shared(shared) => {
@@ -162,7 +162,7 @@ impl Pool {
         origin: &Origin,
         standing: Standing,
         alone: bool,
-    ) -> Result<Connection, Refusal> {
+    ) -> Result<Box<Connection>, Refusal> {
         if alone {
             return self.dial_alone(origin, standing).await;
         }
@@ -212,7 +212,7 @@ impl Pool {
     }
 
     /// Takes a connection back whose response has arrived whole: the longest waiting request gets it.
-    pub(crate) fn give_back(&self, origin: &Origin, mut connection: Connection) {
+    pub(crate) fn give_back(&self, origin: &Origin, mut connection: Box<Connection>) {
         connection.reused = true;
         if connection.is_alone() && !connection.is_closed() {
             self.give(origin, connection);
@@ -253,7 +253,7 @@ impl Pool {
         }
     }
 
-    fn give(&self, origin: &Origin, mut connection: Connection) {
+    fn give(&self, origin: &Origin, mut connection: Box<Connection>) {
         let mut slots = self.lock();
         let has_room = slots.idle < MAX_IDLE_TOTAL;
         let slot = slots.by_origin.entry(origin.clone()).or_default();
@@ -314,7 +314,7 @@ impl Pool {
         slots.forget_if_empty(origin);
     }
 
-    fn take_shared(&self, origin: &Origin, standing: Standing) -> Option<Connection> {
+    fn take_shared(&self, origin: &Origin, standing: Standing) -> Option<Box<Connection>> {
         if !origin.is_secure() {
             return None;
         }
@@ -324,7 +324,7 @@ impl Pool {
         slot.place(standing)
     }
 
-    fn take_idle(&self, origin: &Origin) -> Option<Connection> {
+    fn take_idle(&self, origin: &Origin) -> Option<Box<Connection>> {
         let mut slots = self.lock();
         let slot = slots.by_origin.get_mut(origin)?;
         let before = slot.idle.len();

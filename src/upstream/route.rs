@@ -2,13 +2,13 @@
 //! connections all its requests share. Whatever else goes through a parent goes through a tunnel, and that is
 //! `connect`'s: it is a connection to the origin like any other.
 
-use http::header::{PROXY_AUTHORIZATION, UPGRADE};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Response, StatusCode, Uri};
 
 use super::Upstream;
 use super::origin::Origin;
+use super::outgoing::Outgoing;
 use super::parent::authorization;
-use crate::body::{OriginBody, RequestBody};
+use crate::body::OriginBody;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
 
@@ -21,33 +21,31 @@ impl Upstream {
         }
     }
 
-    /// The next hop of `request`, which is changed into what that is to get.
+    /// The next hop of what is `outgoing`, which becomes what that is to get.
     pub(super) async fn route(
         &self,
-        request: &mut Request<RequestBody>,
+        outgoing: &mut Outgoing<'_>,
         origin: &Origin,
         exchange: &Exchange,
     ) -> Result<Origin, Refusal> {
         // What a connection is switched to is not the parent's affair, and it may know only some versions of it. And no
         // `Uri` is the absolute-form of `*`, which has an empty path (RFC 9112 §3.2.4).
-        if request.headers().contains_key(UPGRADE) || request.uri().path() == "*" {
+        if outgoing.is_upgrade || outgoing.target.path() == "*" {
             return Ok(origin.clone());
         }
         let Some(parent) = self.connector.asked_in_absolute_form(origin)? else { return Ok(origin.clone()) };
         let hop = Origin::of_parent(parent);
-        if self.connector.parents().falls_back() && !self.stands(&hop, exchange).await {
+        if self.connector.parents().falls_back() && !Box::pin(self.stands(&hop, exchange)).await {
             return Ok(origin.clone());
         }
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        *request.uri_mut() = Uri::builder()
+        let path = outgoing.target.path_and_query().map_or("/", |path| path.as_str());
+        outgoing.target = Uri::builder()
             .scheme("http")
             .authority(origin.without_default_port(80))
             .path_and_query(path)
             .build()
             .map_err(|_| Refusal::BadRequest("The target cannot be written in absolute-form."))?;
-        if let Some(value) = authorization(parent) {
-            request.headers_mut().insert(PROXY_AUTHORIZATION, value);
-        }
+        outgoing.authorization = authorization(parent);
         Ok(hop)
     }
 

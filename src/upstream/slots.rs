@@ -29,7 +29,7 @@ pub(super) struct Slots {
 #[derive(Default)]
 pub(super) struct Slot {
     /// The one used last is on top.
-    pub(super) idle: Vec<(Connection, Instant)>,
+    pub(super) idle: Vec<(Box<Connection>, Instant)>,
     /// HTTP/2 connections, to be shared.
     pub(super) shared: Vec<Shared>,
     pub(super) waiting: VecDeque<Waiter>,
@@ -41,7 +41,7 @@ pub(super) struct Slot {
 pub(super) struct Waiter {
     pub(super) id: u64,
     pub(super) standing: Standing,
-    pub(super) wants: oneshot::Sender<Result<Connection, Refusal>>,
+    pub(super) wants: oneshot::Sender<Result<Box<Connection>, Refusal>>,
 }
 
 /// Idle connections kept per origin, and in all; more are closed as they come back.
@@ -62,7 +62,7 @@ impl Slot {
     }
 
     /// A place on one of the shared connections; none where there is room only on another that may be dialled.
-    pub(super) fn place(&self, standing: Standing) -> Option<Connection> {
+    pub(super) fn place(&self, standing: Standing) -> Option<Box<Connection>> {
         let with_room = || self.shared.iter().find_map(|shared| Connection::among(shared, standing, false));
         let least = || self.shared.iter().min_by_key(|shared| shared.load());
         let crowded = self.shared.len() >= MAX_SHARED;
@@ -99,7 +99,7 @@ impl Slots {
         &mut self,
         origin: &Origin,
         standing: Standing,
-        wants: oneshot::Sender<Result<Connection, Refusal>>,
+        wants: oneshot::Sender<Result<Box<Connection>, Refusal>>,
     ) -> Option<u64> {
         let id = self.next_waiter;
         self.next_waiter += 1;
