@@ -3,9 +3,10 @@
 //! `retiring` comes first: nothing new is begun, and nothing is hurried.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The proxy's side: gives out work and waits for its end. Clones speak of the same work.
 #[derive(Clone, Debug)]
@@ -14,7 +15,9 @@ pub(crate) struct Drain(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     stage: watch::Sender<Stage>,
-    at_work: watch::Sender<usize>,
+    at_work: AtomicUsize,
+    /// Said when nobody is at work any more.
+    finished: Notify,
 }
 
 /// What is left to do, which becomes less.
@@ -34,18 +37,19 @@ pub(crate) struct Work(Drain);
 
 impl Drain {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Shared { stage: watch::Sender::new(Stage::Serving), at_work: watch::Sender::new(0) }))
+        let stage = watch::Sender::new(Stage::Serving);
+        Self(Arc::new(Shared { stage, at_work: AtomicUsize::new(0), finished: Notify::new() }))
     }
 
     /// Begins a piece of work.
     pub(crate) fn work(&self) -> Work {
-        self.0.at_work.send_modify(|at_work| *at_work += 1);
+        self.0.at_work.fetch_add(1, Ordering::AcqRel);
         Work(self.clone())
     }
 
     /// Pieces of work that are not finished.
     pub(crate) fn at_work(&self) -> usize {
-        *self.0.at_work.borrow()
+        self.0.at_work.load(Ordering::Acquire)
     }
 
     /// Resolves when it is time to go.
@@ -82,9 +86,21 @@ impl Drain {
 
     async fn finish_from(&self, stage: Stage, deadline: Duration) -> usize {
         self.0.stage.send_replace(stage);
-        let mut at_work = self.0.at_work.subscribe();
-        let _ = tokio::time::timeout(deadline, at_work.wait_for(|at_work| *at_work == 0)).await;
+        let _ = tokio::time::timeout(deadline, self.finished()).await;
         self.at_work()
+    }
+
+    async fn finished(&self) {
+        loop {
+            let finished = self.0.finished.notified();
+            tokio::pin!(finished);
+            // Before the look at the count, so that no end falls between the two.
+            finished.as_mut().enable();
+            if self.at_work() == 0 {
+                return;
+            }
+            finished.await;
+        }
     }
 }
 
@@ -102,7 +118,10 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.0.0.at_work.send_modify(|at_work| *at_work -= 1);
+        let Drain(shared) = &self.0;
+        if shared.at_work.fetch_sub(1, Ordering::AcqRel) == 1 {
+            shared.finished.notify_waiters();
+        }
     }
 }
 

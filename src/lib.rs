@@ -23,6 +23,7 @@
 
 mod admin;
 mod admit;
+mod authority;
 mod bare;
 #[doc(hidden)]
 pub mod bench;

@@ -3,7 +3,7 @@
 use http::header::{CONNECTION, HOST, TE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use hyper::upgrade::OnUpgrade;
-use rfc9111::{CacheKey, Presented, TargetRules};
+use rfc9111::{CacheKey, Presented, TargetRules, Via};
 
 use super::client::Client;
 use super::{MAX_FORWARDS, target};
@@ -68,10 +68,10 @@ impl Admitted {
 
     /// The fields to send on: the end-to-end ones in their order, behind the Host of the target ("a proxy MUST
     /// ignore the received Host header field and instead replace it with the host information of the
-    /// request-target", RFC 9112 §3.2.2), and with our Via. `pseudonym` is our name there.
-    pub(crate) fn forwarded_headers(&self, pseudonym: &str) -> HeaderMap {
-        let mut forwarded = HeaderMap::with_capacity(self.headers.len() + 2);
-        if let Some(host) = target::host_field(&self.target) {
+    /// request-target", RFC 9112 §3.2.2), and with our Via.
+    pub(crate) fn forwarded_headers(&self, via: &Via) -> HeaderMap {
+        let mut forwarded = HeaderMap::with_capacity(self.headers.len().max(FIELDS) + 2);
+        if let Some(host) = target::host_field(&self.target, self.headers.get(HOST)) {
             forwarded.insert(HOST, host);
         }
         for (name, value) in rfc9111::end_to_end_fields(&self.headers).filter(|(name, _)| *name != HOST) {
@@ -81,7 +81,7 @@ impl Admitted {
             forwarded.insert(&MAX_FORWARDS, HeaderValue::from(left));
         }
         self.keep_connection_options(&mut forwarded);
-        rfc9111::append_via(&mut forwarded, self.version, pseudonym);
+        via.append(&mut forwarded, self.version);
         forwarded
     }
 
@@ -116,6 +116,9 @@ impl Admitted {
             && !self.headers.keys().any(|name| SINGULAR.contains(name))
     }
 }
+
+/// Room for fields of an ordinary response, which hyper puts into the map that its request came in: it need not grow then.
+const FIELDS: usize = 10;
 
 /// Request fields whose response may be meant for this one request.
 static SINGULAR: [HeaderName; 7] = [

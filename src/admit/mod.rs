@@ -26,8 +26,9 @@ use std::time::Duration;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::Incoming;
-use rfc9111::Rules;
+use rfc9111::{Rules, Via};
 
+use crate::authority::host_and_port;
 use crate::body::RequestBody;
 use crate::capture::heard::Heard;
 use crate::config::Config;
@@ -41,7 +42,7 @@ use allowance::Allowance;
 use client::Client;
 use counters::Counters;
 use fields::Fields;
-use host::{Named, host_and_port};
+use host::Named;
 use occupancy::{Occupancy, Seat};
 use users_file::UsersFile;
 
@@ -65,16 +66,15 @@ pub(crate) struct Admission {
     request_body: u64,
     /// How long a client may send nothing of content it announced.
     idle: Duration,
-    /// The name under which this proxy shows itself in Via.
-    pseudonym: String,
+    via: Arc<Via>,
     rules: Rules,
 }
 
 impl Admission {
     /// The rules of `config` for a proxy that calls itself `pseudonym` in Via.
     /// `users` is the file of users that it names.
-    pub(crate) fn new(config: &Config, users: Option<UsersFile>, pseudonym: String) -> Self {
-        Self::of(config, pseudonym, Counters::new(&config.admission, users))
+    pub(crate) fn new(config: &Config, users: Option<UsersFile>, pseudonym: &str) -> Self {
+        Self::of(config, Arc::new(Via::new(pseudonym)), Counters::new(&config.admission, users))
     }
 
     /// The rules of `config` in place of those of `before`, which these are. What clients hold, have used up and are
@@ -89,10 +89,10 @@ impl Admission {
             exchanges: exchanges.clone(),
         };
         let counters = counters.renewed(&before.admission, &config.admission, users);
-        Self::of(config, self.pseudonym.clone(), counters)
+        Self::of(config, self.via.clone(), counters)
     }
 
-    fn of(config: &Config, pseudonym: String, counters: Counters) -> Self {
+    fn of(config: &Config, via: Arc<Via>, counters: Counters) -> Self {
         let (limits, Counters { accounts, allowance, connections, exchanges }) = (&config.limits, counters);
         Self {
             access: Access::new(&config.admission),
@@ -106,7 +106,7 @@ impl Admission {
             request_head: usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX),
             idle: config.timeouts.client,
             request_body: config.limits.request_body.map_or(u64::MAX, |limit| limit.0),
-            pseudonym,
+            via,
             rules: config.cache.rules_in_force(),
         }
     }
@@ -197,7 +197,7 @@ impl Admission {
         let user = account.map(|account| &**account);
         let asking = Asking { from: client.caller(), user, now: exchange.record().at };
         self.access.check_target(request.method(), &target, &named, asking)?;
-        if fields.via.is_there() && rfc9111::via_names(request.headers(), &self.pseudonym) {
+        if fields.via.is_there() && self.via.is_in(request.headers()) {
             return Err(Refusal::Loop);
         }
         Ok(Judged {
@@ -270,9 +270,9 @@ impl Admission {
         self.access.check_target(method, target, &Named { host, port, is_usual: false }, asking)
     }
 
-    /// The name under which this proxy shows itself in Via.
-    pub(crate) fn pseudonym(&self) -> &str {
-        &self.pseudonym
+    /// What this proxy says of itself in Via.
+    pub(crate) fn via(&self) -> &Arc<Via> {
+        &self.via
     }
 
     /// The operator's rules.

@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Request, Uri, Version};
 use super::MAX_FORWARDS;
 use super::fields::Fields;
 use super::host::{self, Named};
+use crate::authority::host_and_port;
 use crate::host::{Host, normalised_as};
 use crate::respond::Refusal;
 
@@ -128,13 +129,27 @@ fn named_by(authority: &str) -> Result<Named, Refusal> {
     }
 }
 
-/// The Host field for a request to `target`: its authority, without the default port of its scheme.
-pub(super) fn host_field(target: &Uri) -> Option<HeaderValue> {
-    let host = target.host()?;
+/// The Host field for a request to `target`: its authority, without the default port of its scheme. Mostly it is the same
+/// as was `received`.
+pub(super) fn host_field(target: &Uri, received: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let (host, port) = host_and_port(target)?;
     let default_port = if target.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
-    match target.port_u16().filter(|port| *port != default_port) {
+    let mut digits = itoa::Buffer::new();
+    let port = port.filter(|port| *port != default_port).map(|port| digits.format(port));
+    let is_same = |received: &&HeaderValue| {
+        let rest = received.as_bytes().strip_prefix(host.as_bytes());
+        let received_port = rest.map(|rest| rest.strip_prefix(b":").ok_or(rest));
+        match port {
+            None => received_port == Some(Err(b"")),
+            Some(port) => received_port == Some(Ok(port.as_bytes())),
+        }
+    };
+    if let Some(received) = received.filter(is_same) {
+        return Some(received.clone());
+    }
+    match port {
         None => HeaderValue::from_str(host).ok(),
-        Some(port) => HeaderValue::try_from(format!("{host}:{port}")).ok(),
+        Some(port) => HeaderValue::try_from([host, port].join(":")).ok(),
     }
 }
 
@@ -254,8 +269,12 @@ mod tests {
         check("CONNECT", "me@example.org:443", "400");
     }
 
-    fn check_host(target: &'static str, expected: &str) {
-        assert_eq!(host_field(&Uri::from_static(target)).expect("a Host"), expected, "{target}");
+    fn check_host(target: &'static str, expected: &'static str) {
+        let target = Uri::from_static(target);
+        for received in [None, Some(expected), Some("a"), Some("a:80"), Some("A:8080"), Some("")] {
+            let received = received.map(HeaderValue::from_static);
+            assert_eq!(host_field(&target, received.as_ref()).expect("a Host"), expected, "{target}");
+        }
     }
 
     #[test]

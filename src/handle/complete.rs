@@ -140,7 +140,7 @@ impl Handler {
         lead: Option<Lead>,
         exchange: &Exchange,
     ) -> Answer {
-        let received = respond::received(asked.response, asked.response_time, self.admission.pseudonym());
+        let received = respond::received(asked.response, asked.response_time, self.admission.via());
         let (request_time, response_time) = (asked.request_time, asked.response_time);
         let mut head = rfc9111::combine(stored.head(), received.headers(), request_time, response_time);
         head.renominate(&admitted.presented());

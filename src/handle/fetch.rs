@@ -66,7 +66,7 @@ impl Handler {
                 return Box::pin(self.complete(admitted, &found, &stored, lack, exchange)).await;
             }
         };
-        let fields = |admitted: &Admitted| admitted.forwarded_headers(self.admission.pseudonym());
+        let fields = |admitted: &Admitted| admitted.forwarded_headers(self.admission.via());
         let asked = self.ask_in_time(admitted, found, &fields, exchange).await;
         self.settle(admitted, found, asked, forwarded, lead, exchange).await
     }
@@ -148,7 +148,7 @@ impl Handler {
         let (Storing::Store(because) | Storing::Pass(because)) = &storing;
         exchange.note_rule(because.rule());
         exchange.note(|details| details.storing = Some(because.clone()));
-        let response = respond::received(response, response_time, self.admission.pseudonym());
+        let response = respond::received(response, response_time, self.admission.via());
         let (parts, incoming) = response.into_parts();
         self.learn_from_head(admitted, status, &parts.headers, (request_time, response_time));
         let kept = match (&storing, &admitted.key) {

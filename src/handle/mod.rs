@@ -27,8 +27,8 @@ use tracing::Instrument as _;
 
 use crate::admit::access::Caller;
 use crate::admit::client::{Client, Inside};
-use crate::admit::host::host_and_port;
 use crate::admit::{Admission, Admitted};
+use crate::authority::host_and_port;
 use crate::body::{self, Body, Sealed};
 use crate::capture::heard::Heard;
 use crate::clock::Clock;

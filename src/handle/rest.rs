@@ -72,7 +72,7 @@ impl Handler {
             patience: self.resume_patience,
             origin: origin(admitted)?,
             target: path.map_or_else(|| Uri::from_static("/"), |path| Uri::from(path.clone())),
-            headers: admitted.forwarded_headers(self.admission.pseudonym()),
+            headers: admitted.forwarded_headers(self.admission.via()),
             exchange: exchange.clone(),
         })
     }

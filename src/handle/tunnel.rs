@@ -74,7 +74,7 @@ impl Handler {
     /// The Via of a request with `headers`, ourselves included, in one line.
     fn via(&self, headers: &HeaderMap, version: Version) -> String {
         let mut headers: HeaderMap = headers.get_all(VIA).iter().map(|value| (VIA, value.clone())).collect();
-        rfc9111::append_via(&mut headers, version, self.admission.pseudonym());
+        self.admission.via().append(&mut headers, version);
         let texts: Vec<_> = headers.get_all(VIA).iter().filter_map(|value| value.to_str().ok()).collect();
         texts.join(", ")
     }
@@ -98,7 +98,7 @@ impl Handler {
         let handed = admitted.client.handed;
         let ends = async move { Ok((handed(ours.await?), TokioIo::new(theirs.await?))) };
         tokio::spawn(async move { carrier.carry(ends).await }.in_current_span());
-        let mut response = respond::received(response, self.clock.now(), self.admission.pseudonym());
+        let mut response = respond::received(response, self.clock.now(), self.admission.via());
         debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         response.headers_mut().remove(CONTENT_LENGTH);
         Ok(response.map(|_| Body::Empty))

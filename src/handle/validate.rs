@@ -62,7 +62,7 @@ impl Handler {
         found: &Found,
         exchange: &Exchange,
     ) -> HeaderMap {
-        let mut headers = admitted.forwarded_headers(self.admission.pseudonym());
+        let mut headers = admitted.forwarded_headers(self.admission.via());
         exchange.note_rule(admitted.rules.soften_reload(&mut headers, &found.heads()).as_ref());
         let presented = Presented::new(&admitted.method, &admitted.target, &headers);
         // RFC 9111 §4.3.2: a cache "MUST NOT" put the tag of a partial response there for what is not wholly within it.
@@ -94,12 +94,12 @@ impl Handler {
             for name in CONDITIONS {
                 admitted.headers.remove(name);
             }
-            let fields = |admitted: &Admitted| admitted.forwarded_headers(self.admission.pseudonym());
+            let fields = |admitted: &Admitted| admitted.forwarded_headers(self.admission.via());
             let asked = self.ask_in_time(admitted, found, &fields, exchange).await;
             let forwarded = Forwarded::new(forwarded.reason);
             return self.settle(admitted, found, asked, forwarded, lead, exchange).await;
         };
-        let received = respond::received(asked.response, asked.response_time, self.admission.pseudonym());
+        let received = respond::received(asked.response, asked.response_time, self.admission.via());
         let (request_time, response_time) = (asked.request_time, asked.response_time);
         let mut head = rfc9111::freshen(stored.head(), received.headers(), request_time, response_time);
         head.renominate(&admitted.presented());

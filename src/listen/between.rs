@@ -137,7 +137,7 @@ mod tests {
 
     impl Connection {
         fn begin(&mut self) {
-            let interim = Interim::to(Version::HTTP_11, &"b".into());
+            let interim = Interim::to(Version::HTTP_11, &Arc::new(rfc9111::Via::new("b")));
             let in_flight = self.activity.begin(Progress::default(), interim.clone());
             self.number += 1;
             self.present = Some((interim, in_flight));

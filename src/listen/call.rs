@@ -48,7 +48,7 @@ impl Server {
         let progress = Progress::of(&request);
         let is_shared = request.version() == Version::HTTP_2;
         let is_connect = request.method() == Method::CONNECT;
-        let interim = Interim::to(request.version(), &self.pseudonym);
+        let interim = Interim::to(request.version(), &self.via);
         let in_flight = Arc::new(activity.begin(progress.clone(), interim.clone()));
         let asked = Asked {
             is_shared,

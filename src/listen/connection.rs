@@ -12,6 +12,7 @@ use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use linkio::SharedLink;
+use rfc9111::Via;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -44,7 +45,7 @@ use crate::respond::{Contact, Refusal, Worded};
 pub(crate) struct Server {
     serving: Current<Serving>,
     /// Our name in Via.
-    pub(super) pseudonym: Arc<str>,
+    pub(super) via: Arc<Via>,
     pub(super) drain: Drain,
     census: Arc<Census>,
     /// Connections that are refused are told of so often.
@@ -114,10 +115,10 @@ impl Server {
         captures: Captures,
         config: &Config,
     ) -> Self {
-        let pseudonym = handler.admission.pseudonym().into();
+        let via = handler.admission.via().clone();
         let serving = Current::new(Serving::new(handler, config));
         let refused = Flood::new(EACH_REFUSED, ALL_REFUSED, Instant::now());
-        Self { serving, pseudonym, drain, census, refused, captures }
+        Self { serving, via, drain, census, refused, captures }
     }
 
     /// Answers with `handler` from now on, and serves new connections within the limits and timeouts of `config`.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::event::cut_short;
 use super::url::Urls;
-use crate::admit::host::host_and_port;
+use crate::authority::host_and_port;
 use crate::current::Current;
 use crate::exchange::{Answer, CacheStatus, Cut, Details, Reader, Record};
 

@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode, Version};
+use rfc9111::Via;
 
 /// Interim responses that wait for one client; more are dropped.
 const MOST_WAITING: usize = 16;
@@ -21,8 +22,7 @@ pub(crate) struct Interim(Option<Arc<Shared>>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Our name in Via.
-    pseudonym: Arc<str>,
+    via: Arc<Via>,
     queue: Mutex<Queue>,
 }
 
@@ -37,11 +37,11 @@ struct Queue {
 }
 
 impl Interim {
-    /// The way to a client that speaks `version`; `pseudonym` is our name in Via. "A server MUST NOT send a 1xx response
+    /// The way to a client that speaks `version`; `via` is what we say of ourselves. "A server MUST NOT send a 1xx response
     /// to an HTTP/1.0 client" (RFC 9110 §15.2).
-    pub(crate) fn to(version: Version, pseudonym: &Arc<str>) -> Self {
+    pub(crate) fn to(version: Version, via: &Arc<Via>) -> Self {
         let speaks_it = version == Version::HTTP_11;
-        Self(speaks_it.then(|| Arc::new(Shared { pseudonym: pseudonym.clone(), queue: Mutex::default() })))
+        Self(speaks_it.then(|| Arc::new(Shared { via: via.clone(), queue: Mutex::default() })))
     }
 
     /// Sends an interim response on, received with `version`, without waiting: one that comes too late, or for which
@@ -51,7 +51,7 @@ impl Interim {
         if !shared.lock().has_room(0) {
             return 0;
         }
-        let head = head(status, version, fields, &shared.pseudonym);
+        let head = head(status, version, fields, &shared.via);
         let mut queue = shared.lock();
         if !queue.has_room(head.len()) {
             return 0;
@@ -111,10 +111,10 @@ impl Queue {
 
 /// An interim response as this hop sends it: without what was for the last hop only (§7.6.1), with our Via (§7.6.3), and
 /// without Content-Length, which "a server MUST NOT send … in any response with a status code of 1xx" (§8.6).
-fn head(status: StatusCode, version: Version, fields: &HeaderMap, pseudonym: &str) -> Vec<u8> {
+fn head(status: StatusCode, version: Version, fields: &HeaderMap, via: &Via) -> Vec<u8> {
     let mut fields = rfc9111::end_to_end(fields.clone());
     fields.remove(CONTENT_LENGTH);
-    rfc9111::append_via(&mut fields, version, pseudonym);
+    via.append(&mut fields, version);
     let reason = status.canonical_reason().unwrap_or_default();
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     for (name, value) in &fields {
@@ -141,12 +141,12 @@ mod tests {
     #[track_caller]
     fn check(status: u16, lines: &[(&'static str, &'static str)], expected: &str) {
         let status = StatusCode::from_u16(status).expect("a status");
-        let head = head(status, Version::HTTP_11, &fields(lines), "b");
+        let head = head(status, Version::HTTP_11, &fields(lines), &Via::new("b"));
         assert_eq!(String::from_utf8_lossy(&head), expected);
     }
 
     fn open() -> Interim {
-        Interim::to(Version::HTTP_11, &"b".into())
+        Interim::to(Version::HTTP_11, &Arc::new(Via::new("b")))
     }
 
     fn hint(interim: &Interim, length: usize) -> bool {
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_client_of_http_1_0_gets_none_15_2() {
-        assert!(!hint(&Interim::to(Version::HTTP_10, &"b".into()), 1));
+        assert!(!hint(&Interim::to(Version::HTTP_10, &Arc::new(Via::new("b"))), 1));
         assert!(!hint(&Interim::default(), 1));
     }
 

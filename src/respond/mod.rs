@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
 pub(crate) use page::Contact;
 pub(crate) use refusal::{Refusal, Worded};
-use rfc9111::Freshness;
+use rfc9111::{Freshness, Via};
 pub(crate) use tls_fault::TlsFault;
 
 use crate::body::Body;
@@ -29,13 +29,13 @@ static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// A response as it came from the origin, without what was for this hop only (RFC 9110 §7.6.1) and with a Date
 /// (§6.6.1: "A recipient with a clock that receives a response message without a Date header field MUST record the
 /// time it was received and append a corresponding Date").
-pub(crate) fn received<B>(response: Response<B>, now: SystemTime, pseudonym: &str) -> Response<B> {
+pub(crate) fn received<B>(response: Response<B>, now: SystemTime, via: &Via) -> Response<B> {
     let (mut parts, body) = response.into_parts();
     let upgrade = (parts.status == StatusCode::SWITCHING_PROTOCOLS)
         .then(|| parts.headers.get(UPGRADE).cloned())
         .flatten();
     parts.headers = rfc9111::end_to_end(parts.headers);
-    rfc9111::append_via(&mut parts.headers, parts.version, pseudonym);
+    via.append(&mut parts.headers, parts.version);
     if let Some(protocol) = upgrade {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, protocol);
@@ -162,7 +162,7 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
         ]);
-        let finished = received(came, SystemTime::UNIX_EPOCH, "bentpipe-1");
+        let finished = received(came, SystemTime::UNIX_EPOCH, &Via::new("bentpipe-1"));
         let fields: Vec<_> =
             finished.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let expected = [
@@ -218,13 +218,14 @@ mod tests {
 
     #[test]
     fn a_listed_length_becomes_one() {
-        let finished = received(response(&[("content-length", "5, 5")]), SystemTime::UNIX_EPOCH, "b");
+        let finished =
+            received(response(&[("content-length", "5, 5")]), SystemTime::UNIX_EPOCH, &Via::new("b"));
         assert_eq!(finished.headers()[CONTENT_LENGTH], "5");
     }
 
     #[test]
     fn a_missing_date_is_the_time_of_receipt() {
-        let finished = received(response(&[]), SystemTime::UNIX_EPOCH, "b");
+        let finished = received(response(&[]), SystemTime::UNIX_EPOCH, &Via::new("b"));
         assert_eq!(finished.headers()[DATE], "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 }

@@ -128,7 +128,7 @@ impl Assembly {
         let interception = interception(config, lasting, before, certificates.leaves.as_ref())?;
         let admission = match before {
             Some(before) => before.handler.admission.renewed(&before.config, config, opened.users),
-            None => Admission::new(config, opened.users, lasting.pseudonym.clone()),
+            None => Admission::new(config, opened.users, &lasting.pseudonym),
         };
         let upstream = Arc::new(upstream);
         let dashboard = dashboard(config, lasting, &upstream);

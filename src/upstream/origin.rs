@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::Uri;
 use http::uri::Scheme;
 
+use crate::authority::host_and_port;
 use crate::config::Parent;
 
 /// Where an origin answers: scheme, host and port (RFC 9110 §4.3.1). The far end of a tunnel has no scheme. A parent proxy
@@ -28,13 +29,14 @@ impl Origin {
         let secure = target.scheme() == Some(&Scheme::HTTPS);
         // "There is no default port" (RFC 9110 §9.3.6): a CONNECT without one does not come this far.
         let default_port = if secure || target.scheme().is_none() { 443 } else { 80 };
-        let host = target.host()?;
+        let (host, port) = host_and_port(target)?;
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         if bare.is_empty() {
             return None;
         }
-        let port = target.port_u16().unwrap_or(default_port);
-        Some(Self { secure, host: bare.to_ascii_lowercase().into(), port, parent: None })
+        let has_capitals = bare.bytes().any(|byte| byte.is_ascii_uppercase());
+        let host = if has_capitals { bare.to_ascii_lowercase().into() } else { bare.into() };
+        Some(Self { secure, host, port: port.unwrap_or(default_port), parent: None })
     }
 
     /// The parent proxy itself, for requests in absolute-form.

@@ -37,8 +37,6 @@ pub enum Collapse {
 pub struct Lead {
     key: CacheKey,
     collapsing: Arc<Collapsing>,
-    /// Dropped with the lead, which is what its receivers wait for.
-    _settled: watch::Sender<()>,
 }
 
 /// Resolves when the head of the fetch being waited for is known, or when it was given up.
@@ -49,7 +47,8 @@ pub struct HeadWait {
 /// The fetches of one store.
 #[derive(Default)]
 pub(crate) struct Collapsing {
-    running: Mutex<HashMap<CacheKey, watch::Receiver<()>>>,
+    /// Once somebody follows, with what is dropped when the lead is, which is what the followers wait for.
+    running: Mutex<HashMap<CacheKey, Option<watch::Sender<()>>>>,
     unshareable: Mutex<Unshareable>,
 }
 
@@ -72,12 +71,12 @@ impl Collapsing {
             return Collapse::Alone;
         }
         let mut running = lock(&self.running);
-        if let Some(receiver) = running.get(key) {
-            return Collapse::Follow(HeadWait::new(receiver.clone()));
+        if let Some(followed) = running.get_mut(key) {
+            let settled = followed.get_or_insert_with(|| watch::Sender::new(()));
+            return Collapse::Follow(HeadWait::new(settled.subscribe()));
         }
-        let (sender, receiver) = watch::channel(());
-        running.insert(key.clone(), receiver);
-        Collapse::Lead(Lead { key: key.clone(), collapsing: Arc::clone(self), _settled: sender })
+        running.insert(key.clone(), None);
+        Collapse::Lead(Lead { key: key.clone(), collapsing: Arc::clone(self) })
     }
 }
 

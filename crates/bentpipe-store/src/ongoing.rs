@@ -65,7 +65,11 @@ impl Shelf {
         let holding = Holding::new(self.next_id(), key, Arc::clone(&self.home), packed.clone(), place);
         let holding = Arc::new(holding);
         self.index.change(&holding.key, |responses| responses.push(Arc::clone(&holding)));
-        let stored = Arc::new(Stored::new(head, packed, Arc::clone(&holding)));
+        let stored = match spool.length().is_some_and(Self::is_short) {
+            true => Stored::briefly(head, packed, Arc::clone(&holding)),
+            false => Stored::new(head, packed, Arc::clone(&holding)),
+        };
+        let stored = Arc::new(stored);
         (self.begin(holding, first, spool), stored)
     }
 

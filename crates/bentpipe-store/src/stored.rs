@@ -75,6 +75,11 @@ impl Stored {
         Some(Self { head: holding.home().heads.unpack(&packed)?, packed, holding })
     }
 
+    /// Shows `holding` with `head`, which is that of `packed`, and with what that was read into: for a short while.
+    pub(crate) fn briefly(head: StoredResponse, packed: Packed, holding: Arc<Holding>) -> Self {
+        Self { head: head.into(), packed, holding }
+    }
+
     /// Shows `holding` with `head`, which is that of `packed`.
     pub(crate) fn new(head: StoredResponse, packed: Packed, holding: Arc<Holding>) -> Self {
         // Unpacked, it does not hold on to the buffer that `head` was read into.

@@ -115,8 +115,9 @@ fn exercise(method: &Method, status: StatusCode, request: &HeaderMap, response: 
     let _ = rfc9111::invalidated(method, status, &target, response);
     let mut kept = rfc9111::end_to_end(response.clone());
     assert!(!kept.contains_key("connection") && !kept.contains_key("keep-alive"));
-    rfc9111::append_via(&mut kept, Version::HTTP_11, "fuzz");
-    assert!(rfc9111::via_names(&kept, "fuzz"));
+    let via = rfc9111::Via::new("fuzz");
+    via.append(&mut kept, Version::HTTP_11);
+    assert!(via.is_in(&kept));
 }
 
 fn check_ranges(presented: &Presented<'_>, stored: &StoredResponse) {

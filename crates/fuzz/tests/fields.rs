@@ -113,7 +113,7 @@ fn any_range_is_within_the_content() {
             let headers: HeaderMap = [(CONTENT_RANGE, value)].into_iter().collect();
             let _ = rfc9111::part_to_store(StatusCode::PARTIAL_CONTENT, &headers);
             let mut passed = rfc9111::end_to_end(headers);
-            rfc9111::append_via(&mut passed, Version::HTTP_11, "fuzz");
+            rfc9111::Via::new("fuzz").append(&mut passed, Version::HTTP_11);
         },
     );
 }

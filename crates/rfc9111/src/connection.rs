@@ -105,34 +105,55 @@ impl HopByHop {
     }
 }
 
-/// Appends this proxy to Via: the version of the message as received, and the proxy's pseudonym.
+/// What a proxy says of itself in Via, made once for all messages.
 ///
-/// RFC 9110 §7.6.3: "A proxy MUST send an appropriate Via header field […] in each message that it forwards." A
-/// pseudonym that cannot stand in a field is left out.
-pub fn append_via(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
-    let version: &[u8] = match version {
-        Version::HTTP_09 => b"0.9",
-        Version::HTTP_10 => b"1.0",
-        // "HTTP/2" has no minor version (RFC 9113 §3.1, RFC 9110 §7.6.3).
-        Version::HTTP_2 => b"2",
-        Version::HTTP_3 => b"3",
-        _ => b"1.1",
-    };
-    if let Ok(value) = HeaderValue::try_from([version, pseudonym.as_bytes()].join(&b' ')) {
-        fields::append(headers, VIA, value);
-    }
+/// RFC 9110 §7.6.3: "A proxy MUST send an appropriate Via header field […] in each message that it forwards."
+#[derive(Clone, Debug)]
+pub struct Via {
+    pseudonym: Box<str>,
+    /// Its line behind a message of each of [`VERSIONS`].
+    lines: [Option<HeaderValue>; VERSIONS.len()],
 }
 
-/// Whether Via says that a message came through the proxy of this pseudonym before: a loop, if it is ours.
-///
-/// Comments may hold commas and quotes; here every comma separates, so that nothing in a comment can hide a member.
-pub fn via_names(headers: &HeaderMap, pseudonym: &str) -> bool {
-    let mut members =
-        headers.get_all(VIA).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    members.any(|member| {
-        let mut words = member.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-        words.nth(1).is_some_and(|received_by| received_by.eq_ignore_ascii_case(pseudonym.as_bytes()))
-    })
+/// Versions as Via has them. "HTTP/2" has no minor version (RFC 9113 §3.1, RFC 9110 §7.6.3).
+const VERSIONS: [(Version, &str); 5] = [
+    (Version::HTTP_11, "1.1"),
+    (Version::HTTP_2, "2"),
+    (Version::HTTP_10, "1.0"),
+    (Version::HTTP_3, "3"),
+    (Version::HTTP_09, "0.9"),
+];
+
+impl Via {
+    /// Of a proxy of this `pseudonym`; one that cannot stand in a field is left out.
+    pub fn new(pseudonym: &str) -> Self {
+        let line =
+            |(_, version): (Version, &str)| HeaderValue::try_from(format!("{version} {pseudonym}")).ok();
+        Self { pseudonym: pseudonym.into(), lines: VERSIONS.map(line) }
+    }
+
+    /// Appends the proxy to the Via of a message that was received in this `version`.
+    pub fn append(&self, headers: &mut HeaderMap, version: Version) {
+        let lines = VERSIONS.iter().zip(&self.lines);
+        let line = lines.filter(|((of, _), _)| *of == version).find_map(|(_, line)| line.clone());
+        if let Some(line) = line {
+            fields::append(headers, VIA, line);
+        }
+    }
+
+    /// Whether Via says that a message came through this proxy before: a loop.
+    ///
+    /// Comments may hold commas and quotes; here every comma separates, so that nothing in a comment can hide a member.
+    pub fn is_in(&self, headers: &HeaderMap) -> bool {
+        let mut members =
+            headers.get_all(VIA).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        members.any(|member| {
+            let mut words = member.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+            words
+                .nth(1)
+                .is_some_and(|received_by| received_by.eq_ignore_ascii_case(self.pseudonym.as_bytes()))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -189,10 +210,10 @@ mod tests {
     #[test]
     fn via_is_appended_after_what_is_there_7_6_3() {
         let mut forwarded = headers("via: 1.0 fred");
-        append_via(&mut forwarded, Version::HTTP_11, "bentpipe");
-        append_via(&mut forwarded, Version::HTTP_2, "other");
+        Via::new("bentpipe").append(&mut forwarded, Version::HTTP_11);
+        Via::new("other").append(&mut forwarded, Version::HTTP_2);
         assert_eq!(text(&forwarded), "via: 1.0 fred\nvia: 1.1 bentpipe\nvia: 2 other\n");
-        append_via(&mut forwarded, Version::HTTP_11, "b\nd");
+        Via::new("b\nd").append(&mut forwarded, Version::HTTP_11);
         assert_eq!(forwarded.len(), 3);
     }
 
@@ -207,7 +228,7 @@ mod tests {
             ("bentpipe", false),
             ("", false),
         ] {
-            assert_eq!(via_names(&headers(&format!("via: {via}")), "bentpipe"), found, "{via}");
+            assert_eq!(Via::new("bentpipe").is_in(&headers(&format!("via: {via}"))), found, "{via}");
         }
     }
 

@@ -59,7 +59,7 @@ mod unkeyed;
 mod validation;
 
 pub use because::Because;
-pub use connection::{append_via, end_to_end, end_to_end_fields, via_names};
+pub use connection::{Via, end_to_end, end_to_end_fields};
 pub use date::{format_date, parse_date};
 pub use directives::{CacheControl, MaxStale};
 pub use explain::{Explained, Step, explain};

@@ -6,8 +6,8 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderName, StatusCode};
 
@@ -109,8 +109,9 @@ pub fn strong_validator(stored: &StoredResponse) -> Option<HeaderValue> {
     }
     // RFC 9110 §13.1.5: "A client MUST NOT generate an If-Range header field containing an HTTP-date unless […] the date
     // is a strong validator in the sense defined by Section 8.8.2.2."
-    let modified = stored.last_modified()?;
-    let age = stored.date().duration_since(modified).unwrap_or_default();
+    let modified = stored.read_date(&LAST_MODIFIED)?;
+    let date = stored.read_date(&DATE).unwrap_or(stored.response_time);
+    let age = date.duration_since(modified).unwrap_or_default();
     stored.headers.get(LAST_MODIFIED).filter(|_| age >= STRONG_AFTER).cloned()
 }
 

@@ -123,7 +123,7 @@ proptest! {
         rfc9111::decide(&presented, &[&freshened], &situation);
 
         rfc9111::invalidated(&Method::POST, status, &target, &answered);
-        rfc9111::via_names(&asked, "bentpipe");
+        rfc9111::Via::new("bentpipe").is_in(&asked);
         rfc9111::end_to_end(asked);
     }
 
