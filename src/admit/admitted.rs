@@ -53,7 +53,7 @@ impl Admitted {
             target: self.target.clone(),
             headers,
             version: self.version,
-            body: RequestBody::empty(),
+            body: RequestBody::default(),
             client: Client {
                 content: Progress::default(),
                 interim: Interim::default(),

@@ -19,6 +19,7 @@ use crate::capture::heard::Heard;
 use crate::timer::Timer;
 
 /// The content of a request, as the connection to the origin reads it; most requests have none.
+#[derive(Default)]
 pub(crate) struct RequestBody(Option<Box<Content>>);
 
 struct Content {
@@ -145,17 +146,12 @@ struct GateState {
 }
 
 impl RequestBody {
-    /// No content at all.
-    pub(crate) fn empty() -> Self {
-        Self(None)
-    }
-
     /// The client's content, of which `progress` tells, of at most `left` bytes; it fails when the client sends nothing for
     /// `idle`.
     pub(crate) fn new(incoming: Incoming, progress: Progress, left: u64, idle: Duration) -> Self {
         if incoming.is_end_stream() {
             progress.set(WHOLE);
-            return Self::empty();
+            return Self::default();
         }
         let stall = Timer::default();
         let content =

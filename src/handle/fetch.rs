@@ -15,7 +15,7 @@ use super::join::Joined;
 use super::keep::{Keeping, begin};
 use super::{Answer, Handler};
 use crate::admit::Admitted;
-use crate::body::{Body, Mended, OriginBody, RequestBody};
+use crate::body::{Body, Mended, OriginBody};
 use crate::exchange::{CacheStatus, Exchange, Forwarded};
 use crate::respond::{self, Refusal};
 use crate::upstream::origin::Origin;
@@ -85,7 +85,7 @@ impl Handler {
             Some(path) if !is_empty(path) => Uri::from(path.clone()),
             _ => Uri::from_static("/"),
         };
-        let body = std::mem::replace(&mut admitted.body, RequestBody::empty());
+        let body = std::mem::take(&mut admitted.body);
         let admitted = &*admitted;
         let fields = || fields(admitted);
         let mut outgoing = Outgoing::new(admitted.method.clone(), target, &fields);

@@ -315,7 +315,7 @@ mod tests {
             .header("connection", "te")
             .header("te", "trailers")
             .header("expect", "100-continue");
-        let mut request = request.body(RequestBody::empty()).expect("a request");
+        let mut request = request.body(RequestBody::default()).expect("a request");
         put_into_form_of_http2(&mut request);
         assert_eq!(request.uri().to_string(), expected);
         assert_eq!(request.headers().keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["te"]);

@@ -28,13 +28,13 @@ impl<'a> Outgoing<'a> {
         target: Uri,
         fields: &'a (dyn Fn() -> HeaderMap + Send + Sync),
     ) -> Self {
-        let body = RequestBody::empty();
+        let body = RequestBody::default();
         Self { method, target, fields, is_upgrade: false, body, authorization: None }
     }
 
     /// A request as this hop sends it, with the content.
     pub(super) fn take(&mut self) -> Request<RequestBody> {
-        let mut request = Request::new(std::mem::replace(&mut self.body, RequestBody::empty()));
+        let mut request = Request::new(std::mem::take(&mut self.body));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
         *request.version_mut() = Version::HTTP_11;

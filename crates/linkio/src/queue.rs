@@ -103,9 +103,9 @@ impl Queue {
     pub(crate) fn assign(&mut self, flow: FlowId, standing: Standing, quantum: u64) {
         let Some(former) = self.client_of(flow) else { return };
         self.flows[flow.index()].share.weigh(standing.weight);
-        if self.by_key.get(&(standing.class, standing.client)) == Some(&former) {
-            self.clients[former as usize].share.weigh(standing.client_weight);
-            return;
+        let client = &mut self.clients[former as usize];
+        if (client.class, client.key) == (standing.class, standing.client) {
+            return client.share.weigh(standing.client_weight);
         }
         let waiting = self.cancel(flow);
         let client = self.join(standing);
