@@ -104,11 +104,16 @@ pub(crate) async fn fetch(store: &Store, path: &str) -> Option<Bytes> {
 
 /// Waits until the keeper has made `done` true, for a day at most. Every turn lets a second of virtual time pass.
 pub(crate) async fn until(mut done: impl FnMut() -> bool) {
-    let mut turns = 0;
+    let (mut turns, begun) = (0, std::time::Instant::now());
     while !done() {
-        assert!(turns < 86_400, "it never was");
-        turns += 1;
-        tokio::time::advance(Duration::from_secs(1)).await;
+        if turns < 86_400 {
+            turns += 1;
+            tokio::time::advance(Duration::from_secs(1)).await;
+        } else {
+            // A day has gone by in some seconds. What is not done by now waits for the disk, which knows no virtual time.
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never was");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         tokio::task::spawn_blocking(|| ()).await.unwrap();
     }
 }
