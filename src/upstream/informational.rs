@@ -1,6 +1,7 @@
 //! What an origin says before its final response (RFC 9110 §15.2): 100 (Continue) lets the client's content go, every
 //! other interim response goes on to the client, and an origin that sends nothing else for ever is given up. 101
-//! (Switching Protocols) is a final response here. How they reach the client is `respond/interim`'s.
+//! (Switching Protocols) is a final response here. How they reach the client is `respond/interim`'s. Of HTTP/2 hyper tells
+//! only the final response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
