@@ -307,6 +307,9 @@ const LISTS: &str = r#"
     proxy-authorization Basic |content-range bytes 1-2/3|if-range "a"|cdn-cache-control max-age=1,
 "#;
 
+/// Processor time for one of them, without optimisation; a release build takes a tenth of it.
+const MOST_SPENT: Duration = Duration::from_millis(300);
+
 /// Thousands of members and many fields beside them, asked for, stored, and answered from what is stored.
 #[tokio::test]
 async fn long_lists_in_fields_cost_no_more_than_they_are_long() {
@@ -317,22 +320,32 @@ async fn long_lists_in_fields_cost_no_more_than_they_are_long() {
         let (name, member) = list.split_once(' ').expect("a name and a member");
         let start = if name == "range" { "bytes=" } else { "" };
         let value = format!("{start}{}", member.repeat(50_000 / member.len()));
-        let url = origin.url(&format!("/{at}"));
-        let mut reply =
-            Reply::new(200).field("etag", "\"v\"").field("cache-control", "max-age=60").body("hello");
-        let mut request = Request::new("GET", &url);
-        for other in &others {
-            reply = reply.field(other, "y");
-            request = request.field(other, "y");
+        let ask = async |path: String| {
+            let mut reply =
+                Reply::new(200).field("etag", "\"v\"").field("cache-control", "max-age=60").body("hello");
+            let mut request = Request::new("GET", &origin.url(&path));
+            for other in &others {
+                reply = reply.field(other, "y");
+                request = request.field(other, "y");
+            }
+            origin.always("GET", &path, reply.field(name, &value));
+            let request = request.field(name, &value);
+            let mut most = Duration::ZERO;
+            for _ in 0..3 {
+                let before = cpu_time();
+                proxy.request(&request).await;
+                most = most.max(cpu_time() - before);
+            }
+            most
+        };
+        let mut spent = Duration::MAX;
+        // What a processor does for others may count as ours: what costs too much does so each time.
+        for again in 0..3 {
+            spent = spent.min(ask(format!("/{at}/{again}")).await);
+            if spent < MOST_SPENT {
+                break;
+            }
         }
-        origin.always("GET", &format!("/{at}"), reply.field(name, &value));
-        let request = request.field(name, &value);
-        for _ in 0..3 {
-            let before = cpu_time();
-            proxy.request(&request).await;
-            let spent = cpu_time() - before;
-            // Without optimisation; a release build takes a tenth of it.
-            assert!(spent < Duration::from_millis(300), "{list}: {spent:?}");
-        }
+        assert!(spent < MOST_SPENT, "{list}: {spent:?}");
     }
 }
