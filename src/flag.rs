@@ -25,6 +25,11 @@ impl Flag {
         self.raised.load(Ordering::Acquire)
     }
 
+    /// Resolves once it is said.
+    pub(crate) async fn until_raised(&self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+    }
+
     /// Ready once it is said. The task that polled last is woken.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -214,7 +214,7 @@ impl Exchange {
 
     /// Resolves once it is to be broken off.
     pub(crate) async fn stopped(&self) {
-        std::future::poll_fn(|cx| self.poll_stopped(cx)).await;
+        self.0.stop.until_raised().await;
     }
 
     /// Whether it is to be broken off.

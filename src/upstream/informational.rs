@@ -65,7 +65,7 @@ impl Listening {
 
     /// Resolves once the origin floods us.
     pub(super) async fn flooded(&self) {
-        std::future::poll_fn(|cx| self.heard.flood.poll(cx)).await;
+        self.heard.flood.until_raised().await;
     }
 
     /// Whether it does: the flood and a response behind it may come at once.

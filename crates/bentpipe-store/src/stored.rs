@@ -84,7 +84,7 @@ impl Stored {
     pub(crate) fn new(head: StoredResponse, packed: Packed, holding: Arc<Holding>) -> Self {
         // Unpacked, it does not hold on to the buffer that `head` was read into.
         let head = packed.unpack().unwrap_or(head);
-        Self { head: head.into(), packed, holding }
+        Self::briefly(head, packed, holding)
     }
 
     /// Whether both show the same stored response, with the same version of its head.
